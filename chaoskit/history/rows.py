@@ -1,0 +1,176 @@
+"""What was seen: the rows of a history.
+
+Every ``at``, ``started``, ``ended`` ... is a time of the monotonic clock in seconds (see :mod:`chaoskit.clock`);
+sizes are bytes, shares are ratios. A row is written once and never changed. The run folder holds one
+JSON-lines file per kind of row, named after :data:`KINDS`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all rows."""
+
+
+class Phase(Row):
+    """A phase of the timeline that has ended: ``steady``, ``faults``, ``recovery`` or ``after``."""
+
+    name: str
+    started: float
+    ended: float
+
+
+class Request(Row):
+    """One request that the traffic generator meant to send.
+
+    ``intended`` is when the open-loop schedule wanted it sent; latency is ``ended - intended``, so a
+    generator or a service that stalls cannot hide the wait (no coordinated omission). ``error`` is None for
+    any HTTP answer, else ``timeout``, ``refused``, ``reset``, ``closed`` or ``other: text``. ``id`` is the
+    value of the operation's correlation header. ``copy`` counts simultaneous copies of one request from 0.
+    """
+
+    op: str
+    seq: int
+    stream: str
+    intended: float
+    sent: float
+    ended: float
+    status: int | None
+    error: str | None
+    ok: bool
+    fallback: bool
+    id: str
+    copy: int = 0
+    method: str = "GET"
+    path: str = "/"
+    headers: dict[str, str] = {}
+    body: str = ""
+    size: int = 0
+
+
+class Connection(Row):
+    """One TCP connection through a proxy, written when it has ended.
+
+    ``end`` says who ended it: ``client``, ``upstream``, ``toxic``, ``disabled`` (the proxy went down),
+    ``unreachable`` (upstream could not be connected). ``reset`` is true when the client saw a RST.
+    """
+
+    proxy: str
+    conn: int
+    client: str
+    opened: float
+    ended: float
+    sent: int
+    received: int
+    end: str
+    reset: bool = False
+
+
+class Exchange(Row):
+    """One HTTP request seen at a proxy, and its answer if one came: one attempt of a client.
+
+    ``started``: first byte of the request. ``sent``: last byte of the request (None if it never came).
+    ``answered``: first byte of the answer, ``ended``: last byte of it, or when the connection ended.
+    ``end``: ``complete``, ``closed`` (connection ended before the answer was whole) or ``reset``.
+    ``headers`` holds the request headers that the tap was told to note, names in lower case.
+    """
+
+    proxy: str
+    conn: int
+    method: str
+    path: str
+    id: str
+    started: float
+    sent: float | None
+    answered: float | None
+    ended: float
+    status: int | None
+    end: str
+    headers: dict[str, str] = {}
+
+
+class Fault(Row):
+    """A fault's window with its evidence. ``touched`` counts what the fault acted on; 0 means it proved nothing."""
+
+    name: str
+    kind: str
+    target: str
+    planned_start: float
+    planned_end: float
+    started: float
+    ended: float
+    touched: int
+    unit: str
+    evidence: dict[str, Any] = {}
+    error: str | None = None
+
+
+class Sample(Row):
+    """One value of a metric: a service's own (Prometheus name with labels, ``db_pool_in_use{pool="x"}``), or
+    a process figure: ``process.open_files``, ``process.threads``, ``process.memory`` (bytes), ``process.cpu``
+    (seconds used), ``process.pid``.
+    """
+
+    service: str
+    name: str
+    at: float
+    value: float
+
+
+class Log(Row):
+    """A line that a service wrote. ``stream`` is ``stdout`` or ``stderr``."""
+
+    service: str
+    at: float
+    line: str
+    stream: str = "stdout"
+
+
+class Event(Row):
+    """Something that happened to a service: ``started``, ``ready``, ``exited``, ``killed``, ``paused``,
+    ``continued``, ``restarted`` ...; ``pid`` and ``code`` (exit status, negative for a signal) where known."""
+
+    service: str
+    at: float
+    what: str
+    pid: int | None = None
+    code: int | None = None
+    detail: str = ""
+
+
+class Read(Row):
+    """Data read back from outside for an expectation (a ledger's rows, for example)."""
+
+    name: str
+    at: float
+    rows: list[list[Any]]
+    error: str | None = None
+
+
+class Schedule(Row):
+    """What the traffic generator did: requests planned and sent, and how late it sent them (seconds)."""
+
+    at: float
+    planned: int
+    sent: int
+    lag_p50: float
+    lag_p99: float
+    lag_max: float
+
+
+KINDS: dict[str, type[Row]] = {
+    "phases": Phase,
+    "requests": Request,
+    "connections": Connection,
+    "exchanges": Exchange,
+    "faults": Fault,
+    "samples": Sample,
+    "logs": Log,
+    "events": Event,
+    "reads": Read,
+    "schedules": Schedule,
+}
