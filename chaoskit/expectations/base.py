@@ -1,0 +1,101 @@
+"""What an expectation is: bounds checked at load, and one method from a history to findings."""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from chaoskit.history.rows import Read
+from chaoskit.history.view import View
+from chaoskit.registry import Registry
+from chaoskit.scenario.bounds import Bound
+from chaoskit.scenario.types import Model
+
+Path_ = tuple[str | int, ...]
+
+
+class Outcome(enum.StrEnum):
+    """Of one finding, and in the end of a scenario. ``broken`` says nothing about the service."""
+
+    HELD = "held"
+    VIOLATED = "violated"
+    VACUOUS = "vacuous"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One judged figure.
+
+    ``id`` is what a control names in ``violates`` (``during.place-order.p99``). ``path`` is where in the
+    scenario the bound stands, relative to the expectation. ``worst`` tells the window or the case that was
+    worst, ``rows`` the request ids or times of the history behind it.
+    """
+
+    id: str
+    outcome: Outcome
+    expected: str
+    seen: str
+    samples: int
+    path: Path_ = ()
+    worst: str = ""
+    rows: tuple[str, ...] = ()
+
+    @property
+    def held(self) -> bool:
+        """Whether the expectation was met on enough samples."""
+        return self.outcome is Outcome.HELD
+
+
+def check(
+    id: str,
+    bound: Bound,
+    value: float,
+    samples: int,
+    *,
+    need: int = 1,
+    path: Path_ = (),
+    worst: str = "",
+    rows: Iterable[str] = (),
+) -> Finding:
+    """Compare one figure with its bound. Fewer than ``need`` samples prove nothing: vacuous."""
+    seen = bound.show(value)
+    if samples < need:
+        return too_few(id, str(bound), samples, need, path=path, seen=seen)
+    outcome = Outcome.HELD if bound.holds(value) else Outcome.VIOLATED
+    return Finding(id, outcome, str(bound), seen, samples, path, worst, tuple(rows))
+
+
+def too_few(id: str, expected: str, samples: int, need: int, *, path: Path_ = (), seen: str = "nothing") -> Finding:
+    """The finding of an expectation that had too little to judge."""
+    text = f"{seen} on {samples} samples; {need} are needed" if samples else f"no samples; {need} are needed"
+    return Finding(id, Outcome.VACUOUS, expected, text, samples, path)
+
+
+class Reader(Protocol):
+    """How an expectation reads data back from outside, directly (never through a proxy)."""
+
+    def sql(self, service: str, statement: str) -> list[list[Any]]:
+        """Rows of a query on a database service. Raises BrokenError when it fails."""
+
+
+@runtime_checkable
+class Collects(Protocol):
+    """An expectation that needs data from outside; the engine calls it after the last phase."""
+
+    def collect(self, reader: Reader, view: View) -> Iterable[Read]:
+        """Read what will be judged, waiting for deferred work as long as the expectation allows."""
+
+
+class Expectation(Model, ABC):
+    """Base of all expectations. Fields are its bounds; the file's name is its key under ``expect:``."""
+
+    @abstractmethod
+    def judge(self, view: View) -> Iterable[Finding]:
+        """The findings. A pure function of the history: no clock, no network, no randomness."""
+
+
+EXPECTATIONS: Registry[type[Expectation]] = Registry("expectation", "chaoskit.expectations")

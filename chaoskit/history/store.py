@@ -1,0 +1,103 @@
+"""The history of one scenario: append-only rows in memory and, at the same time, in the run's folder.
+
+A crash leaves every row that was flushed (the engine flushes five times a second), so what was seen until then
+can still be judged.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TypeVar
+
+import msgspec
+
+from chaoskit.errors import BrokenError
+from chaoskit.history import rows as r
+
+R = TypeVar("R", bound=r.Row)
+_NAMES = {kind: name for name, kind in r.KINDS.items()}
+
+
+class History:
+    """Rows by kind, each in the order of arrival. Safe to add to from several threads."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self._rows: dict[type[r.Row], list[r.Row]] = {kind: [] for kind in r.KINDS.values()}
+        self._files: dict[type[r.Row], IO[bytes]] = {}
+        self._lock = threading.Lock()
+        self._encode = msgspec.json.Encoder().encode
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, row: r.Row) -> None:
+        """Append one row. After :meth:`close` rows are dropped: the history of a scenario has an end."""
+        kind = type(row)
+        with self._lock:
+            if self._encode is None:
+                return
+            self._rows[kind].append(row)
+            if self.folder is not None:
+                file = self._files.get(kind)
+                if file is None:
+                    file = (self.folder / f"{_NAMES[kind]}.jsonl").open("wb", buffering=1 << 16)
+                    self._files[kind] = file
+                file.write(self._encode(row) + b"\n")
+
+    def of(self, kind: type[R]) -> list[R]:
+        """A copy of all rows of one kind so far."""
+        with self._lock:
+            return list(self._rows[kind])  # type: ignore[arg-type]  # the dict maps each kind to its own rows
+
+    def since(self, kind: type[R], start: int) -> list[R]:
+        """Rows of one kind from index ``start`` on: cheap to follow while the scenario runs."""
+        with self._lock:
+            return self._rows[kind][start:]  # type: ignore[return-value]  # as above
+
+    def flush(self) -> None:
+        """Hand everything written so far to the operating system."""
+        with self._lock:
+            for file in self._files.values():
+                file.flush()
+
+    def close(self) -> None:
+        """Close the files. Later rows are dropped."""
+        with self._lock:
+            self._encode = None  # type: ignore[assignment]  # the mark that add() looks for
+            for file in self._files.values():
+                file.close()
+            self._files.clear()
+
+    def counts(self) -> dict[str, int]:
+        """Number of rows of each kind, by file name."""
+        with self._lock:
+            return {_NAMES[kind]: len(rows) for kind, rows in self._rows.items() if rows}
+
+
+def load(folder: Path) -> History:
+    """Read a history back. A last line cut short by a crash is dropped; any other bad line is an error.
+
+    Raises BrokenError that names file and line.
+    """
+    history = History()
+    for name, kind in r.KINDS.items():
+        file = folder / f"{name}.jsonl"
+        if file.exists():
+            history._rows[kind].extend(_read(file, kind))
+    return history
+
+
+def _read(file: Path, kind: type[r.Row]) -> Iterator[r.Row]:
+    decode = msgspec.json.Decoder(kind).decode
+    lines = file.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            yield decode(line)
+        except msgspec.DecodeError as error:
+            if number == len(lines):
+                return  # written by a process that was killed in mid-line
+            raise BrokenError(f"{file}:{number}: not a row of a history: {error}") from None

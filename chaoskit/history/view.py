@@ -1,0 +1,93 @@
+"""What an expectation sees: the history with its phases, and the traffic it was meant to have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from chaoskit.history import rows as r
+from chaoskit.history.store import History
+from chaoskit.history.windows import Window, inside, merge
+
+
+@dataclass(frozen=True)
+class OperationFacts:
+    """What the scenario says of an operation: requests per second, time limit in seconds, id header."""
+
+    rate: float
+    timeout: float
+    id_header: str = "x-request-id"
+
+
+@dataclass(frozen=True)
+class View:
+    """A finished history, ready to be judged. All spans are :class:`Window` of monotonic seconds."""
+
+    history: History
+    operations: Mapping[str, OperationFacts] = field(default_factory=dict)
+
+    @cached_property
+    def phases(self) -> dict[str, Window]:
+        """The phases that have ended, by name."""
+        return {row.name: Window(row.started, row.ended) for row in self.history.of(r.Phase)}
+
+    @cached_property
+    def faults(self) -> list[r.Fault]:
+        """The faults that were injected, in order of their start."""
+        return sorted(self.history.of(r.Fault), key=lambda row: row.started)
+
+    @cached_property
+    def fault_windows(self) -> list[Window]:
+        """When at least one fault was active."""
+        return merge(Window(row.started, row.ended) for row in self.faults)
+
+    @cached_property
+    def _requests(self) -> dict[str, list[r.Request]]:
+        by_op: dict[str, list[r.Request]] = {name: [] for name in self.operations}
+        for row in sorted(self.history.of(r.Request), key=lambda row: row.intended):
+            by_op.setdefault(row.op, []).append(row)
+        return by_op
+
+    @cached_property
+    def _exchanges(self) -> dict[str, list[r.Exchange]]:
+        by_proxy: dict[str, list[r.Exchange]] = {}
+        for row in sorted(self.history.of(r.Exchange), key=lambda row: row.started):
+            by_proxy.setdefault(row.proxy, []).append(row)
+        return by_proxy
+
+    def requests(self, op: str | None = None, windows: Sequence[Window] | None = None) -> list[r.Request]:
+        """Requests by intended send time, of one operation or all, within ``windows`` (None: all the time)."""
+        found = self._requests.get(op, []) if op is not None else [q for qs in self._requests.values() for q in qs]
+        return found if windows is None else [row for row in found if inside(row.intended, windows)]
+
+    def exchanges(self, proxy: str, windows: Sequence[Window] | None = None) -> list[r.Exchange]:
+        """HTTP exchanges seen at a proxy, by start."""
+        found = self._exchanges.get(proxy, [])
+        return found if windows is None else [row for row in found if inside(row.started, windows)]
+
+    def samples(self, service: str, metric: str) -> list[r.Sample]:
+        """Samples of one metric. A name without labels gives the sum over all label sets, scrape by scrape."""
+        rows = [row for row in self.history.of(r.Sample) if row.service == service]
+        exact = [row for row in rows if row.name == metric]
+        if exact:
+            return exact
+        sums: dict[float, float] = {}
+        for row in rows:
+            if row.name.startswith(metric + "{"):
+                sums[row.at] = sums.get(row.at, 0.0) + row.value
+        return [r.Sample(service=service, name=metric, at=at, value=value) for at, value in sorted(sums.items())]
+
+    def metric_names(self, service: str) -> list[str]:
+        """Names (without labels) of all metrics that were seen of a service."""
+        return sorted({row.name.partition("{")[0] for row in self.history.of(r.Sample) if row.service == service})
+
+    @property
+    def first_fault(self) -> float | None:
+        """When the first fault began."""
+        return self.faults[0].started if self.faults else None
+
+    @property
+    def last_fault_end(self) -> float | None:
+        """When the last fault was lifted."""
+        return max((row.ended for row in self.faults), default=None)

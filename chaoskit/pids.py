@@ -1,0 +1,175 @@
+"""Which process is meant: a pid together with its start time, so that a reused pid is never taken for ours.
+
+Start times are the kernel's clock ticks since boot (field 22 of ``/proc/PID/stat``). A *pidfile* holds one
+line, ``PID START``, written by the process itself before its program begins (see :mod:`chaoskit.processes`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from chaoskit.errors import TimeoutExpired
+
+MARK = "CHAOSKIT_PIDFILE"
+"""Environment variable that names the pidfile of the process a child belongs to."""
+
+REFUSED = "refused\n"
+"""Text of a pidfile that tells a process which has not begun yet that it must not begin any more."""
+
+
+@dataclass(frozen=True)
+class Pid:
+    """One process, for good: ``start`` is its start time in clock ticks since boot."""
+
+    pid: int
+    start: int
+
+    def alive(self) -> bool:
+        """True while this very process runs; a zombie is dead."""
+        stat = _stat(self.pid)
+        return stat is not None and stat.start == self.start and stat.state not in "ZX"
+
+    def signal(self, number: int) -> bool:
+        """Send a signal; False when the process is gone (or its pid means another one now)."""
+        if not self.alive():
+            return False
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class _Stat:
+    pid: int
+    state: str
+    parent: int
+    group: int
+    start: int
+
+
+def _stat(pid: int) -> _Stat | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text.rpartition(")")[2].split()  # the program's name may hold blanks and brackets
+    return _Stat(pid, state=fields[0], parent=int(fields[1]), group=int(fields[2]), start=int(fields[19]))
+
+
+def identify(pid: int) -> Pid | None:
+    """The process that has ``pid`` now, or None."""
+    stat = _stat(pid)
+    return None if stat is None else Pid(pid, stat.start)
+
+
+def _all() -> Iterator[_Stat]:
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and (stat := _stat(int(entry.name))) is not None:
+            yield stat
+
+
+def family(leader: Pid) -> list[Pid]:
+    """``leader`` first, then the members of its process group and all its descendants, also those that have
+    made a session of their own (PostgreSQL's backends do)."""
+    everyone = list(_all())
+    found = {leader.pid: leader}
+    grown = True
+    while grown:
+        grown = False
+        for stat in everyone:
+            if stat.pid not in found and (stat.parent in found or stat.group == leader.pid):
+                found[stat.pid] = Pid(stat.pid, stat.start)
+                grown = True
+    return list(found.values())
+
+
+def stragglers(pidfile: Path) -> list[Pid]:
+    """Processes that carry the mark of ``pidfile`` in their environment: a daemon that outlived its parent."""
+    mark = f"{MARK}={pidfile}".encode()
+    found = []
+    for stat in _all():
+        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            if mark in Path(f"/proc/{stat.pid}/environ").read_bytes().split(b"\0"):
+                found.append(Pid(stat.pid, stat.start))
+    return found
+
+
+def wait_gone(pids: Iterable[Pid], limit: float) -> list[Pid]:
+    """Wait at most ``limit`` seconds until all are dead; gives those that are not."""
+    deadline = time.monotonic() + limit
+    left = [pid for pid in pids if pid.alive()]
+    while left and time.monotonic() < deadline:
+        time.sleep(0.005)
+        left = [pid for pid in left if pid.alive()]
+    return left
+
+
+def signal_all(pids: Iterable[Pid], number: int) -> None:
+    """Send a signal to each that still runs."""
+    for pid in pids:
+        pid.signal(number)
+
+
+def read_pidfile(pidfile: Path) -> Pid | None:
+    """Who wrote ``pidfile``; None when nobody did or it was refused."""
+    try:
+        words = pidfile.read_text(encoding="ascii").split()
+    except FileNotFoundError:
+        return None
+    return Pid(int(words[0]), int(words[1])) if len(words) == 2 else None
+
+
+def end_by_pidfile(pidfile: Path, *, first: int = signal.SIGTERM, grace: float = 1.0) -> bool:
+    """End the process of ``pidfile`` with all its family, whatever state it is in; True if something ran.
+
+    Also settles a process that was forked but has not written its pidfile yet: it finds the file taken and
+    ends by itself. ``first`` is sent first; what still runs after ``grace`` seconds is killed. Raises
+    TimeoutExpired when something survives SIGKILL for 5 s.
+    """
+    leader = None if _refuse(pidfile) else _await_writer(pidfile)
+    members = family(leader) if leader is not None and leader.alive() else []
+    members += [pid for pid in stragglers(pidfile) if pid not in members]
+    if not members:
+        return False
+    members[0].signal(first)
+    signal_all(members, signal.SIGCONT)  # a stopped process cannot act on the first signal
+    left = wait_gone(members, grace)
+    left += [pid for pid in stragglers(pidfile) if pid not in left]
+    signal_all(left, signal.SIGKILL)
+    survivors = wait_gone(left, 5.0)
+    if survivors:
+        names = ", ".join(str(pid.pid) for pid in survivors)
+        raise TimeoutExpired(f"waited 5 s for killed processes to end: {names} (see {pidfile})")
+    return True
+
+
+def _refuse(pidfile: Path) -> bool:
+    """Take the pidfile before its process does. False when it was taken already (or its folder is gone)."""
+    try:
+        handle = os.open(pidfile, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except (FileExistsError, FileNotFoundError):
+        return False
+    with os.fdopen(handle, "w") as file:
+        file.write(REFUSED)
+    return True
+
+
+def _await_writer(pidfile: Path) -> Pid | None:
+    """The writer may be between creating the file and writing its line."""
+    deadline = time.monotonic() + 1.0
+    while (leader := read_pidfile(pidfile)) is None and time.monotonic() < deadline:
+        try:
+            if pidfile.read_text(encoding="ascii") == REFUSED:
+                break
+        except FileNotFoundError:
+            break
+        time.sleep(0.005)
+    return leader

@@ -1,0 +1,220 @@
+"""The scenario language as types. The loader reads files into these; nothing here touches the outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from chaoskit.scenario.bounds import Bound
+from chaoskit.scenario.service import ServiceSpec
+from chaoskit.scenario.source import Source
+from chaoskit.scenario.types import (
+    CountBound,
+    Duration,
+    DurationBound,
+    Model,
+    Rate,
+    RateBound,
+    RatioBound,
+    problem,
+)
+
+if TYPE_CHECKING:
+    from chaoskit.expectations.base import Expectation
+    from chaoskit.faults.base import Fault as FaultBase
+
+Severity = Literal["blocker", "critical", "normal", "minor", "trivial"]
+Path_ = tuple[str | int, ...]
+
+
+class Accepted(Model):
+    """Which answers count as a success: by status, and by values in the JSON body (dotted paths)."""
+
+    status: int | list[int] | None = None
+    json_: dict[str, Any] | None = Field(None, alias="json")
+
+    @property
+    def statuses(self) -> list[int]:
+        """Statuses that count as a success; empty means any 2xx."""
+        if self.status is None:
+            return []
+        return self.status if isinstance(self.status, list) else [self.status]
+
+
+class Fallback(Model):
+    """How an answer tells that it is a fallback: a header's value, a status or values in the JSON body."""
+
+    header: dict[str, str] | None = None
+    status: int | None = None
+    json_: dict[str, Any] | None = Field(None, alias="json")
+
+
+def _request(text: str) -> str:
+    method, _, url = text.partition(" ")
+    if not url.strip() or not method.isalpha() or not method.isupper():
+        raise problem(f"{text!r} is not a request", ["METHOD URL, for example: GET {{ orders.url }}/orders"])
+    return text
+
+
+class Operation(Model):
+    """One kind of request that the traffic consists of."""
+
+    request: Annotated[str, AfterValidator(_request)]
+    headers: dict[str, str] = {}
+    json_: Any = Field(None, alias="json")
+    body: str | None = None
+    rate: Rate
+    arrival: Literal["constant", "poisson"] = "constant"
+    timeout: Duration = 2.0
+    ok: Accepted = Accepted()
+    fallback: Fallback | None = None
+    copies: int = Field(1, ge=1, le=100)
+    id_header: str = "x-request-id"
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return self.request.partition(" ")[0]
+
+    @property
+    def url(self) -> str:
+        """The URL's template."""
+        return self.request.partition(" ")[2].strip()
+
+
+class OperationBounds(Model):
+    """Bounds on what one operation's callers saw. Latency counts from the intended send time."""
+
+    success_rate: RatioBound | None = None
+    error_rate: RatioBound | None = None
+    fallback_rate: RatioBound | None = None
+    p50: DurationBound | None = None
+    p75: DurationBound | None = None
+    p90: DurationBound | None = None
+    p95: DurationBound | None = None
+    p99: DurationBound | None = None
+    p999: DurationBound | None = None
+    max: DurationBound | None = None
+    mean: DurationBound | None = None
+    throughput: RateBound | None = None
+    requests: CountBound | None = None
+
+    def bounds(self) -> list[tuple[str, Bound]]:
+        """The bounds that were given, by metric name."""
+        return [(name, bound) for name in type(self).model_fields if (bound := getattr(self, name)) is not None]
+
+
+class ServiceChange(Model):
+    """What a scenario or a control changes of a service for its own run."""
+
+    env: dict[str, str | int | float | bool] = {}
+    restart: Literal["never", "on-failure", "always"] | None = None
+    args: dict[str, Any] | None = None
+
+
+class Control(Model):
+    """The same scenario with one protection off: it must then be violated where ``violates`` says."""
+
+    with_: dict[str, ServiceChange] = Field(alias="with", min_length=1)
+    violates: list[str] = Field(min_length=1)
+
+
+class Timeline(Model):
+    """How long each phase lasts. ``recovery`` is a limit: it ends as soon as steady state holds again."""
+
+    steady: Duration = 3.0
+    faults: list[dict[str, dict[str, Any]]] = Field(min_length=1)
+    recovery: Duration = 15.0
+    after: Duration = 0.0
+
+
+class ScenarioFile(Model):
+    """A ``*.chaos.yaml`` file as it is written."""
+
+    scenario: str = Field(min_length=1)
+    case: str | None = None
+    severity: Severity = "normal"
+    owner: str | None = None
+    tags: list[str] = []
+    links: list[str] = []
+    description: str = ""
+    environment: str | dict[str, Any]
+    isolation: Literal["shared", "fresh"] = "shared"
+    with_: dict[str, ServiceChange] = Field({}, alias="with")
+    control: Control | None = None
+    matrix: dict[str, list[str | int | float]] = {}
+    data: dict[str, Any] = {}
+    traffic: dict[str, Operation] = Field(min_length=1)
+    steady_state: dict[str, OperationBounds] = Field(min_length=1)
+    timeline: Timeline
+    expect: dict[str, Any] = {}
+
+
+class EnvironmentFile(Model):
+    """An environment: the services that a scenario runs against, in the order in which they start."""
+
+    environment: str
+    production: bool = False
+    services: dict[str, ServiceSpec] = Field(min_length=1)
+    data: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A loaded environment. ``folder`` is what relative paths in it start from."""
+
+    name: str
+    services: Mapping[str, ServiceSpec]
+    data: Mapping[str, Any]
+    folder: Path
+    source: Source
+    production: bool = False
+
+
+@dataclass(frozen=True)
+class PlannedFault:
+    """A fault of the timeline. ``at`` and ``length`` are seconds, ``at`` counts from the end of steady."""
+
+    name: str
+    kind: str
+    fault: FaultBase
+    at: float
+    length: float
+    path: Path_
+
+
+@dataclass(frozen=True)
+class PlannedExpectation:
+    """An expectation, and where in the file it stands."""
+
+    kind: str
+    expectation: Expectation
+    path: Path_
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A loaded scenario: one test. A matrix gives one Scenario for each combination of its values."""
+
+    name: str
+    slug: str
+    source: Source
+    environment: Environment
+    model: ScenarioFile
+    faults: Sequence[PlannedFault]
+    expectations: Sequence[PlannedExpectation]
+    matrix: Mapping[str, str | int | float] = field(default_factory=dict)
+
+    @property
+    def file(self) -> Path:
+        """The file it was read from."""
+        return self.source.file
+
+    @property
+    def faults_length(self) -> float:
+        """Seconds from the start of the first phase with faults to the end of the last fault."""
+        return max(fault.at + fault.length for fault in self.faults)

@@ -1,0 +1,111 @@
+"""Types of the fields that a scenario file may hold: quantities with units, bounds, references.
+
+Inside, a duration is a float of seconds, a size of bytes, a rate of events per second, a ratio a share of 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, WithJsonSchema
+from pydantic.functional_validators import AfterValidator
+from pydantic_core import PydanticCustomError
+
+from chaoskit import units
+from chaoskit.scenario.bounds import Bound, BoundError
+
+
+class Model(BaseModel):
+    """Base of everything typed in a scenario: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, arbitrary_types_allowed=True)
+
+
+def problem(what: str, legal: list[str] | None = None, found: str | None = None) -> PydanticCustomError:
+    """An error that the loader shows as ``file:line: what; legal: ...; did you mean ...?``."""
+    # The text goes in as a value: braces in it are not a template.
+    return PydanticCustomError("chaoskit", "{what}", {"what": what, "legal": legal or [], "found": found})
+
+
+def _quantity(parse: Callable[[object], float]) -> BeforeValidator:
+    def validate(value: object) -> float:
+        try:
+            return parse(value)
+        except units.UnitError as error:
+            raise problem(str(error), list(error.legal)) from None
+
+    return BeforeValidator(validate)
+
+
+def _not_negative(value: float) -> float:
+    if value < 0:
+        raise problem(f"must not be negative, is {value:g}")
+    return value
+
+
+def _schema(example: str, what: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "examples": [example], "description": what})
+
+
+Duration = Annotated[
+    float, AfterValidator(_not_negative), _quantity(units.parse_duration), _schema("800ms", "duration: us, ms, s, m, h")
+]
+Rate = Annotated[
+    float, AfterValidator(_not_negative), _quantity(units.parse_rate), _schema("40/s", "events per time: /s, /m, /h")
+]
+Size = Annotated[
+    float, AfterValidator(_not_negative), _quantity(units.parse_size), _schema("64KB", "size: B, KB, MB, GB, KiB, MiB")
+]
+Bandwidth = Annotated[
+    float,
+    AfterValidator(_not_negative),
+    _quantity(units.parse_bandwidth),
+    _schema("100KB/s", "bytes per second: KB/s, MB/s"),
+]
+
+
+def _share(value: float) -> float:
+    if not 0 <= value <= 1:
+        raise problem(f"a share lies between 0% and 100%, is {value * 100:g}%")
+    return value
+
+
+Ratio = Annotated[
+    float, AfterValidator(_share), _quantity(units.parse_ratio), _schema("25%", "a share, in %")
+]
+
+
+def _bound(dimension: str, example: str) -> Any:
+    def validate(value: object) -> Bound:
+        if isinstance(value, Bound):
+            return value
+        try:
+            return Bound.parse(value, dimension)
+        except BoundError as error:
+            raise problem(str(error), list(error.legal)) from None
+
+    return Annotated[
+        Bound, BeforeValidator(validate), WithJsonSchema({"type": "string", "examples": [example]})
+    ]
+
+
+DurationBound = _bound("duration", "< 250ms")
+RatioBound = _bound("ratio", ">= 99.9%")
+RateBound = _bound("rate", ">= 30/s")
+SizeBound = _bound("size", "< 64MB")
+CountBound = _bound("number", "<= 3")
+
+
+def _reference(kind: str, plural: str) -> AfterValidator:
+    def validate(name: str, info: ValidationInfo) -> str:
+        legal = (info.context or {}).get(plural)
+        if legal is not None and name not in legal:
+            raise problem(f"unknown {kind} {name!r}", sorted(legal), name)
+        return name
+
+    return AfterValidator(validate)
+
+
+ServiceName = Annotated[str, _reference("service", "services")]
+OperationName = Annotated[str, _reference("operation", "operations")]
