@@ -103,7 +103,7 @@ class Journal:
     def done(self, entry: int) -> None:
         """Note that an entry's change was undone (or never made). Has no effect the second time."""
         with self._lock:
-            if self._open.pop(entry, None) is not None:
+            if self._open.pop(entry, None) is not None and self._file >= 0:
                 self._write({"done": entry})
 
     @contextlib.contextmanager
@@ -145,7 +145,7 @@ class Journal:
         """Undo what is open, the latest first, and tell what it was. May be called again.
 
         One that cannot be undone stays open and does not keep the others from being undone; then
-        BrokenError tells all that went wrong. In a forked child this does nothing: the journal is its parent's.
+        BrokenError tells all that went wrong. Does nothing in a forked child: the journal is its parent's.
         """
         if os.getpid() != self._pid:
             return []
@@ -168,7 +168,7 @@ class Journal:
         return told
 
     def close(self) -> None:
-        """End the journal. The file goes when nothing is open: a journal on disk means something may be left."""
+        """End the journal. Its file goes when nothing is open; one on disk means something may be left."""
         with self._lock:
             if self._file < 0 or os.getpid() != self._pid:
                 return
@@ -188,9 +188,10 @@ class Journal:
 
 
 def sweep(folder: Path) -> list[str]:
-    """Undo what dead owners left open in the journals below ``folder``; tells what was undone or could not be.
+    """Undo what dead owners left open in the journals below ``folder``.
 
-    The journal of a living owner is never touched. Two sweeps at once do not meet in one journal.
+    Tells what was undone and what could not be. The journal of a living owner is never touched. Two sweeps at
+    once do not meet in one journal.
     """
     told: list[str] = []
     for path in sorted(folder.rglob(f"*{SUFFIX}")):

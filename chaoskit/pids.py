@@ -92,7 +92,7 @@ def family(leader: Pid) -> list[Pid]:
 
 
 def stragglers(pidfile: Path) -> list[Pid]:
-    """Processes that carry the mark of ``pidfile`` in their environment: a daemon that outlived its parent."""
+    """Processes with the mark of ``pidfile`` in their environment: a daemon that outlived its parent, say."""
     mark = f"{MARK}={pidfile}".encode()
     found = []
     for stat in _all():

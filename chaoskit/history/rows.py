@@ -16,7 +16,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all rows."""
 
 
-class Phase(Row):
+class Phase(Row, frozen=True, kw_only=True):
     """A phase of the timeline that has ended: ``steady``, ``faults``, ``recovery`` or ``after``."""
 
     name: str
@@ -24,7 +24,7 @@ class Phase(Row):
     ended: float
 
 
-class Request(Row):
+class Request(Row, frozen=True, kw_only=True):
     """One request that the traffic generator meant to send.
 
     ``intended`` is when the open-loop schedule wanted it sent; latency is ``ended - intended``, so a
@@ -52,7 +52,7 @@ class Request(Row):
     size: int = 0
 
 
-class Connection(Row):
+class Connection(Row, frozen=True, kw_only=True):
     """One TCP connection through a proxy, written when it has ended.
 
     ``end`` says who ended it: ``client``, ``upstream``, ``toxic``, ``disabled`` (the proxy went down),
@@ -70,7 +70,7 @@ class Connection(Row):
     reset: bool = False
 
 
-class Exchange(Row):
+class Exchange(Row, frozen=True, kw_only=True):
     """One HTTP request seen at a proxy, and its answer if one came: one attempt of a client.
 
     ``started``: first byte of the request. ``sent``: last byte of the request (None if it never came).
@@ -93,7 +93,7 @@ class Exchange(Row):
     headers: dict[str, str] = {}
 
 
-class Fault(Row):
+class Fault(Row, frozen=True, kw_only=True):
     """A fault's window with its evidence. ``touched`` counts what the fault acted on; 0 means it proved nothing."""
 
     name: str
@@ -109,7 +109,7 @@ class Fault(Row):
     error: str | None = None
 
 
-class Sample(Row):
+class Sample(Row, frozen=True, kw_only=True):
     """One value of a metric: a service's own (Prometheus name with labels, ``db_pool_in_use{pool="x"}``), or
     a process figure: ``process.open_files``, ``process.threads``, ``process.memory`` (bytes), ``process.cpu``
     (seconds used), ``process.pid``.
@@ -121,7 +121,7 @@ class Sample(Row):
     value: float
 
 
-class Log(Row):
+class Log(Row, frozen=True, kw_only=True):
     """A line that a service wrote. ``stream`` is ``stdout`` or ``stderr``."""
 
     service: str
@@ -130,7 +130,7 @@ class Log(Row):
     stream: str = "stdout"
 
 
-class Event(Row):
+class Event(Row, frozen=True, kw_only=True):
     """Something that happened to a service: ``started``, ``ready``, ``exited``, ``killed``, ``paused``,
     ``continued``, ``restarted`` ...; ``pid`` and ``code`` (exit status, negative for a signal) where known."""
 
@@ -142,7 +142,7 @@ class Event(Row):
     detail: str = ""
 
 
-class Read(Row):
+class Read(Row, frozen=True, kw_only=True):
     """Data read back from outside for an expectation (a ledger's rows, for example)."""
 
     name: str
@@ -151,7 +151,7 @@ class Read(Row):
     error: str | None = None
 
 
-class Schedule(Row):
+class Schedule(Row, frozen=True, kw_only=True):
     """What the traffic generator did: requests planned and sent, and how late it sent them (seconds)."""
 
     at: float

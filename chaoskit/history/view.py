@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.history.windows import Window, inside, merge
+
+if TYPE_CHECKING:
+    from chaoskit.scenario.model import OperationBounds
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,15 @@ class OperationFacts:
 
 @dataclass(frozen=True)
 class View:
-    """A finished history, ready to be judged. All spans are :class:`Window` of monotonic seconds."""
+    """A finished history, ready to be judged. All spans are :class:`Window` of monotonic seconds.
+
+    ``recovery_window`` is for how many seconds steady state must hold to count as recovered.
+    """
 
     history: History
     operations: Mapping[str, OperationFacts] = field(default_factory=dict)
+    steady_state: Mapping[str, OperationBounds] = field(default_factory=dict)
+    recovery_window: float = 1.0
 
     @cached_property
     def phases(self) -> dict[str, Window]:

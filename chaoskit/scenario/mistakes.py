@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, RootModel, ValidationError
 
@@ -30,7 +30,9 @@ def problems_of(
             what = f"{str(item['loc'][-1])!r} is missing"
             path = path[: len(base) + len(item["loc"]) - 1]
         elif item["type"] == "literal_error":
-            legal = [str(value).strip("'") for value in str(context.get("expected", "")).replace(" or ", ", ").split(", ")]
+            legal = [
+                str(value).strip("'") for value in str(context.get("expected", "")).replace(" or ", ", ").split(", ")
+            ]
             found = str(item["input"])
             what = f"{found!r} is not allowed here"
         elif item["type"] != "chaoskit":
@@ -58,11 +60,11 @@ def _in_data(source: Source, path: Sequence[str | int]) -> tuple[str | int, ...]
     kept: list[str | int] = []
     data: Any = source.data
     for step in path:
-        if (isinstance(data, dict) and step in data) or (
-            isinstance(data, list) and isinstance(step, int) and step < len(data)
-        ):
+        if (isinstance(data, dict) and step in data) or (isinstance(data, list) and isinstance(step, int) and step < len(data)):
             data = data[step]
-            kept.append(step)
+        else:
+            continue
+        kept.append(step)
     return tuple(kept)
 
 
@@ -109,4 +111,4 @@ def _step(current: Any, step: str | int) -> Any:
         return args[1]
     if origin in (list, tuple) and args:
         return args[0]
-    return None if origin is not Literal else None
+    return None

@@ -128,6 +128,4 @@ def _scalar(loader: Any, node: Any) -> Any:
             return None
         case "int" | "float" | "timestamp":
             return text  # 12:30 and 2026-01-01 are text here: YAML 1.1 would make surprising numbers of them
-    raise yaml.constructor.ConstructorError(
-        None, None, f"the tag {node.tag} is not allowed", node.start_mark
-    )
+    raise yaml.constructor.ConstructorError(None, None, f"the tag {node.tag} is not allowed", node.start_mark)

@@ -49,13 +49,22 @@ def _schema(example: str, what: str) -> WithJsonSchema:
 
 
 Duration = Annotated[
-    float, AfterValidator(_not_negative), _quantity(units.parse_duration), _schema("800ms", "duration: us, ms, s, m, h")
+    float,
+    AfterValidator(_not_negative),
+    _quantity(units.parse_duration),
+    _schema("800ms", "duration: us, ms, s, m, h"),
 ]
 Rate = Annotated[
-    float, AfterValidator(_not_negative), _quantity(units.parse_rate), _schema("40/s", "events per time: /s, /m, /h")
+    float,
+    AfterValidator(_not_negative),
+    _quantity(units.parse_rate),
+    _schema("40/s", "events per time: /s, /m, /h"),
 ]
 Size = Annotated[
-    float, AfterValidator(_not_negative), _quantity(units.parse_size), _schema("64KB", "size: B, KB, MB, GB, KiB, MiB")
+    float,
+    AfterValidator(_not_negative),
+    _quantity(units.parse_size),
+    _schema("64KB", "size: B, KB, MB, GB, KiB, MiB"),
 ]
 Bandwidth = Annotated[
     float,
@@ -71,9 +80,7 @@ def _share(value: float) -> float:
     return value
 
 
-Ratio = Annotated[
-    float, AfterValidator(_share), _quantity(units.parse_ratio), _schema("25%", "a share, in %")
-]
+Ratio = Annotated[float, AfterValidator(_share), _quantity(units.parse_ratio), _schema("25%", "a share, in %")]
 
 
 def _bound(dimension: str, example: str) -> Any:
@@ -85,9 +92,7 @@ def _bound(dimension: str, example: str) -> Any:
         except BoundError as error:
             raise problem(str(error), list(error.legal)) from None
 
-    return Annotated[
-        Bound, BeforeValidator(validate), WithJsonSchema({"type": "string", "examples": [example]})
-    ]
+    return Annotated[Bound, BeforeValidator(validate), WithJsonSchema({"type": "string", "examples": [example]})]
 
 
 DurationBound = _bound("duration", "< 250ms")

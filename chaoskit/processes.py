@@ -1,0 +1,296 @@
+"""Child processes that cannot be left behind, even when we are killed between fork and any line of ours.
+
+The path of a pidfile is journaled first. Then a few lines of ``/bin/sh`` write their own pid and start time
+into that file and ``exec`` the program, which keeps both. Whoever undoes the journal either finds the
+pidfile, or takes its place, upon which the shell refuses to begin.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from chaoskit.clock import now
+from chaoskit.errors import BrokenError, TimeoutExpired
+from chaoskit.journal import Journal
+from chaoskit.pids import MARK, Pid, family, identify, signal_all, wait_gone
+
+OnLine = Callable[[str, str, float], None]
+"""Called with the stream (``stdout`` or ``stderr``), the line without its end, and its monotonic time."""
+
+LINE_LIMIT = 16 * 1024
+"""Bytes of a line that are kept."""
+
+# set -C makes `>` fail when the file exists. The shell's name holds no blanks: field 22 is the start time.
+_WRAPPER = """
+pidfile=$1; shift
+start_time() { shift 21; echo "$1"; }
+read -r stat < /proc/$$/stat && line="$$ $(start_time $stat)" || exit 125
+set -C && echo "$line" > "$pidfile" || exit 125
+exec "$@"
+"""
+
+
+class LineSplitter:
+    """Cuts a stream of bytes into lines of text; undecodable bytes are replaced, long lines cut."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._skipping = False
+
+    def feed(self, data: bytes) -> list[str]:
+        """The lines that ``data`` completes."""
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        lines = []
+        for line in whole:
+            if not self._skipping:
+                lines.append(_text(line))
+            self._skipping = False
+        if self._skipping:
+            self._rest = b""
+        elif len(self._rest) > LINE_LIMIT:
+            lines.append(_text(self._rest))
+            self._rest, self._skipping = b"", True
+        return lines
+
+    def flush(self) -> list[str]:
+        """The last line, if it has no end."""
+        rest, self._rest = self._rest, b""
+        return [_text(rest)] if rest else []
+
+
+def _text(line: bytes) -> str:
+    cut = " [cut]" if len(line) > LINE_LIMIT else ""
+    return line[:LINE_LIMIT].decode("utf-8", "replace").rstrip("\r") + cut
+
+
+class ManagedProcess:
+    """A running child, its process group, and its output. Made by :func:`start_process`.
+
+    When the process ends by itself or otherwise, what is left of its group is killed, as in a container.
+    """
+
+    def __init__(
+        self,
+        child: subprocess.Popen[bytes],
+        name: str,
+        journal: Journal,
+        entry: int,
+        on_line: OnLine,
+        on_exit: Callable[[int], None] | None,
+    ) -> None:
+        self.name = name
+        self.pid = child.pid
+        self.last_lines: deque[str] = deque(maxlen=50)
+        self.capture_error: Exception | None = None
+        self._child = child
+        self._journal = journal
+        self._entry = entry
+        self._pause_entry: int | None = None
+        self._on_line = on_line
+        self._on_exit = on_exit
+        self._lock = threading.RLock()  # held while a signal is sent: the child is not reaped meanwhile
+        self._ended = threading.Event()
+        identity = identify(child.pid)
+        assert identity is not None, "a child that was not reaped has its entry in /proc"
+        self._identity = identity
+        self._thread = threading.Thread(target=self._watch, name=f"chaoskit-watch-{name}", daemon=True)
+        self._thread.start()
+
+    def poll(self) -> int | None:
+        """The exit status (negative: the signal that ended it), or None while it runs."""
+        return self._child.returncode if self._ended.is_set() else None
+
+    def wait(self, limit: float) -> int:
+        """The exit status, once ended and all output was handed out. TimeoutExpired after ``limit`` s."""
+        if not self._ended.wait(limit):
+            raise TimeoutExpired(f"waited {limit:g} s for {self.name} (pid {self.pid}) to end")
+        return self._child.returncode
+
+    def kill(self, number: int = signal.SIGKILL) -> bool:
+        """Send a signal to the process group, SIGKILL to all descendants too. False when it is gone."""
+        with self._lock:
+            if self._child.returncode is not None:
+                return False
+            others = family(self._identity) if number == signal.SIGKILL else []
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+            signal_all(others, number)
+            return True
+
+    def pause(self) -> bool:
+        """Stop the process and all its descendants (SIGSTOP), journaled. False when it is gone."""
+        with self._lock:
+            if self._child.returncode is not None:
+                return False
+            if self._pause_entry is None:
+                self._pause_entry = self._journal.add(
+                    "signal", name=self.name, pid=self.pid, start=self._identity.start
+                )
+            stopped: set[Pid] = set()
+            while more := set(family(self._identity)) - stopped:  # until none was forked meanwhile
+                signal_all(more, signal.SIGSTOP)
+                stopped |= more
+            return True
+
+    def resume(self) -> bool:
+        """Let a paused process and its descendants go on. False when it is gone."""
+        with self._lock:
+            gone = self._child.returncode is not None
+            if not gone:
+                signal_all(reversed(family(self._identity)), signal.SIGCONT)
+            if self._pause_entry is not None:
+                self._journal.done(self._pause_entry)
+                self._pause_entry = None
+            return not gone
+
+    def terminate(self, grace: float = 5.0, number: int = signal.SIGTERM) -> int:
+        """End it, paused or not: ``number`` to the group, SIGKILL after ``grace`` s. Gives the status."""
+        descendants = [pid for pid in family(self._identity) if pid != self._identity]
+        if self.kill(number):
+            self.resume()
+            if not self._ended.wait(grace):
+                self.kill(signal.SIGKILL)
+        status = self.wait(10.0)
+        signal_all(wait_gone(descendants, 0.5), signal.SIGKILL)
+        if self._thread is not threading.current_thread():
+            self._thread.join(5.0)
+        return status
+
+    def _watch(self) -> None:
+        """Hand out lines until the process has ended, then reap it. Runs on a thread of its own."""
+        ended = os.pidfd_open(self.pid)
+        streams = {"stdout": self._child.stdout, "stderr": self._child.stderr}
+        splitters = {name: LineSplitter() for name in streams}
+        with selectors.DefaultSelector() as selector:
+            for name, pipe in streams.items():
+                assert pipe is not None
+                os.set_blocking(pipe.fileno(), False)
+                selector.register(pipe, selectors.EVENT_READ, name)
+            selector.register(ended, selectors.EVENT_READ, None)
+            running = True
+            while running:
+                for key, _ in selector.select():
+                    if key.data is None:
+                        running = False
+                    elif not self._read(key.data, streams[key.data], splitters[key.data]):
+                        selector.unregister(key.fileobj)
+        os.close(ended)
+        # The leader is not reaped yet, so its number still means its own group.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        for name, pipe in streams.items():
+            assert pipe is not None
+            while self._read(name, pipe, splitters[name]):
+                pass
+            self._hand_out(name, splitters[name].flush())
+            pipe.close()
+        with self._lock:
+            status = self._child.wait()
+        try:
+            if self._pause_entry is not None:
+                self._journal.done(self._pause_entry)
+            self._journal.done(self._entry)
+        finally:
+            self._ended.set()
+        if self._on_exit is not None:
+            self._on_exit(status)
+
+    def _read(self, name: str, pipe: IO[bytes] | None, splitter: LineSplitter) -> bool:
+        """Read once; False at the end of the stream, or when nothing is there."""
+        assert pipe is not None
+        try:
+            data = os.read(pipe.fileno(), 65536)
+        except BlockingIOError:
+            return False
+        self._hand_out(name, splitter.feed(data))
+        return bool(data)
+
+    def _hand_out(self, stream: str, lines: list[str]) -> None:
+        moment = now()
+        for line in lines:
+            self.last_lines.append(line)
+            if self.capture_error is None:
+                try:
+                    self._on_line(stream, line, moment)
+                except Exception as error:
+                    self.capture_error = error  # keep reading: a full pipe would stall the service
+
+
+def start_process(
+    argv: Sequence[str],
+    *,
+    name: str,
+    journal: Journal,
+    pidfile: Path,
+    on_line: OnLine,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    on_exit: Callable[[int], None] | None = None,
+    stop_signal: int = signal.SIGTERM,
+) -> ManagedProcess:
+    """Start a program in a session of its own, journaled before it exists.
+
+    ``env`` is added to our environment, with CHAOSKIT_RUN_ID. ``on_line`` and ``on_exit`` (exit status) are
+    called on the process's watching thread. ``pidfile`` must not exist. ``stop_signal`` is what a sweep sends
+    first. Raises BrokenError when the program cannot be started.
+    """
+    full = {**os.environ, **(env or {}), "CHAOSKIT_RUN_ID": journal.run_id, MARK: str(pidfile)}
+    program = shutil.which(argv[0], path=full.get("PATH")) if "/" not in argv[0] else argv[0]
+    if program is None:
+        raise BrokenError(f"cannot start {name}: no program {argv[0]!r} on the PATH")
+    if pidfile.exists():
+        raise BrokenError(f"cannot start {name}: {pidfile} exists already")
+    stop = signal.Signals(stop_signal).name
+    entry = journal.add("process", name=name, pidfile=pidfile, signal=stop)
+    try:
+        child = subprocess.Popen(
+            ["/bin/sh", "-c", _WRAPPER, "sh", str(pidfile), program, *argv[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            env=full,
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except OSError as error:
+        journal.done(entry)
+        raise BrokenError(f"cannot start {name}: {error}") from error
+    return ManagedProcess(child, name, journal, entry, on_line, on_exit)
+
+
+_given: deque[int] = deque(maxlen=1000)
+_given_lock = threading.Lock()
+_dice = random.SystemRandom()  # workers that seed `random` alike must not pick the same ports
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port between 20000 and 32000 that nobody listens on and that was not given out lately.
+
+    The range lies below the kernel's ephemeral ports: no outgoing connection takes it before its server does.
+    """
+    with _given_lock:
+        for _ in range(1000):
+            port = _dice.randrange(20000, 32000)
+            if port in _given:
+                continue
+            with socket.socket() as probe:
+                try:
+                    probe.bind((host, port))
+                except OSError:
+                    continue
+            _given.append(port)
+            return port
+    raise BrokenError(f"found no free port between 20000 and 32000 on {host}")
