@@ -88,7 +88,7 @@ class ManagedProcess:
         journal: Journal,
         entry: int,
         on_line: OnLine,
-        on_exit: Callable[[int], None] | None,
+        on_exit: Callable[[ManagedProcess], None] | None,
     ) -> None:
         self.name = name
         self.pid = child.pid
@@ -197,7 +197,7 @@ class ManagedProcess:
             self._hand_out(name, splitters[name].flush())
             pipe.close()
         with self._lock:
-            status = self._child.wait()
+            self._child.wait()
         try:
             if self._pause_entry is not None:
                 self._journal.done(self._pause_entry)
@@ -205,7 +205,7 @@ class ManagedProcess:
         finally:
             self._ended.set()
         if self._on_exit is not None:
-            self._on_exit(status)
+            self._on_exit(self)
 
     def _read(self, name: str, pipe: IO[bytes] | None, splitter: LineSplitter) -> bool:
         """Read once; False at the end of the stream, or when nothing is there."""
@@ -237,13 +237,13 @@ def start_process(
     on_line: OnLine,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    on_exit: Callable[[int], None] | None = None,
+    on_exit: Callable[[ManagedProcess], None] | None = None,
     stop_signal: int = signal.SIGTERM,
 ) -> ManagedProcess:
     """Start a program in a session of its own, journaled before it exists.
 
-    ``env`` is added to our environment, with CHAOSKIT_RUN_ID. ``on_line`` and ``on_exit`` (exit status) are
-    called on the process's watching thread. ``pidfile`` must not exist. ``stop_signal`` is what a sweep sends
+    ``env`` is added to our environment, with CHAOSKIT_RUN_ID. ``on_line`` and ``on_exit`` (once
+    there is an exit status) are called on the process's watching thread. ``pidfile`` must not exist. ``stop_signal`` is what a sweep sends
     first. Raises BrokenError when the program cannot be started.
     """
     full = {**os.environ, **(env or {}), "CHAOSKIT_RUN_ID": journal.run_id, MARK: str(pidfile)}

@@ -1,0 +1,111 @@
+"""Failures inside a Python process, in gofail's term language and behind gofail's HTTP API.
+
+Two ways to have a failpoint: a line in the code ::
+
+    if (hit := failpoint("orders/charge")) is not None:
+        return hit.value
+
+or any function by name, ``shop.orders:Orders.charge``, when the process is started with
+``python -m chaoskit.failpoints.agent`` (or imports this package with ``CHAOSKIT_FAILPOINTS_AGENT=1``).
+
+Read from the environment when this is imported:
+
+- ``GOFAIL_HTTP`` or ``CHAOSKIT_FAILPOINTS_HTTP``: ``127.0.0.1:PORT`` to serve the API at. Loopback only.
+- ``GOFAIL_FAILPOINTS`` or ``CHAOSKIT_FAILPOINTS``: ``name=terms;name=terms`` to begin with.
+- ``CHAOSKIT_FAILPOINTS_SEED``: any text; percentages then fall the same way in every run.
+
+A service imports this on its own: it needs the standard library only, and nothing else of chaoskit.
+"""
+
+from __future__ import annotations
+
+from chaoskit.failpoints.actions import Panic, Returned, act, act_async
+from chaoskit.failpoints.points import (
+    POINTS,
+    STATES,
+    BadTerms,
+    DisabledFailpoint,
+    FailpointsError,
+    UnknownFailpoint,
+)
+
+__all__ = [
+    "BadTerms",
+    "DisabledFailpoint",
+    "FailpointsError",
+    "Panic",
+    "Returned",
+    "UnknownFailpoint",
+    "afailpoint",
+    "disable",
+    "enable",
+    "failpoint",
+    "hits",
+    "register",
+]
+
+
+def failpoint(name: str) -> Returned | None:
+    """Let the failpoint ``name`` act, if it is active; blocks the thread for ``sleep`` and ``hang``.
+
+    Returned holds the value of a ``return`` term; in all other cases the result is None. Raises Panic.
+    The first call makes the name known to the API.
+    """
+    try:
+        active = STATES[name]
+    except KeyError:
+        POINTS.register(name)
+        active = STATES[name]
+    if active is None:
+        return None
+    term = active.choose()
+    return None if term is None else act(active, term)
+
+
+async def afailpoint(name: str) -> Returned | None:
+    """:func:`failpoint` for coroutines: ``sleep`` and ``hang`` leave asyncio's event loop running."""
+    try:
+        active = STATES[name]
+    except KeyError:
+        POINTS.register(name)
+        active = STATES[name]
+    if active is None:
+        return None
+    term = active.choose()
+    return None if term is None else await act_async(active, term)
+
+
+def register(name: str) -> str:
+    """Make ``name`` known to the API before it is first evaluated; returns it, so that it can be a constant."""
+    POINTS.register(name)
+    return name
+
+
+def enable(name: str, terms: str) -> None:
+    """Switch a known failpoint on. Raises UnknownFailpoint, BadTerms."""
+    POINTS.set({name: terms})
+
+
+def disable(name: str) -> None:
+    """Switch a failpoint off; whatever hangs in it goes on. Raises UnknownFailpoint, DisabledFailpoint."""
+    POINTS.unset(name)
+
+
+def hits(name: str) -> int:
+    """How often a term of the active failpoint was chosen since it was set, ``off`` included (as in gofail).
+
+    Raises UnknownFailpoint, DisabledFailpoint.
+    """
+    return POINTS.status(name)[1]
+
+
+def _start() -> None:
+    import os
+
+    if any(name.startswith(("GOFAIL_", "CHAOSKIT_FAILPOINTS")) for name in os.environ):
+        from chaoskit.failpoints.environment import start
+
+        start(os.environ)
+
+
+_start()

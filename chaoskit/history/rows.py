@@ -94,7 +94,10 @@ class Exchange(Row, frozen=True, kw_only=True):
 
 
 class Fault(Row, frozen=True, kw_only=True):
-    """A fault's window with its evidence. ``touched`` counts what the fault acted on; 0 means it proved nothing."""
+    """A fault's window with its evidence. ``touched`` counts what the fault acted on; 0 means it proved nothing.
+
+    ``started`` is when injecting began, ``injected`` when it was done, ``ended`` when the cure was done.
+    """
 
     name: str
     kind: str
@@ -102,6 +105,7 @@ class Fault(Row, frozen=True, kw_only=True):
     planned_start: float
     planned_end: float
     started: float
+    injected: float
     ended: float
     touched: int
     unit: str

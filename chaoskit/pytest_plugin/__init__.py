@@ -1,0 +1,47 @@
+"""The pytest plugin's door: options and one fixture. Everything else is imported only when ``--chaos`` is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from chaoskit.pytest_plugin.fixture import Chaos
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of chaoskit."""
+    group = parser.getgroup("chaos", "resilience scenarios (chaoskit)")
+    group.addoption("--chaos", action="store_true", help="collect and run *.chaos.yaml scenarios")
+    group.addoption(
+        "--chaos-controls",
+        action="store_true",
+        help="run each scenario also with its control, which must be violated where it says",
+    )
+    group.addoption("--chaos-seed", type=int, metavar="N", help="seed of data, schedule and faults (default: random)")
+    group.addoption("--chaos-reports", metavar="DIR", help="folder for runs and Allure results (default: reports)")
+    parser.addini("chaos_reports", "folder for runs and Allure results", default="reports")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the plugin proper when it is wanted."""
+    if config.getoption("--chaos") or config.getoption("--chaos-controls"):
+        from chaoskit.pytest_plugin.plugin import ChaosPlugin
+
+        config.pluginmanager.register(ChaosPlugin(config), "chaoskit-run")
+
+
+@pytest.fixture
+def chaos(request: pytest.FixtureRequest) -> Iterator[Chaos]:
+    """A running environment with traffic, faults and history for scenarios written in Python.
+
+    Needs ``--chaos``. The environment is named by ``@pytest.mark.chaos_environment("shop")``.
+    """
+    if not request.config.pluginmanager.hasplugin("chaoskit-run"):
+        pytest.skip("the chaos fixture needs --chaos")
+    from chaoskit.pytest_plugin.fixture import chaos_for
+
+    yield from chaos_for(request)

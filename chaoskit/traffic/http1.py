@@ -55,7 +55,7 @@ class Response:
             if end < 0:
                 if len(self._buffer) > _HEAD_LIMIT:
                     raise BadAnswer("the head of the answer is too long")
-                if self._buffer and not b"HTTP/".startswith(self._buffer[:5]):
+                if self._buffer and not b"HTTP/".startswith(bytes(self._buffer[:5])):
                     raise BadAnswer(f"not an HTTP answer: {bytes(self._buffer[:40])!r}")
                 return False
             lines = self._buffer[:end].decode("latin-1").split("\r\n")

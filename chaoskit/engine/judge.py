@@ -1,0 +1,146 @@
+"""From a scenario and its history to a verdict: a pure function, the same today and next year.
+
+The order of precedence: **broken** (the generator fell behind, an observer lost rows, data could not be read)
+before **vacuous** for want of a steady state, before **violated**, before **vacuous** for a fault without
+evidence or too few samples. Only what is none of these has **held**.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from chaoskit.engine.verdict import Judged, Verdict
+from chaoskit.expectations._operations import judge_operations
+from chaoskit.expectations._steady import recovered_at
+from chaoskit.expectations.base import Finding, Outcome
+from chaoskit.history import rows as r
+from chaoskit.history.store import History
+from chaoskit.history.view import OperationFacts, View
+from chaoskit.scenario.model import Scenario
+from chaoskit.units import format_duration
+
+# A generator that is later than this at its 99th percentile has measured itself, not the service.
+LAG_LIMIT = 0.1
+RECOVERY_WINDOW = 1.0
+
+
+def view_of(scenario: Scenario, history: History) -> View:
+    """The history with what the scenario says of its traffic."""
+    operations = {
+        name: OperationFacts(operation.rate, operation.timeout, operation.id_header)
+        for name, operation in scenario.model.traffic.items()
+    }
+    return View(history, operations, scenario.model.steady_state, RECOVERY_WINDOW)
+
+
+def judge(scenario: Scenario, history: History, broken: str | None = None) -> Verdict:
+    """Judge a finished history. ``broken`` is what went wrong while it was made, if anything."""
+    view = view_of(scenario, history)
+    samples = len(history.of(r.Request))
+    if broken is None:
+        broken = _broken(view)
+    findings: list[Judged] = []
+    if broken is None:
+        try:
+            findings = list(_findings(scenario, view))
+        except Exception as error:
+            # A judge that crashed has said nothing; it must never look like a pass.
+            broken = f"judging failed: {type(error).__name__}: {error}"
+    recovery = _recovery(view)
+    if broken is not None:
+        return Verdict(Outcome.BROKEN, broken, findings, view.faults, recovery, samples)
+    outcome, reason = _conclude(findings, view)
+    return Verdict(outcome, reason, findings, view.faults, recovery, samples)
+
+
+def _broken(view: View) -> str | None:
+    for schedule in view.history.of(r.Schedule):
+        if schedule.lag_p99 > LAG_LIMIT:
+            return (
+                f"the traffic generator fell behind its schedule: p99 {format_duration(schedule.lag_p99)}, "
+                f"at most {format_duration(LAG_LIMIT)} is allowed (is the machine overloaded?)"
+            )
+        if schedule.sent < schedule.planned:
+            return f"the traffic generator sent {schedule.sent} of {schedule.planned} planned requests"
+    for fault in view.faults:
+        if fault.error is not None:
+            return f"fault {fault.name}: {fault.error}"
+    if not view.history.of(r.Schedule):
+        return "the run did not come to its end: the traffic generator never closed its schedule"
+    return None
+
+
+def _findings(scenario: Scenario, view: View) -> Iterator[Judged]:
+    steady = [view.phases["steady"]] if "steady" in view.phases else []
+    for finding in judge_operations("steady_state", scenario.model.steady_state, view, steady):
+        yield _placed(scenario, finding, ("steady_state",))
+    for planned in scenario.expectations:
+        for finding in planned.expectation.judge(view):
+            yield _placed(scenario, finding, planned.path)
+    if not any(planned.kind == "recovery" for planned in scenario.expectations):
+        yield _placed(scenario, _recovers(scenario, view), ("timeline", "recovery"))
+    for planned_fault in scenario.faults:
+        for fault in view.faults:
+            if fault.name == planned_fault.name:
+                yield _placed(scenario, _evidence(fault), planned_fault.path)
+
+
+def _placed(scenario: Scenario, finding: Finding, base: tuple[str | int, ...]) -> Judged:
+    path = (*base, *finding.path)
+    return Judged(dataclasses.replace(finding, path=path), scenario.source.line(path))
+
+
+def _recovery(view: View) -> float | None:
+    end = view.last_fault_end
+    if end is None or not view.steady_state:
+        return None
+    moment = recovered_at(view, view.steady_state, end, view.recovery_window)
+    return None if moment is None else moment - end
+
+
+def _recovers(scenario: Scenario, view: View) -> Finding:
+    """Steady state must hold again after the last fault, asked for or not."""
+    limit = scenario.model.timeline.recovery
+    seconds = _recovery(view)
+    recovered = seconds is not None and seconds <= limit
+    return Finding(
+        "recovery",
+        Outcome.HELD if recovered else Outcome.VIOLATED,
+        f"steady state again within {format_duration(limit)}",
+        f"after {format_duration(seconds)}" if seconds is not None else f"not within {format_duration(limit)}",
+        len(view.requests()),
+    )
+
+
+def _evidence(fault: r.Fault) -> Finding:
+    return Finding(
+        f"fault.{fault.name}",
+        Outcome.HELD if fault.touched else Outcome.VACUOUS,
+        f"the fault acts on {fault.unit}",
+        f"{fault.touched} {fault.unit}",
+        fault.touched,
+        rows=tuple(f"{key}={value}" for key, value in fault.evidence.items()),
+    )
+
+
+def _conclude(findings: list[Judged], view: View) -> tuple[Outcome, str]:
+    by = {outcome: [j for j in findings if j.finding.outcome is outcome] for outcome in Outcome}
+    if by[Outcome.BROKEN]:
+        return Outcome.BROKEN, _say(by[Outcome.BROKEN])
+    steady = [j for j in findings if j.finding.id.startswith("steady_state.") and not j.finding.held]
+    if steady:
+        return Outcome.VACUOUS, f"the steady state never held, so the faults prove nothing: {_say(steady)}"
+    if by[Outcome.VIOLATED]:
+        return Outcome.VIOLATED, _say(by[Outcome.VIOLATED])
+    if by[Outcome.VACUOUS]:
+        return Outcome.VACUOUS, f"the rehearsal proves nothing: {_say(by[Outcome.VACUOUS])}"
+    if not view.faults:
+        return Outcome.VACUOUS, "the rehearsal proves nothing: no fault was injected"
+    return Outcome.HELD, f"{len(findings)} findings held"
+
+
+def _say(judged: list[Judged]) -> str:
+    finding = judged[0].finding
+    more = f" (and {len(judged) - 1} more)" if len(judged) > 1 else ""
+    return f"{finding.id}: expected {finding.expected}, seen {finding.seen}{more}"

@@ -1,0 +1,243 @@
+"""One scenario, from traffic to a closed history: steady → faults → recovery → after."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from chaoskit.clock import now, sleep_until
+from chaoskit.engine.environment import LiveEnvironment
+from chaoskit.engine.judge import view_of
+from chaoskit.errors import BrokenError, ChaosError
+from chaoskit.expectations._steady import recovered_at
+from chaoskit.expectations.base import Collects
+from chaoskit.history import rows as r
+from chaoskit.history.store import History
+from chaoskit.history.windows import percentile
+from chaoskit.observers.metrics_scraper import MetricsScraper
+from chaoskit.observers.process_sampler import ProcessSampler
+from chaoskit.observers.tap_poller import TapPoller
+from chaoskit.scenario.model import Operation, PlannedFault, Scenario
+from chaoskit.traffic import spec as traffic
+from chaoskit.traffic.generator import TrafficGenerator
+
+TICK = 0.1
+LEAD = 0.05
+"""Seconds between asking for a stream and its first request: the command reaches the worker in time."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a live progress line shows. ``left`` is seconds to the end of the phase (a limit for recovery)."""
+
+    phase: str
+    left: float
+    requests: int
+    success: float | None
+    p99: float | None
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class Run:
+    """Runs one scenario in a prepared environment and writes its history."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        live: LiveEnvironment,
+        generator: TrafficGenerator,
+        history: History,
+        *,
+        seed: int,
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        self.scenario = scenario
+        self.live = live
+        self.generator = generator
+        self.history = history
+        self.seed = seed
+        self._on_progress = on_progress or (lambda progress: None)
+        self._cancelled = threading.Event()
+        self._last_progress = 0.0
+
+    def execute(self) -> None:
+        """Run it to the end. Raises BrokenError when it cannot be; the history holds what was seen until then."""
+        timeline = self.scenario.model.timeline
+        with ExitStack() as stack:
+            poller = self._observe(stack)
+            start = self._start_traffic(stack)
+            zero = start + timeline.steady
+            faults = self._schedule(zero, stack)
+            self._wait("steady", start, zero)
+            self._await(faults, zero)
+            self._recover(timeline.recovery)
+            if timeline.after:
+                began = now()
+                self._wait("after", began, began + timeline.after)
+            self._end_traffic()
+            self._collect()
+            poller.drain()
+            if poller.error:
+                raise BrokenError(f"observing the proxies failed: {poller.error}")
+
+    # Phases
+
+    def _wait(self, phase: str, start: float, end: float) -> None:
+        while (moment := now()) < end:
+            self._tick(phase, end)
+            sleep_until(min(end, max(moment + TICK, now())))
+        self.history.add(r.Phase(name=phase, started=start, ended=end))
+
+    def _schedule(self, zero: float, stack: ExitStack) -> list[threading.Thread]:
+        """All faults, each waiting on a thread of its own, so that a slow one does not delay the others."""
+        threads = [
+            threading.Thread(target=self._fault, args=(fault, zero), name=f"chaoskit-fault-{fault.name}", daemon=True)
+            for fault in self.scenario.faults
+        ]
+
+        def cancel() -> None:
+            self._cancelled.set()
+            for thread in threads:
+                thread.join()
+
+        stack.callback(cancel)
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _await(self, faults: list[threading.Thread], zero: float) -> None:
+        while any(thread.is_alive() for thread in faults):
+            self._tick("faults", zero + self.scenario.faults_length)
+            for thread in faults:
+                thread.join(TICK / len(faults))
+        self.history.add(r.Phase(name="faults", started=zero, ended=now()))
+
+    def _fault(self, planned: PlannedFault, zero: float) -> None:
+        start, end = zero + planned.at, zero + planned.at + planned.length
+        if not sleep_until(start, self._cancelled):
+            return
+        started = injected = now()
+        error: str | None = None
+        unit, touched, facts = "events", 0, {}
+        try:
+            with planned.fault.inject(self.live) as evidence:
+                injected = now()
+                sleep_until(end, self._cancelled)
+            unit, touched, facts = evidence.unit, evidence.touched, evidence.facts
+        except ChaosError as caught:
+            error = str(caught)
+        except Exception as caught:
+            error = f"{type(caught).__name__}: {caught}"
+        self.history.add(
+            r.Fault(
+                name=planned.name, kind=planned.kind, target=planned.fault.target, planned_start=start,
+                planned_end=end, started=started, injected=injected, ended=now(), touched=touched, unit=unit,
+                evidence=facts, error=error,
+            )
+        )  # fmt: skip
+
+    def _recover(self, limit: float) -> None:
+        """Until steady state holds again, at most ``limit`` seconds after the last cure."""
+        start = max((fault.ended for fault in self.history.of(r.Fault)), default=now())
+        end = start + limit
+        window = view_of(self.scenario, self.history).recovery_window
+        steady = self.scenario.model.steady_state
+        while now() < end + window:
+            view = view_of(self.scenario, self.history)
+            if now() - start > window and recovered_at(view, steady, start, window) is not None:
+                break
+            self._tick("recovery", end)
+            sleep_until(now() + TICK)
+        self.history.add(r.Phase(name="recovery", started=start, ended=now()))
+
+    # Traffic
+
+    def _start_traffic(self, stack: ExitStack) -> float:
+        operations = [_operation(name, operation) for name, operation in self.scenario.model.traffic.items()]
+        data = {**self.scenario.environment.data, **self.scenario.model.data}
+        self.generator.emit = self._seen
+        self.generator.begin(self.seed, operations, {**data, **self.live.addresses()})
+        stack.callback(self.generator.abandon)
+        start = now() + LEAD
+        for operation in operations:
+            if operation.rate:
+                self.generator.stream(traffic.Stream(id="base", op=operation.name, start=start))
+        return start
+
+    def _end_traffic(self) -> None:
+        longest = max(operation.timeout for operation in self.scenario.model.traffic.values())
+        self.generator.end(drain=longest)
+
+    def _seen(self, row: r.Row) -> None:
+        if isinstance(row, r.Request):
+            self.live.answered(row.stream)
+        self.history.add(row)
+
+    # Observing
+
+    def _observe(self, stack: ExitStack) -> TapPoller:
+        headers = list(dict.fromkeys(operation.id_header for operation in self.scenario.model.traffic.values()))
+        poller = TapPoller(self.live.toxiproxy, emit=self.history.add)
+        self.live.observe(self.history.add, headers)
+        stack.callback(self.live.observe_nothing)
+        services = self.live.services
+        for observer in (poller, ProcessSampler(services, emit=self.history.add),
+                         MetricsScraper(services, emit=self.history.add)):  # fmt: skip
+            observer.start()
+            stack.callback(observer.stop)
+        return poller
+
+    def _collect(self) -> None:
+        view = view_of(self.scenario, self.history)
+        for planned in self.scenario.expectations:
+            if isinstance(planned.expectation, Collects):
+                for row in planned.expectation.collect(self.live, view):
+                    self.history.add(row)
+
+    def _tick(self, phase: str, end: float) -> None:
+        """Five times a second at most: hand rows to the disk, look whether everything lives, tell the progress."""
+        moment = now()
+        if moment - self._last_progress < 2 * TICK:
+            return
+        self._last_progress = moment
+        self.history.flush()
+        self.generator.check()
+        self.live.check()
+        recent = [row for row in self.history.of(r.Request)[-400:] if row.ended > moment - 1.0]
+        self._on_progress(
+            Progress(
+                phase=phase,
+                left=max(0.0, end - moment),
+                requests=len(recent),
+                success=sum(row.ok for row in recent) / len(recent) if recent else None,
+                p99=percentile([row.ended - row.intended for row in recent], 99) if recent else None,
+            )
+        )
+
+
+def _operation(name: str, model: Operation) -> traffic.Operation:
+    fallback = model.fallback
+    return traffic.Operation(
+        name=name,
+        method=model.method,
+        url=model.url,
+        headers=model.headers,
+        json=model.json_,
+        body=model.body,
+        rate=model.rate,
+        arrival=model.arrival,
+        timeout=model.timeout,
+        ok_status=model.ok.statuses,
+        ok_json=model.ok.json_,
+        fallback=traffic.Fallback(header=fallback.header or {}, status=fallback.status, json=fallback.json_ or {})
+        if fallback
+        else None,
+        copies=model.copies,
+        id_header=model.id_header,
+    )
+
+

@@ -1,0 +1,198 @@
+"""Everything that lives as long as one pytest run: the run's folder, the journal, the worker, the environments."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import chaoskit
+from chaoskit.clock import now
+from chaoskit.engine.environment import LiveEnvironment
+from chaoskit.engine.judge import judge
+from chaoskit.engine.run import OnProgress, Run
+from chaoskit.engine.verdict import ControlVerdict, Verdict, judge_control
+from chaoskit.errors import BrokenError, ChaosError
+from chaoskit.history.store import History, load
+from chaoskit.journal import Journal, sweep
+from chaoskit.scenario.loader import changed
+from chaoskit.scenario.loader import load as load_scenarios
+from chaoskit.scenario.model import Scenario
+from chaoskit.traffic.generator import TrafficGenerator
+
+META = "run.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one scenario left: its folder, its history, and what was judged. ``wall`` is seconds in all."""
+
+    scenario: Scenario
+    folder: Path
+    history: History
+    verdict: Verdict
+    control: ControlVerdict | None
+    wall: float
+    seed: int
+
+
+class Session:
+    """Runs scenarios one after the other; environments are started once and kept until :meth:`close`.
+
+    ``reports`` is the folder for all output. What dead runs left behind is swept first, and told in ``swept``.
+    """
+
+    def __init__(self, reports: Path, *, seed: int | None = None, name: str | None = None) -> None:
+        self.seed = seed if seed is not None else random.SystemRandom().randrange(2**31)
+        self.runs = reports / "runs"
+        self.runs.mkdir(parents=True, exist_ok=True)
+        self.swept: Sequence[str] = sweep(self.runs)
+        self.id = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        self.folder = self.runs / self.id
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.journal = Journal(self.folder / "undo.journal", run_id=self.id)
+        self._generator: TrafficGenerator | None = None
+        self._environments: dict[tuple[str, Path], LiveEnvironment] = {}
+        self._broken: dict[tuple[str, Path], str] = {}
+        self._closed = False
+        atexit.register(self.close)
+
+    def run(
+        self, scenario: Scenario, *, control: bool = False, on_progress: OnProgress | None = None
+    ) -> Result:
+        """Run a scenario, or its control, and judge it. Never raises for what the service did."""
+        if scenario.environment.production:
+            raise ChaosError(f"environment {scenario.environment.name} is marked production: chaoskit refuses it")
+        began = now()
+        folder = self._new_folder(scenario.slug + ("--control" if control else ""))
+        history = History(folder)
+        meta = self._describe(scenario, folder, control)
+        broken: str | None = "the run was interrupted"
+        try:
+            changes = [scenario.model.with_]
+            if control and scenario.model.control is not None:
+                changes.append(scenario.model.control.with_)
+            live = self._environment(scenario)
+            live.prepare(changed(scenario.environment, *changes))
+            meta["prepared"] = now() - began
+            try:
+                Run(
+                    scenario, live, self._traffic(), history, seed=self.seed, on_progress=on_progress
+                ).execute()
+            finally:
+                live.heal()
+            broken = None
+        except BrokenError as error:
+            broken = str(error)
+        finally:
+            history.close()
+            meta.update(broken=broken, wall=now() - began)
+            _write(folder / META, meta)
+        verdict = judge(scenario, history, broken)
+        judged = judge_control(verdict, scenario.model.control.violates) if control and scenario.model.control else None
+        _write(folder / "verdict.json", verdict.as_dict())
+        return Result(scenario, folder, history, verdict, judged, meta["wall"], self.seed)
+
+    def close(self) -> None:
+        """End everything that was started. May be called again; also called at exit."""
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.journal.close)
+            stack.callback(self.journal.undo_all)
+            if self._generator is not None:
+                stack.callback(self._generator.close)
+            for live in self._environments.values():
+                stack.callback(live.stop)
+
+    # Inside
+
+    def _traffic(self) -> TrafficGenerator:
+        if self._generator is None or not self._generator.alive():
+            self._generator = TrafficGenerator()
+            self._generator.start()
+        return self._generator
+
+    def _environment(self, scenario: Scenario) -> LiveEnvironment:
+        """The running environment of a scenario. One that could not be started is not tried again."""
+        environment = scenario.environment
+        key = (environment.name, environment.source.file)
+        if key in self._broken:
+            raise BrokenError(f"environment {environment.name} could not be started before: {self._broken[key]}")
+        if scenario.model.isolation == "fresh" and key in self._environments:
+            self._environments.pop(key).stop()
+        if key not in self._environments:
+            index = sum(1 for _ in self.folder.glob("environment-*"))
+            folder = self.folder / f"environment-{index}-{environment.name}"
+            live = LiveEnvironment(environment, folder, self.journal, self._traffic())
+            try:
+                live.start()
+            except ChaosError as error:
+                self._broken[key] = str(error)
+                live.stop()
+                raise
+            self._environments[key] = live
+        return self._environments[key]
+
+    def _new_folder(self, name: str) -> Path:
+        folder, number = self.folder / name, 1
+        while folder.exists():
+            number += 1
+            folder = self.folder / f"{name}-{number}"
+        folder.mkdir(parents=True)
+        return folder
+
+    def _describe(self, scenario: Scenario, folder: Path, control: bool) -> dict[str, Any]:
+        """Copy what is needed to judge this run again, wherever the scenario's file may go."""
+        (folder / "scenario.chaos.yaml").write_text(scenario.source.text, encoding="utf-8")
+        environment = scenario.environment.source
+        if environment.file != scenario.source.file:
+            (folder / "environment.yaml").write_text(environment.text, encoding="utf-8")
+        return {
+            "scenario": scenario.name,
+            "slug": scenario.slug,
+            "file": str(scenario.file),
+            "matrix": dict(scenario.matrix),
+            "control": control,
+            "seed": self.seed,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "wall_clock_minus_monotonic": time.time() - now(),
+            "chaoskit": chaoskit.__version__,
+            "python": sys.version.split()[0],
+            "toxiproxy": "embedded",
+        }
+
+
+def rejudge(folder: Path, scenario_file: Path | None = None) -> tuple[Scenario, Verdict, ControlVerdict | None]:
+    """Judge a recorded scenario again, without running anything; ``scenario_file`` for other bounds.
+
+    Raises BrokenError when the folder holds no run, InputError when the scenario has mistakes.
+    """
+    file = folder / META
+    if not file.exists():
+        raise BrokenError(f"{folder} holds no recorded scenario ({META} is missing)")
+    meta = json.loads(file.read_text(encoding="utf-8"))
+    source = scenario_file or folder / "scenario.chaos.yaml"
+    environment = folder / "environment.yaml"
+    found = load_scenarios(source, environment_file=environment if environment.exists() else None)
+    matching = [scenario for scenario in found if dict(scenario.matrix) == meta["matrix"]]
+    if not matching:
+        raise BrokenError(f"{source}: no scenario with the matrix values {meta['matrix']}")
+    verdict = judge(matching[0], load(folder), meta.get("broken"))
+    control = matching[0].model.control
+    judged = judge_control(verdict, control.violates) if meta["control"] and control else None
+    return matching[0], verdict, judged
+
+
+def _write(file: Path, data: dict[str, Any]) -> None:
+    file.write_text(json.dumps(data, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")

@@ -1,0 +1,135 @@
+"""Send a deadly signal to a service, once or again and again."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import Field, model_validator
+
+from chaoskit.clock import now
+from chaoskit.faults._background import Background
+from chaoskit.faults.base import Evidence, Fault, World
+from chaoskit.scenario.types import Duration, ServiceName, problem
+
+if TYPE_CHECKING:
+    from chaoskit.services.base import Service
+
+_LOOK = 0.01
+"""Seconds between two looks at the process."""
+
+
+class Kill(Fault):
+    """Sends a signal to a service's process, as the OOM killer, an operator or a crash would.
+
+    Rehearses that the service comes back (its supervisor restarts it), that accepted work is not lost, and that
+    its callers live through the gap. A service whose restart policy is ``never``, or that was ended in an orderly
+    way under ``on-failure``, stays dead until the scenario has ended; then it is started again.
+
+    Arguments:
+
+    - ``service``: which one.
+    - ``signal``: ``KILL`` (the default: no chance to clean up), ``TERM``, ``INT``, ``QUIT``, ``HUP``, ``ABRT``,
+      ``SEGV``.
+    - ``times``: how often; 1 unless ``every`` is given, then as often as the window has room for.
+    - ``every``: from one strike to the next. A service that is not back by then is struck as soon as it is.
+
+    Evidence counts the ``exits`` that followed a strike. ``strikes`` lists for each: ``at`` (seconds since the
+    fault began), ``pid``, ``exit`` (status, negative for a signal), ``exited_after``, ``back_after`` and
+    ``ready_after`` (seconds since the strike; null where it did not happen inside the window) and ``new_pid``.
+    """
+
+    service: ServiceName
+    signal: Literal["KILL", "TERM", "INT", "QUIT", "HUP", "ABRT", "SEGV"] = "KILL"
+    times: int | None = Field(None, ge=1)
+    every: Duration | None = None
+
+    @model_validator(mode="after")
+    def _rhythm(self) -> Self:
+        if self.every is None and self.times is not None and self.times > 1:
+            raise problem("several times needs to know how often: every", ["every: 2s"])
+        if self.every is not None and self.every < 0.1:
+            raise problem("every is at least 100ms")
+        return self
+
+    @property
+    def target(self) -> str:
+        """The service."""
+        return self.service
+
+    @contextmanager
+    def inject(self, world: World) -> Iterator[Evidence]:
+        """Strike at once, then as often as asked while the window lasts."""
+        service = world.service(self.service)
+        world.hold(service.start)
+        campaign = _Campaign(self, service)
+        evidence = Evidence(unit="exits", facts={"signal": self.signal})
+        campaign.strike()
+        background = Background(f"kill {self.service}", campaign.run)
+        try:
+            yield evidence
+        finally:
+            background.stop()
+            campaign.look()
+            evidence.touched = sum(strike.exited_after is not None for strike in campaign.strikes)
+            evidence.facts["strikes"] = [asdict(strike) for strike in campaign.strikes]
+            background.check()
+
+
+@dataclass
+class _Strike:
+    at: float
+    pid: int
+    exit: int | None = None
+    exited_after: float | None = None
+    new_pid: int | None = None
+    back_after: float | None = None
+    ready_after: float | None = None
+
+
+class _Campaign:
+    """The strikes of one window, and what became of each."""
+
+    def __init__(self, fault: Kill, service: Service) -> None:
+        self._service = service
+        self._number = signal.Signals[f"SIG{fault.signal}"]
+        self._began = now()
+        self._every = fault.every
+        self._left = 1 if fault.every is None else fault.times
+        self._due = self._began
+        self.strikes: list[_Strike] = []
+
+    def strike(self) -> None:
+        """Send the signal, if there is a process to send it to."""
+        pid, moment = self._service.pid, now()
+        if pid is None or not self._service.kill(self._number):
+            return
+        self.strikes.append(_Strike(at=round(moment - self._began, 3), pid=pid))
+        self._due = moment + (self._every or 0.0)
+        if self._left is not None:
+            self._left -= 1
+
+    def run(self, stopped: threading.Event) -> None:
+        """Watch, and strike again when it is time."""
+        while not stopped.wait(_LOOK):
+            self.look()
+            if self._left != 0 and now() >= self._due:
+                self.strike()
+
+    def look(self) -> None:
+        """See what became of the latest strike."""
+        if not self.strikes:
+            return
+        last = self.strikes[-1]
+        pid = self._service.pid
+        since = round(now() - self._began - last.at, 3)
+        if last.exited_after is None and pid != last.pid:
+            last.exit, last.exited_after = self._service.last_exit, since
+        if last.new_pid is None and pid is not None and pid != last.pid:
+            last.new_pid, last.back_after = pid, since
+        if last.new_pid is not None and last.ready_after is None and self._service.ready():
+            last.ready_after = since

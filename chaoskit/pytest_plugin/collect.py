@@ -1,0 +1,120 @@
+"""Scenario files and scenarios as pytest's own nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chaoskit.errors import ChaosError, InputError
+from chaoskit.scenario.loader import load, slug
+from chaoskit.scenario.model import Scenario
+
+if TYPE_CHECKING:
+    from chaoskit.engine.session import Result
+    from chaoskit.pytest_plugin.plugin import ChaosPlugin
+
+
+class ScenarioFailed(AssertionError):
+    """A scenario that was violated or vacuous, or a control that was not caught."""
+
+
+class ScenarioFile(pytest.File):
+    """A ``*.chaos.yaml`` file. One that has mistakes becomes one failing item, so that the others still run."""
+
+    def __init__(self, *, plugin: ChaosPlugin, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.plugin = plugin
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """One item for each scenario, and one for each control when they are asked for."""
+        try:
+            scenarios = load(self.path)
+        except InputError as error:
+            name = slug(self.path.name.split(".")[0])
+            yield InvalidItem.from_parent(self, name=f"{name}--invalid", error=error)
+            return
+        for scenario in scenarios:
+            yield ScenarioItem.from_parent(self, name=scenario.slug, scenario=scenario, control=False)
+            if self.plugin.controls and scenario.model.control is not None:
+                yield ScenarioItem.from_parent(
+                    self, name=f"{scenario.slug}--control", scenario=scenario, control=True
+                )
+
+
+class InvalidItem(pytest.Item):
+    """A file with mistakes: fails with all of them."""
+
+    def __init__(self, *, error: InputError, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.error = error
+
+    def runtest(self) -> None:
+        """Fail."""
+        raise self.error
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str:
+        """The mistakes, one a line."""
+        return str(excinfo.value)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where the first mistake stands."""
+        return self.path, self.error.problems[0].line - 1, self.name
+
+
+class ScenarioItem(pytest.Item):
+    """One scenario, or its control."""
+
+    def __init__(self, *, scenario: Scenario, control: bool, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.scenario = scenario
+        self.control = control
+        self.result: Result | None = None
+        self.summary: dict[str, Any] | None = None
+        model = scenario.model
+        plugin = self._plugin()
+        words = ["chaos", model.severity, *model.tags, *([model.case] if model.case else [])]
+        for word in [*words, *(["control"] if control else [])]:
+            mark = plugin.marker(word)
+            if mark is not None:
+                self.add_marker(mark)
+        if self.config.pluginmanager.hasplugin("allure_pytest"):
+            from chaoskit.reporters.allure import labels
+
+            for value, kind in labels(scenario, control):
+                self.add_marker(pytest.mark.allure_label(value, label_type=kind))
+
+    def _plugin(self) -> ChaosPlugin:
+        parent = self.parent
+        assert isinstance(parent, ScenarioFile)
+        return parent.plugin
+
+    def runtest(self) -> None:
+        """Run the scenario and judge it."""
+        from chaoskit.pytest_plugin.progress import ProgressLine
+        from chaoskit.reporters import allure, summary
+
+        with ProgressLine(self.config) as line:
+            result = self._plugin().session.run(self.scenario, control=self.control, on_progress=line.show)
+        self.result = result
+        self.summary = {**summary.of(result), "nodeid": self.nodeid}
+        if self.config.getoption("allure_report_dir", None):
+            allure.attach(result)
+        if self.summary["passed"]:
+            return
+        text = summary.failure(result)
+        if self.summary["outcome"] == "broken":
+            raise ChaosError(text)
+        raise ScenarioFailed(text)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """What was expected and seen, instead of a traceback through chaoskit."""
+        if isinstance(excinfo.value, (ScenarioFailed, ChaosError)):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """File, zero-based line, and name."""
+        return self.path, self.scenario.source.line(("scenario",)) - 1, self.name

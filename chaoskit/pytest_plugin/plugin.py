@@ -1,0 +1,136 @@
+"""Hooks that are active with ``--chaos``: collection, the session behind the items, what the terminal shows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chaoskit.pytest_plugin.collect import ScenarioFile, ScenarioItem
+from chaoskit.scenario.loader import SUFFIX, room
+
+if TYPE_CHECKING:
+    from chaoskit.engine.session import Session
+
+REPORT = "chaoskit"
+"""Attribute of a test report that carries the summary of a scenario, also from xdist's workers."""
+
+
+class ChaosPlugin:
+    """One per pytest process. Its :attr:`session` is made when the first scenario runs, not before."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self._session: Session | None = None
+        self._markers: set[str] = set()
+        self.reports = Path(config.rootpath, config.getoption("--chaos-reports") or config.getini("chaos_reports"))
+        self.controls: bool = config.getoption("--chaos-controls")
+        for name in ("chaos", "control"):
+            self.register_marker(name)
+        config.addinivalue_line("markers", "chaos_environment(name): the environment of the chaos fixture")
+        plugins = Path(config.rootpath, "plugins")
+        for kind in ("faults", "expectations"):
+            if (plugins / kind).is_dir():
+                room(kind).add_folder(plugins / kind)
+        self._default_to_allure()
+
+    def _default_to_allure(self) -> None:
+        """Allure results go to the reports folder unless the command line says where."""
+        option = self.config.option
+        if getattr(option, "allure_report_dir", False) is None and not option.collectonly:
+            option.allure_report_dir = str(self.reports / "allure-results")
+            # A folder of our own choice holds one run; a folder that a person named is left as it is.
+            option.clean_alluredir = not hasattr(self.config, "workerinput")
+
+    @property
+    def session(self) -> Session:
+        """The session that runs scenarios in this process."""
+        if self._session is None:
+            from chaoskit.engine.session import Session
+
+            worker = getattr(self.config, "workerinput", {}).get("workerid", "")
+            self._session = Session(self.reports, seed=self.config.getoption("--chaos-seed"), label=worker)
+        return self._session
+
+    def register_marker(self, name: str) -> None:
+        """Make ``name`` a known marker, so that ``-m name`` works and nothing warns."""
+        if name not in self._markers:
+            self._markers.add(name)
+            self.config.addinivalue_line("markers", f"{name}: set by chaoskit on scenarios")
+
+    def marker(self, text: str) -> pytest.MarkDecorator | None:
+        """``text`` (a tag, a case, a severity) as a marker usable with ``-m``, or None if nothing is left of it."""
+        name = re.sub(r"\W+", "_", text).strip("_")
+        if not name.isidentifier():
+            return None
+        self.register_marker(name)
+        mark: pytest.MarkDecorator = getattr(pytest.mark, name)
+        return mark
+
+    @pytest.hookimpl
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        """A scenario file becomes a node with one item for each scenario in it."""
+        if file_path.name.endswith(SUFFIX):
+            return ScenarioFile.from_parent(parent, path=file_path, plugin=self)
+        return None
+
+    @pytest.hookimpl
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Refuse two scenarios that Allure and ``--lf`` could not tell apart."""
+        seen: set[str] = set()
+        for item in items:
+            if isinstance(item, ScenarioItem):
+                if item.nodeid in seen:
+                    raise pytest.UsageError(f"{item.nodeid}: two scenarios of one file have the same name")
+                seen.add(item.nodeid)
+
+    @pytest.hookimpl
+    def pytest_report_header(self) -> str:
+        """One line that says what the run will use."""
+        seed = self.config.getoption("--chaos-seed")
+        return (
+            f"chaoskit: Toxiproxy embedded; runtime process; seed {'random' if seed is None else seed}; "
+            f"reports {self.reports.name}/"
+        )
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Any:
+        """Let the report carry the scenario's summary."""
+        outcome = yield
+        report = outcome.get_result()
+        if isinstance(item, ScenarioItem) and report.when == "call" and item.summary is not None:
+            setattr(report, REPORT, item.summary)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport | pytest.CollectReport) -> Any:
+        """A broken rehearsal is an error, not a failure of the service."""
+        summary = getattr(report, REPORT, None)
+        if summary is None or report.passed:
+            return None
+        if summary["outcome"] == "broken":
+            return "error", "E", ("BROKEN", {"red": True})
+        return "failed", "F", (summary["outcome"].upper(), {"red": True})
+
+    @pytest.hookimpl
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """The table of all scenarios, and where the reports are."""
+        from chaoskit.reporters.terminal import table
+
+        summaries = [
+            summary
+            for reports in terminalreporter.stats.values()
+            for report in reports
+            if (summary := getattr(report, REPORT, None)) is not None
+        ]
+        if summaries:
+            terminalreporter.section("chaoskit")
+            for line in table(summaries, self.reports, self._session.swept if self._session else ()):
+                terminalreporter.write_line(line)
+
+    @pytest.hookimpl
+    def pytest_sessionfinish(self) -> None:
+        """End everything that was started. Also reached on Ctrl-C and ``-x``."""
+        if self._session is not None:
+            self._session.close()

@@ -1,0 +1,56 @@
+"""What is going on while a scenario runs: one line that changes, or plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from chaoskit.units import format_duration, format_ratio
+
+if TYPE_CHECKING:
+    import pytest
+
+    from chaoskit.engine.run import Progress
+
+
+class ProgressLine:
+    """Shows :class:`~chaoskit.engine.run.Progress` through pytest's own terminal writer."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        reporter: Any = config.pluginmanager.getplugin("terminalreporter")
+        worker = hasattr(config, "workerinput")
+        self._reporter = None if worker or reporter is None or config.get_verbosity() < 0 else reporter
+        self._terminal = self._reporter is not None and self._reporter.isatty
+        self._phase = ""
+        self._shown = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._reporter is not None and self._terminal and self._shown:
+            self._reporter.rewrite("", erase=True)
+
+    def show(self, progress: Progress) -> None:
+        """Called a few times a second by the engine, on the main thread."""
+        if self._reporter is None:
+            return
+        if self._terminal:
+            self._shown = True
+            self._reporter.rewrite(f"  {_text(progress)}", erase=True)
+        elif progress.phase != self._phase:
+            if not self._phase:
+                self._reporter.ensure_newline()
+            self._reporter.write_line(f"  {_text(progress)}")
+        self._phase = progress.phase
+
+
+def _text(progress: Progress) -> str:
+    parts = [f"{progress.phase:<8} {format_duration(progress.left):>6} left"]
+    if progress.success is not None and progress.p99 is not None:
+        parts.append(f"success {format_ratio(progress.success)}")
+        parts.append(f"p99 {format_duration(progress.p99)}")
+        parts.append(f"{progress.requests}/s")
+    return "   ".join(parts)

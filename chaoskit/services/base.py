@@ -1,0 +1,131 @@
+"""What a service is to the rest of the house: something that runs at an address and can be hurt."""
+
+from __future__ import annotations
+
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+
+from chaoskit.clock import now
+from chaoskit.history.rows import Event, Row
+from chaoskit.journal import Journal
+from chaoskit.services.spec import ServiceSpec
+
+Emit = Callable[[Row], None]
+"""Takes a row of the history. Called from any thread."""
+
+
+class Service(ABC):
+    """One service of an environment. Its address stays the same for life; ``emit`` may be set at any time.
+
+    All methods may be called in any state and as often as one likes with the same result. Those that change
+    something raise BrokenError when they fail.
+    """
+
+    default_protocol = "tcp"
+
+    def __init__(
+        self,
+        name: str,
+        spec: ServiceSpec,
+        *,
+        folder: Path,
+        journal: Journal,
+        emit: Emit,
+        host: str = "127.0.0.1",
+    ) -> None:
+        self.name = name
+        self.spec = spec
+        self.folder = folder
+        self.journal = journal
+        self.emit = emit
+        self.host = host
+        self.port = 0
+
+    @property
+    def protocol(self) -> str:
+        """``http`` or ``tcp``: what the proxy in front of it may look into."""
+        return self.spec.protocol or self.default_protocol
+
+    @property
+    @abstractmethod
+    def pid(self) -> int | None:
+        """The main process while it runs."""
+
+    @property
+    @abstractmethod
+    def last_exit(self) -> int | None:
+        """Exit status of the latest death (negative: the signal), None before the first."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it unless it runs, and wait until it is ready."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it and remove its data. It can be started anew."""
+
+    @abstractmethod
+    def restart(self) -> None:
+        """End it as an orderly deployment does, and start it with the data it had, at the same address."""
+
+    @abstractmethod
+    def kill(self, number: int = signal.SIGKILL) -> bool:
+        """Send a signal, as a fault. SIGKILL waits until it is dead. False when there was nothing to kill."""
+
+    @abstractmethod
+    def pause(self) -> bool:
+        """Let it hang: it keeps its connections and answers nothing. False when there was nothing to pause."""
+
+    @abstractmethod
+    def resume(self) -> bool:
+        """Let a paused service go on. False when it is gone."""
+
+    @abstractmethod
+    def alive(self) -> bool:
+        """True while its main process exists, be it ready or paused."""
+
+    @abstractmethod
+    def ready(self) -> bool:
+        """One readiness check, now (at most 1 s)."""
+
+    def reset(self) -> None:
+        """Make it as good as new for the next scenario; quick. Does nothing unless a service knows better."""
+
+    def url(self, host: str | None = None, port: int | None = None) -> str:
+        """Its URL; with a proxy's host and port the URL that leads through the proxy."""
+        return f"{self.protocol}://{host or self.host}:{port or self.port}"
+
+    def limit(self) -> int | None:
+        """How many connections it accepts at the same time, where it has such a limit."""
+        return None
+
+    @property
+    def metrics_url(self) -> str | None:
+        """Where it gives its metrics, asked directly and not through the proxy."""
+        if self.spec.metrics is None:
+            return None
+        return f"http://{self.host}:{self.port}{self.spec.metrics}"
+
+    @property
+    def failpoints_url(self) -> str | None:
+        """Where its failpoints are set, if it has any."""
+        return None
+
+    def last_lines(self) -> list[str]:
+        """The latest log lines (at most 50), for error messages."""
+        return []
+
+    def event(
+        self,
+        what: str,
+        *,
+        pid: int | None = None,
+        code: int | None = None,
+        at: float | None = None,
+        detail: str = "",
+    ) -> None:
+        """Write down what happened to it."""
+        moment = now() if at is None else at
+        self.emit(Event(service=self.name, at=moment, what=what, pid=pid, code=code, detail=detail))

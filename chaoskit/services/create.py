@@ -1,0 +1,32 @@
+"""From what an environment file says of a service to the service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chaoskit.journal import Journal
+from chaoskit.registry import Registry
+from chaoskit.services.base import Emit, Service
+from chaoskit.services.process import ProcessService
+from chaoskit.services.providers.base import Provider
+from chaoskit.services.spec import ServiceSpec
+
+PROVIDERS: Registry[type[Provider]] = Registry("provider", "chaoskit.services.providers")
+"""All providers: each a class with its ``Args`` model, against which ``spec.args`` is checked."""
+
+
+def create(
+    name: str,
+    spec: ServiceSpec,
+    *,
+    folder: Path,
+    journal: Journal,
+    emit: Emit,
+    host: str = "127.0.0.1",
+) -> Service:
+    """The service that ``spec`` describes, not started; its port is chosen. Its files go to ``folder``/``name``.
+
+    Raises ChaosError for an unknown provider or wrong arguments.
+    """
+    kind: type[ProcessService] = ProcessService if spec.provider is None else PROVIDERS.get(spec.provider)
+    return kind(name, spec, folder=folder / name, journal=journal, emit=emit, host=host)

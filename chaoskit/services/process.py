@@ -1,0 +1,276 @@
+"""A service that is a process of this machine: start, readiness, signals, log lines, supervision."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from chaoskit.clock import now
+from chaoskit.errors import BrokenError, ChaosError
+from chaoskit.history.rows import Log
+from chaoskit.journal import Journal
+from chaoskit.processes import ManagedProcess, free_port, start_process
+from chaoskit.services.base import Emit, Service
+from chaoskit.services.readiness import await_ready, describe_exit, http_answers, tcp_open
+from chaoskit.services.spec import ServiceSpec
+from chaoskit.services.supervisor import Supervisor
+
+
+class ProcessService(Service):
+    """Runs ``spec.command``. Providers derive from it and say what to run instead.
+
+    The environment of the process is ours, then PORT (its port) and PYTHONUNBUFFERED, then ``spec.env``.
+    ``folder`` (made at the first start, removed by :meth:`stop`) is the service's own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        spec: ServiceSpec,
+        *,
+        folder: Path,
+        journal: Journal,
+        emit: Emit,
+        host: str = "127.0.0.1",
+    ) -> None:
+        super().__init__(name, spec, folder=folder, journal=journal, emit=emit, host=host)
+        self.port = free_port(host) if spec.port == "auto" else spec.port
+        self._failpoints_port = free_port(host) if spec.failpoints else None
+        self._process: ManagedProcess | None = None
+        self._folder_entry: int | None = None
+        self._starts = 0
+        self._initialised = False
+        self._line_seen = threading.Event()
+        self._lock = (
+            threading.RLock()
+        )  # held while the process is exchanged; never taken by a watching thread
+        self._supervisor = Supervisor(spec.restart, name, self._revive)
+        self._last_exit: int | None = None
+
+    # What providers change
+
+    @property
+    def stop_signal(self) -> int:
+        """What ends it for good."""
+        return signal.Signals[f"SIG{self.spec.stop.signal}"]
+
+    @property
+    def restart_signal(self) -> int:
+        """What ends it for a restart."""
+        return self.stop_signal
+
+    def prepare(self) -> None:
+        """Called before the first start, when the folder is there and empty."""
+
+    def argv(self) -> list[str]:
+        """The program to run. ``python`` means the interpreter that runs chaoskit."""
+        command = self.spec.command
+        words = shlex.split(command) if isinstance(command, str) else list(command or [])
+        if not words:
+            raise ChaosError(f"{self.name} has no command")
+        return [sys.executable, *words[1:]] if words[0] in ("python", "python3") else words
+
+    def environment(self) -> dict[str, str]:
+        """What is added to our own environment."""
+        env = {"PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
+        if self._failpoints_port is not None:
+            env["GOFAIL_HTTP"] = f"{self.host}:{self._failpoints_port}"
+        for name, value in self.spec.env.items():
+            env[name] = str(value).lower() if isinstance(value, bool) else str(value)
+        return env
+
+    def check(self) -> str:
+        """One readiness check: empty when ready, else what was seen."""
+        ready = self.spec.ready
+        if ready.log is not None and not self._line_seen.is_set():
+            return f"no log line matches {ready.log!r}"
+        if ready.http is not None:
+            return http_answers(self.host, self.port, ready.http)
+        if ready.tcp or ready.log is None:
+            return tcp_open(self.host, self.port)
+        return ""
+
+    def initialise(self) -> None:
+        """Called once the first start is ready."""
+
+    # Life
+
+    def start(self) -> None:
+        """Start it unless it runs, and wait until it is ready. Raises BrokenError with its last log lines."""
+        with self._lock:
+            if not self.alive():
+                self._make_folder()
+                self._launch()
+            self._await_ready()
+            self._supervisor.watch()
+            if not self.alive():  # its death may have come before the supervisor looked
+                raise BrokenError(
+                    f"{self.name} ended as soon as it was ready: {describe_exit(self._last_exit or 0)}"
+                )
+
+    def stop(self) -> None:
+        """End it and remove its data."""
+        self._supervisor.rest()
+        with self._lock:
+            self._end(self.stop_signal)
+            if self._folder_entry is not None:
+                self.journal.undo(self._folder_entry)
+                self._folder_entry = None
+            self._initialised = False
+
+    def restart(self) -> None:
+        """End it in an orderly way and start it again with its data, at the same port."""
+        self._supervisor.rest()
+        with self._lock:
+            self._end(self.restart_signal)
+            self.start()
+
+    def kill(self, number: int = signal.SIGKILL) -> bool:
+        """Send a signal as a fault; a supervisor (``restart:``) acts on a death as in production."""
+        process, moment = self._process, now()
+        if process is None or not process.kill(number):
+            return False
+        self.event("killed", pid=process.pid, at=moment, detail=signal.Signals(number).name)
+        if number == signal.SIGKILL:
+            process.wait(5.0)
+        return True
+
+    def pause(self) -> bool:
+        """Stop it with SIGSTOP, with all its descendants."""
+        process, moment = self._process, now()
+        if process is None or not process.pause():
+            return False
+        self.event("paused", pid=process.pid, at=moment)
+        return True
+
+    def resume(self) -> bool:
+        """Let it go on."""
+        process = self._process
+        if process is None or not process.resume():
+            return False
+        self.event("continued", pid=process.pid)
+        return True
+
+    def alive(self) -> bool:
+        """True while the main process exists."""
+        return self._process is not None and self._process.poll() is None
+
+    def ready(self) -> bool:
+        """One readiness check."""
+        return self.alive() and not self.check()
+
+    def reset(self) -> None:
+        """Send the requests of ``spec.reset`` directly to it. Raises BrokenError unless all answer 2xx."""
+        self._supervisor.reset()
+        for line in self.spec.reset:
+            method, _, path = line.partition(" ")
+            seen = http_answers(self.host, self.port, path.strip() or "/", method=method, limit=10.0)
+            if seen:
+                raise BrokenError(f"{self.name} could not be reset: {seen}")
+
+    @property
+    def pid(self) -> int | None:
+        """The main process while it runs."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    @property
+    def last_exit(self) -> int | None:
+        """Exit status of the latest death."""
+        return self._last_exit
+
+    @property
+    def failpoints_url(self) -> str | None:
+        """The gofail endpoint, with ``failpoints: true``."""
+        return None if self._failpoints_port is None else f"http://{self.host}:{self._failpoints_port}"
+
+    def last_lines(self) -> list[str]:
+        """The latest log lines of the current, or latest, process."""
+        return list(self._process.last_lines) if self._process is not None else []
+
+    # Inside
+
+    def run_tool(self, argv: list[str], limit: float = 60.0) -> None:
+        """Run a helper program of a provider to its end. Raises BrokenError with its output if it fails."""
+        tool = self._spawn(argv)
+        try:
+            status = tool.wait(limit)
+        finally:
+            tool.kill()
+        if status != 0:
+            lines = "\n  ".join(tool.last_lines)
+            raise BrokenError(
+                f"{self.name}: {Path(argv[-1]).name} failed: {describe_exit(status)}\n  {lines}"
+            )
+
+    def _make_folder(self) -> None:
+        if self._folder_entry is None:
+            self._folder_entry = self.journal.make_folder(self.folder)
+            self.prepare()
+
+    def _spawn(
+        self, argv: list[str], on_exit: Callable[[ManagedProcess], None] | None = None
+    ) -> ManagedProcess:
+        self._starts += 1
+        return start_process(
+            argv,
+            name=self.name,
+            journal=self.journal,
+            pidfile=self.folder / f"{self._starts}.pid",
+            on_line=self._line,
+            on_exit=on_exit,
+            env=self.environment(),
+            cwd=Path(self.spec.cwd) if self.spec.cwd else None,
+            stop_signal=self.stop_signal,
+        )
+
+    def _launch(self) -> None:
+        moment, what = now(), "restarted" if self._initialised else "started"
+        self._line_seen.clear()
+        self._process = self._spawn(self.argv(), self._exited)
+        self.event(what, pid=self._process.pid, at=moment)
+
+    def _await_ready(self) -> None:
+        process = self._process
+        assert process is not None
+        await_ready(
+            self.name,
+            check=self.check,
+            exit_status=process.poll,
+            last_lines=self.last_lines,
+            limit=self.spec.ready.within,
+        )
+        if not self._initialised:
+            self.initialise()
+            self._initialised = True
+        self.event("ready", pid=process.pid)
+
+    def _end(self, number: int) -> None:
+        if self._process is not None:
+            self._process.terminate(self.spec.stop.grace, number)
+
+    def _line(self, stream: str, line: str, at: float) -> None:
+        if self.spec.ready.log is not None and re.search(self.spec.ready.log, line):
+            self._line_seen.set()
+        self.emit(Log(service=self.name, at=at, line=line, stream=stream))
+
+    def _exited(self, process: ManagedProcess) -> None:
+        self._last_exit = process.poll()
+        self.event("exited", pid=process.pid, code=self._last_exit)
+        if not self._supervisor.died(self._last_exit or 0):
+            self.event("given up", detail="the supervisor has restarted it too often")
+
+    def _revive(self) -> None:
+        with self._lock:
+            if self._supervisor.resting or self.alive():
+                return
+            try:
+                self._launch()
+                self._await_ready()
+            except BrokenError as error:
+                self.event("not ready", detail=str(error))

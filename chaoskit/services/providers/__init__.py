@@ -1,0 +1,1 @@
+"""Real servers that a scenario needs, one file each: the file's name is the provider's name."""

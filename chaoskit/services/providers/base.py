@@ -1,0 +1,35 @@
+"""What providers share: their arguments, and the search for a server's program."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import ValidationError
+
+from chaoskit.errors import ChaosError
+from chaoskit.scenario.types import Model
+from chaoskit.services.process import ProcessService
+
+
+class Provider(ProcessService):
+    """A service that chaoskit knows how to run. A subclass has an ``Args`` model and says what to run."""
+
+    Args: ClassVar[type[Model]]
+
+    def __init__(self, name: str, spec: Any, **rest: Any) -> None:
+        super().__init__(name, spec, **rest)
+        try:
+            self._args = self.Args.model_validate(spec.args)
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise ChaosError(f"service {name}, provider {spec.provider}: {problems}") from None
+
+
+def package_folder(package: str) -> Path | None:
+    """Where an installed package lies, without importing it (an import may do more than we want)."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0])

@@ -1,0 +1,26 @@
+"""A provider that does nothing but exist: the pattern for a new one."""
+
+from __future__ import annotations
+
+import sys
+
+from chaoskit.scenario.types import Model
+from chaoskit.services.providers.base import Provider
+
+
+class NoopArgs(Model):
+    """It takes no arguments."""
+
+
+class Noop(Provider):
+    """A process that sleeps. A real provider says what to run, and when that is ready."""
+
+    Args = NoopArgs
+
+    def argv(self) -> list[str]:
+        """The program and its arguments; ``self.port`` is the port to listen on."""
+        return [sys.executable, "-c", "import signal; signal.pause()"]
+
+    def check(self) -> str:
+        """Empty when ready, else what was seen. The process is there: that is all one can ask of it."""
+        return ""

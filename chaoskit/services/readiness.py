@@ -1,0 +1,80 @@
+"""Is a service ready? Each check asks once and gives what it saw; an empty text means ready."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+from chaoskit.clock import now
+from chaoskit.errors import BrokenError
+from chaoskit.units import format_duration
+
+ONCE = 1.0
+"""Seconds that one check may take."""
+
+
+def http_answers(host: str, port: int, path: str, *, method: str = "GET", limit: float = ONCE) -> str:
+    """Ready when the path answers 2xx."""
+    connection = http.client.HTTPConnection(host, port, timeout=limit)
+    try:
+        connection.request(method, path)
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return f"{method} {path}: {error or type(error).__name__}"
+    finally:
+        connection.close()
+    return "" if 200 <= status < 300 else f"{method} {path}: status {status}"
+
+
+def tcp_open(host: str, port: int) -> str:
+    """Ready when a connection is accepted."""
+    try:
+        socket.create_connection((host, port), timeout=ONCE).close()
+    except OSError as error:
+        return f"port {port}: {error}"
+    return ""
+
+
+def await_ready(
+    name: str,
+    *,
+    check: Callable[[], str],
+    exit_status: Callable[[], int | None],
+    last_lines: Callable[[], list[str]],
+    limit: float,
+    every: float = 0.01,
+) -> None:
+    """Ask ``check`` until it is content. Raises BrokenError after ``limit`` seconds, or at once when it died."""
+    deadline = now() + limit
+    while True:
+        seen = check()
+        if not seen:
+            return
+        status = exit_status()
+        if status is not None:
+            raise BrokenError(
+                _explain(f"{name} ended before it was ready: {describe_exit(status)}", last_lines())
+            )
+        if now() >= deadline:
+            what = f"{name} was not ready within {format_duration(limit)}; last seen: {seen}"
+            raise BrokenError(
+                _explain(f"{what}. It still runs: is its port or readiness check right?", last_lines())
+            )
+        time.sleep(every)
+
+
+def describe_exit(status: int) -> str:
+    """``exit status 1`` or ``killed by SIGKILL``, with a hint where one is known."""
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}"
+    hints = {125: " (it was told not to begin)", 126: " (not executable)", 127: " (no such program)"}
+    return f"exit status {status}{hints.get(status, '')}"
+
+
+def _explain(what: str, lines: list[str]) -> str:
+    if not lines:
+        return f"{what}\n  It wrote nothing."
+    return "\n  ".join([f"{what}\n  Its last lines:", *lines[-15:]])

@@ -1,0 +1,298 @@
+"""One direction of one connection: from the socket of one side to the socket of the other."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from chaoskit.toxiproxy.server.chunk import Chunk
+from chaoskit.toxiproxy.server.installed import Direction, Installed
+from chaoskit.toxiproxy.server.stage import Stage
+
+if TYPE_CHECKING:
+    from chaoskit.toxiproxy.server.endpoint import Endpoint
+    from chaoskit.toxiproxy.server.link import Link
+
+# All flows read into one buffer: what is read is written (or copied) before anything else runs. 64 KiB would
+# cost a third of the throughput.
+_BUFFER = bytearray(256 * 1024)
+_VIEW = memoryview(_BUFFER)
+# Through toxics, data goes in pieces of the original's size, so that they act on it in the same steps.
+_CHUNK = 32 * 1024
+
+Spy = Callable[[memoryview, float], None]
+"""Is shown bytes and when they passed (monotonic seconds); must keep no reference to them."""
+
+
+class Flow:
+    """Moves bytes from ``source`` to ``target``.
+
+    ``handler`` is what the reactor calls when the source is readable: the fast path as long as nothing wants
+    to see or hold the data.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_on_read",
+        "_on_write",
+        "_recv_into",
+        "_send",
+        "direction",
+        "ending",
+        "handler",
+        "link",
+        "over",
+        "reactor",
+        "read",
+        "source",
+        "stages",
+        "target",
+        "written",
+    )
+
+    def __init__(self, link: Link, direction: Direction, source: Endpoint, target: Endpoint) -> None:
+        self.link = link
+        self.reactor = link.proxy.reactor
+        self.direction = direction
+        self.source = source
+        self.target = target
+        self.read = 0
+        self.written = 0
+        self.over = False
+        """The source has ended or the target is gone: nothing is read any more."""
+        self.ending = False
+        """The end of the stream has come through all stages."""
+        self.stages: list[Stage] = []
+        self._backlog: deque[memoryview] = deque()  # what the target's socket would not take yet
+        self._recv_into = source.sock.recv_into
+        self._send = target.sock.send
+        self._on_read: Spy | None = None
+        self._on_write: Spy | None = None
+        self.handler: Callable[[int], None] = self._fast
+
+    def spy(self, on_read: Spy | None, on_write: Spy | None) -> None:
+        """Show all bytes read, and all bytes written, to somebody."""
+        self._on_read = on_read
+        self._on_write = on_write
+        self.refresh()
+
+    # ---- toxics
+
+    def install(self, installed: Installed) -> None:
+        """Put a toxic at the end of the chain."""
+        stage = Stage(self, installed)
+        if self.stages:
+            self.stages[-1].next = stage
+        self.stages.append(stage)
+        if self.over and len(self.stages) == 1:
+            stage.stop()  # the stream has passed already
+        if len(self.stages) > 1:
+            self.stages[-2].roll_again()
+        self.refresh()
+
+    def update(self, installed: Installed) -> None:
+        """The attributes of a toxic have changed."""
+        for stage in self.stages:
+            if stage.installed is installed:
+                stage.restart()
+        self.refresh()
+
+    def remove(self, installed: Installed) -> None:
+        """Take a toxic out of the chain; what it held goes on at once."""
+        for index, stage in enumerate(self.stages):
+            if stage.installed is installed:
+                break
+        else:
+            return
+        if installed.toxic.CLOSES_WHEN_REMOVED and not stage.closed:
+            stage.cut()
+            return
+        stage.empty()
+        if stage in self.stages:  # the connection may have ended through what was passed on
+            del self.stages[index]
+            if index:
+                before = self.stages[index - 1]
+                before.next = stage.next
+                before.roll_again()
+                before.advance()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Choose the path, after something has changed."""
+        if any(stage.active or not stage.idle for stage in self.stages):
+            self.handler = self._slow
+        elif self._on_read is not None or self._on_write is not None:
+            self.handler = self._watched
+        else:
+            self.handler = self._fast
+        if not self.source.closed:
+            self._gate()
+            self.source.refresh()
+
+    # ---- reading
+
+    def _fast(self, _events: int) -> None:
+        try:
+            size = self._recv_into(_BUFFER)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._source_failed(error)
+            return
+        if not size:
+            self.source_ended()
+            return
+        self.read += size
+        try:
+            sent = self._send(_VIEW[:size])
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._target_failed(error)
+            return
+        self.written += sent
+        if sent != size:
+            self._hold(_VIEW[sent:size])
+
+    def _watched(self, _events: int) -> None:
+        size = self._receive(len(_BUFFER))
+        if size:
+            self._write(_VIEW[:size])
+
+    def _slow(self, _events: int) -> None:
+        size = self._receive(_CHUNK)
+        if size:
+            self.stages[0].push(Chunk(bytes(_VIEW[:size]), monotonic()))
+            self._gate()
+
+    def _receive(self, limit: int) -> int:
+        """Read into the shared buffer; 0 when there was nothing, or the stream has ended."""
+        try:
+            size = self._recv_into(_BUFFER, limit)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self._source_failed(error)
+            return 0
+        if not size:
+            self.source_ended()
+            return 0
+        self.read += size
+        if self._on_read is not None:
+            self._on_read(_VIEW[:size], monotonic())
+        return size
+
+    def _source_failed(self, error: OSError) -> None:
+        self.link.warn("Source terminated", error, self.read)
+        self.source_ended()
+
+    def source_ended(self) -> None:
+        """The source will send no more: FIN, RST, or closed by us."""
+        if self.over:
+            return
+        self.over = True
+        self.link.blame(self.source.name)
+        self._gate()
+        if self.stages:
+            self.stages[0].push_end()
+        else:
+            self.end()
+
+    # ---- writing
+
+    def accepts_after(self, stage: Stage) -> bool:
+        """What comes after ``stage`` has room."""
+        return not self._backlog if stage.next is None else stage.next.accepts()
+
+    def pulled(self, stage: Stage) -> None:
+        """``stage`` has room again: let those before it go on."""
+        if stage is self.stages[0]:
+            self._gate()
+        else:
+            for before in self.stages:
+                if before.next is stage:
+                    before.advance()
+
+    def write(self, data: bytes) -> None:
+        """Send what has come through all stages."""
+        if self.ending or self.target.closed:
+            return
+        if self._backlog:
+            self._backlog.append(memoryview(data))
+        else:
+            self._write(memoryview(data))
+
+    def _write(self, view: memoryview) -> None:
+        sent = self._try_send(view)
+        if 0 <= sent < len(view):
+            self._hold(view[sent:])
+
+    def _try_send(self, view: memoryview) -> int:
+        """Bytes the socket took; -1 when the target is gone."""
+        now = monotonic() if self._on_write is not None else 0.0
+        try:
+            sent = self._send(view)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self._target_failed(error)
+            return -1
+        self.written += sent
+        if self._on_write is not None:
+            self._on_write(view[:sent], now)
+        return sent
+
+    def _hold(self, view: memoryview) -> None:
+        """The socket is full: keep the rest, and read no more until it is gone."""
+        self._backlog.append(memoryview(bytes(view)))
+        self._gate()
+        self.target.want_write(True)
+
+    def drain(self) -> None:
+        """The target's socket takes data again."""
+        backlog = self._backlog
+        while backlog:
+            view = backlog[0]
+            sent = self._try_send(view)
+            if sent < 0:
+                return
+            if sent < len(view):
+                backlog[0] = view[sent:]
+                return
+            backlog.popleft()
+        self.target.want_write(False)
+        if self.ending:
+            self.target.close()
+        elif self.stages:
+            self.stages[-1].advance()
+        else:
+            self._gate()
+
+    def end(self) -> None:
+        """The end of the stream has come through: close the target when all is written."""
+        self.ending = True
+        if not self._backlog:
+            self.target.close()
+
+    def _target_failed(self, error: OSError) -> None:
+        self.link.warn("Could not write to destination", error, self.written)
+        self.link.blame(self.target.name)
+        self.target.close()
+
+    def target_closed(self) -> None:
+        """Nothing can be written any more: drop what waits."""
+        self.over = True
+        self._backlog.clear()
+        for stage in self.stages:
+            stage.stop()
+        self._gate()
+
+    def _gate(self) -> None:
+        """Read from the source only while there is room for what it sends."""
+        if self.stages:
+            room = self.stages[0].accepts()
+        else:
+            room = not self._backlog
+        self.source.want_read(room and not self.over)

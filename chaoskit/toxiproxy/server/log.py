@@ -1,0 +1,63 @@
+"""Toxiproxy's log: one JSON object a line on stdout, levels by the environment variable LOG_LEVEL."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from json import dumps
+
+_LEVELS = {"trace": -1, "debug": 0, "info": 1, "warn": 2, "error": 3, "fatal": 4, "panic": 5, "disabled": 9}
+
+
+class Log:
+    """Collects lines and writes them when told to, in one piece.
+
+    A reader that does not read must not stop the proxy: a pipe is written without blocking, and what does not
+    fit is dropped.
+    """
+
+    def __init__(self, fd: int = 1, level: str | None = None) -> None:
+        self._fd = fd
+        self._threshold = _LEVELS.get(level or os.environ.get("LOG_LEVEL", "info"), 1)
+        self._lines: list[str] = []
+        self._second = 0
+        self._time = ""
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.set_blocking(fd, False)
+
+    def info(self, message: str, **fields: object) -> None:
+        """What happens in normal work."""
+        self._add("info", message, fields)
+
+    def warn(self, message: str, **fields: object) -> None:
+        """What may need attention."""
+        self._add("warn", message, fields)
+
+    def error(self, message: str, **fields: object) -> None:
+        """What failed."""
+        self._add("error", message, fields)
+
+    def debug(self, message: str, **fields: object) -> None:
+        """Each API call."""
+        self._add("debug", message, fields)
+
+    def _add(self, level: str, message: str, fields: dict[str, object]) -> None:
+        if _LEVELS[level] >= self._threshold:
+            second = int(time.time())
+            if second != self._second:
+                self._second = second
+                self._time = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
+            self._lines.append(dumps({"level": level, **fields, "time": self._time, "message": message}))
+
+    def flush(self) -> None:
+        """Write what was collected."""
+        if not self._lines:
+            return
+        data = ("\n".join(self._lines) + "\n").encode()
+        self._lines.clear()
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError:
+            return  # nobody reads, or the reader is gone: the proxy goes on

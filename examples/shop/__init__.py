@@ -1,0 +1,1 @@
+"""The reference service: three small processes (orders, payments, worker) that chaoskit rehearses on."""
