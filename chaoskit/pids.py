@@ -131,18 +131,19 @@ def end_by_pidfile(pidfile: Path, *, first: int = signal.SIGTERM, grace: float =
     """End the process of ``pidfile`` with all its family, whatever state it is in; True if something ran.
 
     Also settles a process that was forked but has not written its pidfile yet: it finds the file taken and
-    ends by itself. ``first`` is sent first; what still runs after ``grace`` seconds is killed. Raises
-    TimeoutExpired when something survives SIGKILL for 5 s.
+    ends by itself. ``first`` is sent to its main process; what still runs once that has ended, or after
+    ``grace`` seconds, is killed. Raises TimeoutExpired when something survives SIGKILL for 5 s.
     """
     leader = None if _refuse(pidfile) else _await_writer(pidfile)
     members = family(leader) if leader is not None and leader.alive() else []
     members += [pid for pid in stragglers(pidfile) if pid not in members]
     if not members:
         return False
-    members[0].signal(first)
-    signal_all(members, signal.SIGCONT)  # a stopped process cannot act on the first signal
-    left = wait_gone(members, grace)
-    left += [pid for pid in stragglers(pidfile) if pid not in left]
+    if leader in members:
+        leader.signal(first)
+        signal_all(members, signal.SIGCONT)  # a stopped process cannot act on the first signal
+        wait_gone([leader], grace)
+    left = {*members, *stragglers(pidfile)}
     signal_all(left, signal.SIGKILL)
     survivors = wait_gone(left, 5.0)
     if survivors:

@@ -242,9 +242,9 @@ def start_process(
 ) -> ManagedProcess:
     """Start a program in a session of its own, journaled before it exists.
 
-    ``env`` is added to our environment, with CHAOSKIT_RUN_ID. ``on_line`` and ``on_exit`` (once
-    there is an exit status) are called on the process's watching thread. ``pidfile`` must not exist. ``stop_signal`` is what a sweep sends
-    first. Raises BrokenError when the program cannot be started.
+    ``env`` is added to our environment, with CHAOSKIT_RUN_ID. ``on_line``, and ``on_exit`` once there is an exit
+    status, are called on the process's watching thread. ``pidfile`` must not exist. ``stop_signal`` is what a
+    sweep sends first. Raises BrokenError when the program cannot be started.
     """
     full = {**os.environ, **(env or {}), "CHAOSKIT_RUN_ID": journal.run_id, MARK: str(pidfile)}
     program = shutil.which(argv[0], path=full.get("PATH")) if "/" not in argv[0] else argv[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ from chaoskit.errors import BrokenError
 from chaoskit.failpoints.client import FailpointClient, FailpointError
 from chaoskit.history.rows import Row
 from chaoskit.journal import Journal
+from chaoskit.observers.tap_poller import TapPoller
 from chaoskit.processes import ManagedProcess, start_process
 from chaoskit.scenario.model import Environment
 from chaoskit.scenario.service import ServiceSpec
-from chaoskit.services.base import PROVIDERS, Service
+from chaoskit.services.base import Service
+from chaoskit.services.create import PROVIDERS
 from chaoskit.services.process import ProcessService
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.toxiproxy.launch import address_in, server_command
@@ -40,7 +42,7 @@ class LiveEnvironment:
         self.journal = journal
         self._traffic = traffic
         self._folder = folder
-        self._emit: Callable[[Row], None] = lambda row: None
+        self._emit: Callable[[Row], None] = discard
         self._services: dict[str, Service] = {}
         self._specs: dict[str, ServiceSpec] = {}
         self._proxies: dict[str, tuple[str, int]] = {}
@@ -105,14 +107,25 @@ class LiveEnvironment:
                         if terms:
                             client.delete(failpoint)
 
-    def observe(self, emit: Callable[[Row], None], id_headers: list[str]) -> None:
-        """Send everything that is seen from now on to ``emit``; tap the proxies of HTTP services."""
+    def observe(self, emit: Callable[[Row], None], id_headers: list[str]) -> TapPoller:
+        """Send everything that is seen from now on to ``emit``; tap the proxies of HTTP services.
+
+        Gives the poller of what the proxies see; it has thrown away what belongs to earlier scenarios.
+        """
         self._emit = emit
         with self._lock:
             self._answered.clear()
+        self.poller.emit = discard
+        self.poller.look()
+        self.poller.emit = emit
         for name, service in self._services.items():
             if name in self._proxies and service.protocol == "http":
                 self.toxiproxy.set_tap(name, id_headers=id_headers, note_headers=NOTED_HEADERS)
+        return self.poller
+
+    def observe_nothing(self) -> None:
+        """Throw away what is seen from now on."""
+        self._emit = self.poller.emit = discard
 
     def check(self) -> None:
         """Raises BrokenError when Toxiproxy died."""
@@ -183,6 +196,14 @@ class LiveEnvironment:
         with self._lock:
             return self._answered.get(stream_id, 0)
 
+    def sql(self, service: str, statement: str) -> list[list[Any]]:
+        """Rows of a query, asked directly and not through the proxy. Raises BrokenError when it fails."""
+        reader = getattr(self._services[service], "read", None)
+        if reader is None:
+            raise BrokenError(f"{service} is no database that can be read with SQL")
+        rows: list[list[Any]] = reader(statement)
+        return rows
+
     def hold(self, undo: Callable[[], None]) -> None:
         """Run ``undo`` when the scenario has ended."""
         self._held.append(undo)
@@ -215,6 +236,7 @@ class LiveEnvironment:
         if not address:
             raise BrokenError("the embedded Toxiproxy server ended: " + " / ".join(server.last_lines))
         self._toxiproxy = ToxiproxyControl(f"http://{address[0][0]}:{address[0][1]}")
+        self.poller = TapPoller(self._toxiproxy, discard)
 
     def _make(self, name: str, spec: ServiceSpec, port: int | None = None) -> Service:
         """A service whose templates are rendered; ``port`` is kept when it takes the place of another."""
@@ -261,11 +283,5 @@ class _Command(ProcessService):
         return [render(word, addresses) for word in super().argv()]
 
 
-@contextlib.contextmanager
-def held_together(live: LiveEnvironment) -> Iterator[None]:
-    """Heal on the way in and on the way out, whatever happens in between."""
-    live.heal()
-    try:
-        yield
-    finally:
-        live.heal()
+def discard(_row: Row) -> None:
+    """Between scenarios nobody listens."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chaoskit.scenario.model import Scenario
+from chaoskit.scenario.source import shown
 from chaoskit.units import format_duration, format_rate
 
 
@@ -43,7 +44,9 @@ def plan(scenario: Scenario) -> Plan:
         arguments = ", ".join(
             f"{name}={value}" for name, value in fault.fault.model_dump(exclude_defaults=True).items()
         )
-        steps.append(Step(start + fault.at, fault.length, f"fault {fault.name}: {fault.kind} {arguments}", fault.fault.target))
+        steps.append(
+            Step(start + fault.at, fault.length, f"fault {fault.name}: {fault.kind} {arguments}", fault.fault.target)
+        )
     steps.append(Step(end, timeline.recovery, "phase recovery (ends when steady state holds again)"))
     if timeline.after:
         steps.append(Step(end + timeline.recovery, timeline.after, "phase after"))
@@ -55,7 +58,7 @@ def describe(planned: Plan) -> Iterator[str]:
     scenario = planned.scenario
     model = scenario.model
     yield f"{scenario.name}"
-    yield f"  file         {scenario.source.problem((), '').file}   severity {model.severity}   case {model.case or '-'}"
+    yield f"  file         {shown(scenario.file)}   severity {model.severity}   case {model.case or '-'}"
     yield f"  environment  {scenario.environment.name}: {', '.join(scenario.environment.services)}"
     for name, operation in model.traffic.items():
         copies = f" × {operation.copies} copies" if operation.copies > 1 else ""

@@ -6,19 +6,21 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 from chaoskit.clock import now, sleep_until
 from chaoskit.engine.environment import LiveEnvironment
 from chaoskit.engine.judge import view_of
 from chaoskit.errors import BrokenError, ChaosError
-from chaoskit.expectations._steady import recovered_at
+from chaoskit.expectations._steady import BASE, recovered_at
 from chaoskit.expectations.base import Collects
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.history.windows import percentile
+from chaoskit.observers.base import Observer
 from chaoskit.observers.metrics_scraper import MetricsScraper
 from chaoskit.observers.process_sampler import ProcessSampler
-from chaoskit.observers.tap_poller import TapPoller
 from chaoskit.scenario.model import Operation, PlannedFault, Scenario
 from chaoskit.traffic import spec as traffic
 from chaoskit.traffic.generator import TrafficGenerator
@@ -42,6 +44,54 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
+class Observation:
+    """Everything that is seen of an environment goes to a history while this context lasts."""
+
+    def __init__(
+        self, live: LiveEnvironment, generator: TrafficGenerator, history: History, id_headers: list[str]
+    ) -> None:
+        self._live = live
+        self._generator = generator
+        self._history = history
+        self._id_headers = id_headers
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.callback(self._live.observe_nothing)
+            self._poller = self._live.observe(self._history.add, self._id_headers)
+            services = list(self._live.services.values())
+            observers: list[Observer] = [self._poller, ProcessSampler(services, self._history.add)]
+            observers += [
+                MetricsScraper(service.name, url, self._history.add)
+                for service in services
+                if (url := service.metrics_url)
+            ]
+            for observer in observers:
+                observer.start()
+                stack.callback(observer.stop)
+            self._generator.emit = self._seen
+            stack.callback(self._generator.abandon)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def drain(self) -> None:
+        """Fetch what the proxies have not told yet. Raises BrokenError when rows were lost."""
+        self._poller.drain()
+        if self._poller.errors:
+            raise BrokenError(f"observing the proxies failed: {self._poller.last_error}")
+
+    def _seen(self, row: r.Row) -> None:
+        if isinstance(row, r.Request):
+            self._live.answered(row.stream)
+        self._history.add(row)
+
+
 class Run:
     """Runs one scenario in a prepared environment and writes its history."""
 
@@ -60,7 +110,7 @@ class Run:
         self.generator = generator
         self.history = history
         self.seed = seed
-        self._on_progress = on_progress or (lambda progress: None)
+        self._on_progress = on_progress
         self._cancelled = threading.Event()
         self._last_progress = 0.0
 
@@ -68,8 +118,10 @@ class Run:
         """Run it to the end. Raises BrokenError when it cannot be; the history holds what was seen until then."""
         timeline = self.scenario.model.timeline
         with ExitStack() as stack:
-            poller = self._observe(stack)
-            start = self._start_traffic(stack)
+            headers = list(dict.fromkeys(operation.id_header for operation in self.scenario.model.traffic.values()))
+            observation = Observation(self.live, self.generator, self.history, headers)
+            stack.enter_context(observation)
+            start = self._start_traffic()
             zero = start + timeline.steady
             faults = self._schedule(zero, stack)
             self._wait("steady", start, zero)
@@ -80,9 +132,7 @@ class Run:
                 self._wait("after", began, began + timeline.after)
             self._end_traffic()
             self._collect()
-            poller.drain()
-            if poller.error:
-                raise BrokenError(f"observing the proxies failed: {poller.error}")
+            observation.drain()
 
     # Phases
 
@@ -156,40 +206,21 @@ class Run:
 
     # Traffic
 
-    def _start_traffic(self, stack: ExitStack) -> float:
-        operations = [_operation(name, operation) for name, operation in self.scenario.model.traffic.items()]
+    def _start_traffic(self) -> float:
+        operations = [traffic_operation(name, operation) for name, operation in self.scenario.model.traffic.items()]
         data = {**self.scenario.environment.data, **self.scenario.model.data}
-        self.generator.emit = self._seen
         self.generator.begin(self.seed, operations, {**data, **self.live.addresses()})
-        stack.callback(self.generator.abandon)
         start = now() + LEAD
         for operation in operations:
             if operation.rate:
-                self.generator.stream(traffic.Stream(id="base", op=operation.name, start=start))
+                self.generator.stream(traffic.Stream(id=f"{BASE}:{operation.name}", op=operation.name, start=start))
         return start
 
     def _end_traffic(self) -> None:
         longest = max(operation.timeout for operation in self.scenario.model.traffic.values())
         self.generator.end(drain=longest)
 
-    def _seen(self, row: r.Row) -> None:
-        if isinstance(row, r.Request):
-            self.live.answered(row.stream)
-        self.history.add(row)
-
     # Observing
-
-    def _observe(self, stack: ExitStack) -> TapPoller:
-        headers = list(dict.fromkeys(operation.id_header for operation in self.scenario.model.traffic.values()))
-        poller = TapPoller(self.live.toxiproxy, emit=self.history.add)
-        self.live.observe(self.history.add, headers)
-        stack.callback(self.live.observe_nothing)
-        services = self.live.services
-        for observer in (poller, ProcessSampler(services, emit=self.history.add),
-                         MetricsScraper(services, emit=self.history.add)):  # fmt: skip
-            observer.start()
-            stack.callback(observer.stop)
-        return poller
 
     def _collect(self) -> None:
         view = view_of(self.scenario, self.history)
@@ -207,6 +238,8 @@ class Run:
         self.history.flush()
         self.generator.check()
         self.live.check()
+        if self._on_progress is None:
+            return
         recent = [row for row in self.history.of(r.Request)[-400:] if row.ended > moment - 1.0]
         self._on_progress(
             Progress(
@@ -219,7 +252,8 @@ class Run:
         )
 
 
-def _operation(name: str, model: Operation) -> traffic.Operation:
+def traffic_operation(name: str, model: Operation) -> traffic.Operation:
+    """An operation of the scenario language as the traffic worker takes it."""
     fallback = model.fallback
     return traffic.Operation(
         name=name,
@@ -239,5 +273,3 @@ def _operation(name: str, model: Operation) -> traffic.Operation:
         copies=model.copies,
         id_header=model.id_header,
     )
-
-

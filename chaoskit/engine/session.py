@@ -16,7 +16,7 @@ from typing import Any
 
 import chaoskit
 from chaoskit.clock import now
-from chaoskit.engine.environment import LiveEnvironment
+from chaoskit.engine.environment import LiveEnvironment, discard
 from chaoskit.engine.judge import judge
 from chaoskit.engine.run import OnProgress, Run
 from chaoskit.engine.verdict import ControlVerdict, Verdict, judge_control
@@ -25,7 +25,7 @@ from chaoskit.history.store import History, load
 from chaoskit.journal import Journal, sweep
 from chaoskit.scenario.loader import changed
 from chaoskit.scenario.loader import load as load_scenarios
-from chaoskit.scenario.model import Scenario
+from chaoskit.scenario.model import Environment, Scenario
 from chaoskit.traffic.generator import TrafficGenerator
 
 META = "run.json"
@@ -50,12 +50,12 @@ class Session:
     ``reports`` is the folder for all output. What dead runs left behind is swept first, and told in ``swept``.
     """
 
-    def __init__(self, reports: Path, *, seed: int | None = None, name: str | None = None) -> None:
+    def __init__(self, reports: Path, *, seed: int | None = None, label: str = "") -> None:
         self.seed = seed if seed is not None else random.SystemRandom().randrange(2**31)
         self.runs = reports / "runs"
         self.runs.mkdir(parents=True, exist_ok=True)
         self.swept: Sequence[str] = sweep(self.runs)
-        self.id = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        self.id = "-".join(filter(None, (time.strftime("%Y%m%d-%H%M%S"), str(os.getpid()), label)))
         self.folder = self.runs / self.id
         self.folder.mkdir(parents=True, exist_ok=True)
         self.journal = Journal(self.folder / "undo.journal", run_id=self.id)
@@ -65,14 +65,12 @@ class Session:
         self._closed = False
         atexit.register(self.close)
 
-    def run(
-        self, scenario: Scenario, *, control: bool = False, on_progress: OnProgress | None = None
-    ) -> Result:
+    def run(self, scenario: Scenario, *, control: bool = False, on_progress: OnProgress | None = None) -> Result:
         """Run a scenario, or its control, and judge it. Never raises for what the service did."""
         if scenario.environment.production:
             raise ChaosError(f"environment {scenario.environment.name} is marked production: chaoskit refuses it")
         began = now()
-        folder = self._new_folder(scenario.slug + ("--control" if control else ""))
+        folder = self.new_folder(scenario.slug + ("--control" if control else ""))
         history = History(folder)
         meta = self._describe(scenario, folder, control)
         broken: str | None = "the run was interrupted"
@@ -80,13 +78,11 @@ class Session:
             changes = [scenario.model.with_]
             if control and scenario.model.control is not None:
                 changes.append(scenario.model.control.with_)
-            live = self._environment(scenario)
+            live, generator = self.open(scenario.environment, fresh=scenario.model.isolation == "fresh")
             live.prepare(changed(scenario.environment, *changes))
             meta["prepared"] = now() - began
             try:
-                Run(
-                    scenario, live, self._traffic(), history, seed=self.seed, on_progress=on_progress
-                ).execute()
+                Run(scenario, live, generator, history, seed=self.seed, on_progress=on_progress).execute()
             finally:
                 live.heal()
             broken = None
@@ -119,32 +115,36 @@ class Session:
 
     def _traffic(self) -> TrafficGenerator:
         if self._generator is None or not self._generator.alive():
-            self._generator = TrafficGenerator()
+            self._generator = TrafficGenerator(discard)
             self._generator.start()
         return self._generator
 
-    def _environment(self, scenario: Scenario) -> LiveEnvironment:
-        """The running environment of a scenario. One that could not be started is not tried again."""
-        environment = scenario.environment
+    def open(self, environment: Environment, *, fresh: bool = False) -> tuple[LiveEnvironment, TrafficGenerator]:
+        """The running environment and the traffic worker. One that could not be started is not tried again."""
         key = (environment.name, environment.source.file)
         if key in self._broken:
             raise BrokenError(f"environment {environment.name} could not be started before: {self._broken[key]}")
-        if scenario.model.isolation == "fresh" and key in self._environments:
+        if fresh and key in self._environments:
             self._environments.pop(key).stop()
+        generator = self._traffic()
         if key not in self._environments:
             index = sum(1 for _ in self.folder.glob("environment-*"))
             folder = self.folder / f"environment-{index}-{environment.name}"
-            live = LiveEnvironment(environment, folder, self.journal, self._traffic())
+            live = LiveEnvironment(environment, folder, self.journal, generator)
             try:
                 live.start()
             except ChaosError as error:
                 self._broken[key] = str(error)
                 live.stop()
                 raise
+            except BaseException:
+                live.stop()
+                raise
             self._environments[key] = live
-        return self._environments[key]
+        return self._environments[key], generator
 
-    def _new_folder(self, name: str) -> Path:
+    def new_folder(self, name: str) -> Path:
+        """A folder of this run for one scenario; numbered when the name is taken."""
         folder, number = self.folder / name, 1
         while folder.exists():
             number += 1

@@ -53,8 +53,14 @@ class Verdict:
                 for judged in self.findings
             ],
             "faults": [
-                {"name": fault.name, "kind": fault.kind, "target": fault.target, "touched": fault.touched,
-                 "unit": fault.unit, "evidence": fault.evidence}
+                {
+                    "name": fault.name,
+                    "kind": fault.kind,
+                    "target": fault.target,
+                    "touched": fault.touched,
+                    "unit": fault.unit,
+                    "evidence": fault.evidence,
+                }
                 for fault in self.faults
             ],
         }
@@ -72,9 +78,7 @@ class ControlVerdict:
 def judge_control(verdict: Verdict, violates: Sequence[str]) -> ControlVerdict:
     """A control is caught when every finding it names is violated (a name covers what lies below it)."""
     violated = verdict.violated()
-    missed = [
-        name for name in violates if not any(found == name or found.startswith(name + ".") for found in violated)
-    ]
+    missed = [name for name in violates if not any(found == name or found.startswith(name + ".") for found in violated)]
     if verdict.outcome is Outcome.BROKEN:
         return ControlVerdict(False, f"the control says nothing: {verdict.reason}", verdict)
     if missed:

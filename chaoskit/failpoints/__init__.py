@@ -20,14 +20,8 @@ A service imports this on its own: it needs the standard library only, and nothi
 from __future__ import annotations
 
 from chaoskit.failpoints.actions import Panic, Returned, act, act_async
-from chaoskit.failpoints.points import (
-    POINTS,
-    STATES,
-    BadTerms,
-    DisabledFailpoint,
-    FailpointsError,
-    UnknownFailpoint,
-)
+from chaoskit.failpoints.errors import BadTerms, DisabledFailpoint, FailpointsError, UnknownFailpoint
+from chaoskit.failpoints.points import POINTS, STATES
 
 __all__ = [
     "BadTerms",
@@ -101,11 +95,14 @@ def hits(name: str) -> int:
 
 def _start() -> None:
     import os
+    import sys
 
-    if any(name.startswith(("GOFAIL_", "CHAOSKIT_FAILPOINTS")) for name in os.environ):
+    asked = any(name.startswith(("GOFAIL_", "CHAOSKIT_FAILPOINTS")) for name in os.environ)
+    # The agent starts everything itself, once the program's own modules can be found.
+    if asked and "chaoskit.failpoints.agent" not in sys.orig_argv:
         from chaoskit.failpoints.environment import start
 
-        start(os.environ)
+        start(by_name=os.environ.get("CHAOSKIT_FAILPOINTS_AGENT") == "1")
 
 
 _start()

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from chaoskit.failpoints.points import Active
+    from chaoskit.failpoints.active import Active
     from chaoskit.failpoints.terms import Term
 
 
@@ -49,6 +49,7 @@ async def act_async(active: Active, term: Term) -> Returned | None:
     if term.kind not in ("sleep", "hang"):
         return _at_once(active, term)
     import asyncio
+    from contextlib import suppress
 
     try:
         loop = asyncio.get_running_loop()
@@ -61,7 +62,7 @@ async def act_async(active: Active, term: Term) -> Returned | None:
             done.set_result(None)
 
     def wake() -> None:
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
             loop.call_soon_threadsafe(finish)
 
     if term.kind == "sleep":

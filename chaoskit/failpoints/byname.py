@@ -10,9 +10,11 @@ from __future__ import annotations
 import sys
 from types import FunctionType
 
+from chaoskit.failpoints.active import LOCK
+from chaoskit.failpoints.errors import FailpointsError, UnknownFailpoint
 from chaoskit.failpoints.imports import ImportWatch
 from chaoskit.failpoints.patch import CannotPatch, Patch
-from chaoskit.failpoints.points import STATES, FailpointsError, Points, UnknownFailpoint
+from chaoskit.failpoints.points import STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,17 +28,16 @@ if TYPE_CHECKING:
 
 
 class Functions:
-    """The functions that are failpoints by name. Methods that change something run under the points' lock."""
+    """The functions that are failpoints by name. Methods that change something run under LOCK."""
 
-    def __init__(self, points: Points, enter: Enter, enter_async: EnterAsync) -> None:
-        self._points = points
+    def __init__(self, enter: Enter, enter_async: EnterAsync) -> None:
         self._enter = enter
         self._enter_async = enter_async
         self._names: set[str] = set()
         self._patches: dict[str, Patch] = {}
         self._waiting: dict[str, set[str]] = {}  # module that is not imported yet -> names in it
         self._watch = ImportWatch(self._imported)
-        self.problems: dict[str, str] = {}  # what went wrong when a module was imported at last
+        self.problems: dict[str, FailpointsError] = {}  # what went wrong when a module was imported at last
 
     def owns(self, name: str) -> bool:
         """Whether ``name`` is a function's, and not one that the code registered itself."""
@@ -54,11 +55,13 @@ class Functions:
         return self._patch(name, _finished(module), path)
 
     def _patch(self, name: str, module: object, path: list[str]) -> Patch:
-        if name in self._patches:
-            return self._patches[name]
         if name.startswith("chaoskit.failpoints"):
             raise CannotPatch("chaoskit.failpoints cannot fail by its own means")
-        return Patch(name, _function(name, module, path), self._enter, self._enter_async)
+        function = _function(name, module, path)
+        known = self._patches.get(name)
+        if known is not None and known.function is function:
+            return known
+        return Patch(name, function, self._enter, self._enter_async)
 
     def check(self, patches: list[Patch]) -> None:
         """Raises CannotPatch where a function already is a failpoint under another name."""
@@ -73,6 +76,9 @@ class Functions:
         self._names.add(name)
         self.problems.pop(name, None)
         if patch is not None:
+            before = self._patches.get(name)
+            if before is not None and before is not patch:  # the module was reloaded
+                before.restore()
             self._patches[name] = patch
             patch.install()
             return
@@ -95,14 +101,14 @@ class Functions:
                 self._watch.discard(module)
 
     def _imported(self, module: str) -> None:
-        with self._points.lock:
+        with LOCK:
             self._watch.discard(module)
             for name in sorted(self._waiting.pop(module, ())):
                 try:
                     patch = self._patch(name, sys.modules[module], _parts(name)[1])
                     self.check([patch])
                 except FailpointsError as error:
-                    self.problems[name] = str(error)
+                    self.problems[name] = error
                     sys.stderr.write(f"chaoskit.failpoints: {name}: {error}\n")
                 else:
                     self.attach(name, patch)
@@ -164,7 +170,12 @@ def _function(name: str, module: object, path: list[str]) -> FunctionType:
         raise CannotPatch(f"{name} is a class; name one of its methods, such as {name}.__init__")
     given = found
     while not isinstance(found, FunctionType):
-        for link in ("__func__", "fget", "__wrapped__", "func"):  # methods, properties, decorators, cached_property
+        for link in (
+            "__func__",
+            "fget",
+            "__wrapped__",
+            "func",
+        ):  # methods, properties, decorators, cached_property
             inner = getattr(found, link, None)
             if inner is not None:
                 found = inner

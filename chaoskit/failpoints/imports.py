@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from importlib.abc import Loader
     from types import ModuleType
 
 
-class ImportWatch:
+class ImportWatch(MetaPathFinder):
     """Calls ``imported(name)`` after a watched module has run. Stands first in ``sys.meta_path`` while it watches."""
 
     def __init__(self, imported: Callable[[str], None]) -> None:
@@ -48,7 +48,7 @@ class ImportWatch:
         return None
 
 
-class _TellingLoader:
+class _TellingLoader(Loader):
     """The real loader, and a word when it is done."""
 
     def __init__(self, real: Loader, imported: Callable[[str], None]) -> None:

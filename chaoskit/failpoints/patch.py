@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from types import CodeType, FunctionType
 
-from chaoskit.failpoints.points import FailpointsError
+from chaoskit.failpoints.errors import FailpointsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from chaoskit.failpoints.actions import Returned
 
 # Flags of a code object, as in the inspect module, which is slow to import.
-_VARARGS, _VARKEYWORDS, _GENERATOR, _COROUTINE, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 4, 8, 32, 128, 256, 512
+_VARARGS, _VARKEYWORDS, _GENERATOR, _COROUTINE, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = (
+    4,
+    8,
+    32,
+    128,
+    256,
+    512,
+)
 
 # Stands in the source where the Patch comes in as a constant: a global name could clash with the module's own.
 _PATCH = "chaoskit failpoint"
@@ -77,14 +84,19 @@ class Patch:
         self.function = function
         self._enter = enter
         self._enter_async = enter_async
-        self._code = code = function.__code__
-        self.original = FunctionType(code, function.__globals__, function.__name__, None, function.__closure__)
-        self.original.__qualname__ = function.__qualname__
-        self._trampoline = self._compile(code)
+        self._trampoline = self._compile(function.__code__)
 
     def install(self) -> None:
-        """From the next call on the failpoint decides."""
-        self.function.__code__ = self._trampoline
+        """From the next call on the failpoint decides; nothing changes when it does already."""
+        function = self.function
+        if function.__code__ is self._trampoline:
+            return
+        self._code = function.__code__
+        self.original = FunctionType(
+            self._code, function.__globals__, function.__name__, None, function.__closure__
+        )
+        self.original.__qualname__ = function.__qualname__
+        function.__code__ = self._trampoline
 
     def restore(self) -> None:
         """Put the very code object back that was there."""
@@ -142,7 +154,7 @@ def _signature(code: CodeType) -> tuple[str, str]:
     keyword, names = names[: code.co_kwonlyargcount], names[code.co_kwonlyargcount :]
     rest = "*" + names.pop(0) if code.co_flags & _VARARGS else ""
     keywords = "**" + names.pop(0) if code.co_flags & _VARKEYWORDS else ""
-    only = positional[: code.co_posonlyargcount] + ["/"] if code.co_posonlyargcount else []
+    only = [*positional[: code.co_posonlyargcount], "/"] if code.co_posonlyargcount else []
     star = [rest] if rest else ["*"] if keyword else []
     parameters = [*only, *positional[code.co_posonlyargcount :], *star, *keyword, keywords]
     arguments = [*positional, rest, *(f"{name}={name}" for name in keyword), keywords]

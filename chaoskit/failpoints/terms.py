@@ -103,7 +103,9 @@ def sleep_seconds(value: Any) -> float:
     elif isinstance(value, str):
         seconds = _go_duration(value)
     else:
-        raise ValueError('sleep needs whole milliseconds, as in sleep(100), or a duration, as in sleep("1.5s")')
+        raise ValueError(
+            'sleep needs whole milliseconds, as in sleep(100), or a duration, as in sleep("1.5s")'
+        )
     if not 0 <= seconds <= LONGEST_SLEEP:
         raise ValueError("sleep takes from 0 to 365 days")
     return seconds
@@ -114,7 +116,9 @@ def _go_duration(text: str) -> float:
 
     parts = re.findall(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", text, re.ASCII)
     if text != "0" and (not parts or "".join(number + unit for number, unit in parts) != text):
-        raise ValueError(f"{text!r} is not a duration; legal: numbers with ns, us, ms, s, m, h, as in 1m30s or 1.5s")
+        raise ValueError(
+            f"{text!r} is not a duration; legal: numbers with ns, us, ms, s, m, h, as in 1m30s or 1.5s"
+        )
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
@@ -135,7 +139,7 @@ class _Reader:
         while self.text[self.at : self.at + 1] in _DIGITS:
             modifiers.append(self.modifier())
         kind = self.kind()
-        value = None
+        value: Any = None
         if self.text.startswith("(", self.at):
             self.at += 1
             start = self.at
@@ -179,7 +183,7 @@ class _Reader:
             if self.text.startswith(kind, self.at):
                 self.at += len(kind)
                 return kind
-        self.fail(f"expected a type ({', '.join(GOFAIL_KINDS)}; beyond gofail {', '.join(OWN_KINDS)})")
+        return self.fail(f"expected a type ({', '.join(GOFAIL_KINDS)}; beyond gofail {', '.join(OWN_KINDS)})")
 
     def value(self, kind: str) -> Any:
         """What stands between the brackets; leaves the reader behind the closing one."""
@@ -187,6 +191,7 @@ class _Reader:
         self.at = len(self.text) - len(rest)
         bare, closed, _ = rest.partition(")")
         bare = bare.rstrip(_SPACE)
+        value: Any
         if closed and bare == "":
             value = None
         elif closed and kind == "sleep" and not bare.startswith('"') and not _is_int(bare):

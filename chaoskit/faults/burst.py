@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
@@ -10,6 +10,62 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from chaoskit.clock import now
-from chaoskit.errors import BrokenError
 from chaoskit.faults.base import Evidence, Fault, World
 from chaoskit.scenario.types import OperationName, Rate, problem
+
+_serial = itertools.count(1)
+
+
+class Burst(Fault):
+    """Sends extra requests of one operation, on top of its ordinary traffic.
+
+    Rehearses overload: a sale that begins, a client in a retry storm, a limit per user. Does the service shed what
+    is too much, with a clear answer, and do all others keep their latency?
+
+    Arguments:
+
+    - ``operation``: the operation of ``traffic:`` to send.
+    - ``rate``: extra requests per time (``200/s``) for as long as the window lasts, or
+    - ``count``: so many extra requests, all at once when the window opens.
+
+    Evidence counts the extra ``requests`` that were answered, or given up at their time limit, inside the window.
+    Facts: ``stream`` (the extra requests' stream in the history) and ``rate`` per second or ``count``.
+    """
+
+    operation: OperationName
+    rate: Rate | None = None
+    count: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> Self:
+        if (self.rate is None) == (self.count is None):
+            raise problem("a burst has either a rate or a count", ["rate: 200/s", "count: 100"])
+        if self.rate == 0:
+            raise problem("a burst of 0/s sends nothing")
+        return self
+
+    @property
+    def target(self) -> str:
+        """The operation."""
+        return self.operation
+
+    @contextmanager
+    def inject(self, world: World) -> Iterator[Evidence]:
+        """Start the extra stream on entering, end it on leaving."""
+        from chaoskit.traffic.spec import Stream
+
+        stream = Stream(
+            id=f"burst-{self.operation}-{next(_serial)}",
+            op=self.operation,
+            start=now(),
+            rate=self.rate,
+            count=self.count,
+        )
+        measure = {"rate": self.rate} if self.rate is not None else {"count": self.count}
+        evidence = Evidence(unit="requests", facts={"stream": stream.id, **measure})
+        world.start_stream(stream)
+        try:
+            yield evidence
+        finally:
+            world.stop_stream(stream.id)
+            evidence.touched = world.requests_sent(stream.id)

@@ -34,9 +34,10 @@ class Observer(ABC):
         """Look once, and emit what was seen. May raise."""
 
     def start(self) -> None:
-        """Begin. The first look comes at once. Has no effect while it runs."""
+        """Begin, with no errors counted. The first look comes at once. Has no effect while it runs."""
         if self._thread is None:
             self._stopping.clear()
+            self.errors, self.last_error = 0, None
             self._thread = threading.Thread(target=self._run, name=f"chaoskit-{self.name}", daemon=True)
             self._thread.start()
 

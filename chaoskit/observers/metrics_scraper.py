@@ -19,9 +19,7 @@ class MetricsScraper(Observer):
     service, so that one which hangs does not hold up the others.
     """
 
-    def __init__(
-        self, service: str, url: str, emit: Emit, interval: float = 0.25, limit: float = 1.0
-    ) -> None:
+    def __init__(self, service: str, url: str, emit: Emit, interval: float = 0.25, limit: float = 1.0) -> None:
         super().__init__(emit, interval, f"scrape-{service}")
         self._service = service
         parts = urlsplit(url)

@@ -10,8 +10,7 @@ from chaoskit.observers.base import Emit, Observer
 
 
 class Batch(Protocol):
-    """Rows that a tap has collected. ``next`` is where the next batch begins; ``dropped`` counts rows that the
-    tap had to throw away because nobody fetched them in time."""
+    """Some of the rows that a tap has collected."""
 
     @property
     def next(self) -> int:
@@ -19,7 +18,7 @@ class Batch(Protocol):
 
     @property
     def dropped(self) -> int:
-        """Rows lost since the tap began."""
+        """Rows from ``since`` on that were lost before this batch."""
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -46,16 +45,25 @@ class TapPoller(Observer):
         """Fetch what is new."""
         self._fetch(flush=False)
 
+    def start(self) -> None:
+        """Begin where it ended, with nothing counted as lost."""
+        self.dropped = 0
+        super().start()
+
     def drain(self) -> None:
         """End, and fetch all that is left, also what is still open. Raises what the source raises."""
         self.stop()
+        while self._fetch(flush=False):
+            pass
         self._fetch(flush=True)
 
-    def _fetch(self, *, flush: bool) -> None:
+    def _fetch(self, *, flush: bool) -> bool:
+        """Fetch a batch; True when it brought the cursor forward."""
         batch = self._source.events(self._since, flush)
-        self._since = batch.next
+        before, self._since = self._since, batch.next
         for row in batch.rows:
             self.emit(row)
-        if batch.dropped > self.dropped:
-            self.dropped = batch.dropped
-            self.failed(f"the tap lost {batch.dropped} rows because they were not fetched in time")
+        if batch.dropped:
+            self.dropped += batch.dropped
+            self.failed(f"the tap lost {self.dropped} rows because they were not fetched in time")
+        return self._since > before

@@ -39,9 +39,7 @@ class ScenarioFile(pytest.File):
         for scenario in scenarios:
             yield ScenarioItem.from_parent(self, name=scenario.slug, scenario=scenario, control=False)
             if self.plugin.controls and scenario.model.control is not None:
-                yield ScenarioItem.from_parent(
-                    self, name=f"{scenario.slug}--control", scenario=scenario, control=True
-                )
+                yield ScenarioItem.from_parent(self, name=f"{scenario.slug}--control", scenario=scenario, control=True)
 
 
 class InvalidItem(pytest.Item):
@@ -55,7 +53,7 @@ class InvalidItem(pytest.Item):
         """Fail."""
         raise self.error
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str:
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str:  # noqa: ARG002
         """The mistakes, one a line."""
         return str(excinfo.value)
 
@@ -80,7 +78,7 @@ class ScenarioItem(pytest.Item):
             mark = plugin.marker(word)
             if mark is not None:
                 self.add_marker(mark)
-        if self.config.pluginmanager.hasplugin("allure_pytest"):
+        if self.config.pluginmanager.hasplugin("allure_listener"):
             from chaoskit.reporters.allure import labels
 
             for value, kind in labels(scenario, control):
@@ -101,7 +99,7 @@ class ScenarioItem(pytest.Item):
         self.result = result
         self.summary = {**summary.of(result), "nodeid": self.nodeid}
         if self.config.getoption("allure_report_dir", None):
-            allure.attach(result)
+            allure.attach(result, self.config.pluginmanager.get_plugin("allure_listener"))
         if self.summary["passed"]:
             return
         text = summary.failure(result)
@@ -113,7 +111,7 @@ class ScenarioItem(pytest.Item):
         """What was expected and seen, instead of a traceback through chaoskit."""
         if isinstance(excinfo.value, (ScenarioFailed, ChaosError)):
             return str(excinfo.value)
-        return super().repr_failure(excinfo)
+        return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """File, zero-based line, and name."""

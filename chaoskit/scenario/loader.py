@@ -48,7 +48,7 @@ def room(name: str) -> Registry[Any]:
     module, attribute = {
         "faults": ("chaoskit.faults.base", "FAULTS"),
         "expectations": ("chaoskit.expectations.base", "EXPECTATIONS"),
-        "providers": ("chaoskit.services.base", "PROVIDERS"),
+        "providers": ("chaoskit.services.create", "PROVIDERS"),
     }[name]
     return cast("Registry[Any]", getattr(importlib.import_module(module), attribute))
 
@@ -69,7 +69,7 @@ def load(file: Path, *, environment_file: Path | None = None, text: str | None =
     scenarios, problems = [], dict[str, Problem]()
     for values in rows:
         try:
-            filled = Source(page.file, page.text, _fill(page.data, values), page.root) if values else page
+            filled = Source(page.file, page.text, _fill(page.data, values)) if values else page
             scenarios.append(_scenario(filled, values, environment_file))
         except InputError as error:
             problems.update((str(problem), problem) for problem in error.problems)
@@ -250,11 +250,11 @@ def _names(
         *(environment.data if environment else ()),
         *(extra if isinstance(extra, dict) else ()),
     }
-    if services is not None:
-        for path, text in _texts(data.get("traffic"), ("traffic",)):
-            for what, names, found in template.mistakes(text, frozenset(known)):
-                check.wrong(path, what, names, found)
+    names = frozenset(known)
     for path, text in _texts(data, ()):
+        if services is not None and path[0] == "traffic":
+            for what, legal_names, found in template.mistakes(text, names):
+                check.wrong(path, what, legal_names, found)
         for match in _MATRIX.finditer(text) if "matrix." in text else ():
             if match.group(1) not in matrix:
                 check.wrong(path, f"unknown matrix value {match.group(1)!r}", matrix, match.group(1))
@@ -285,7 +285,7 @@ def _environment_of(page: Source, check: _Check, given: Path | None) -> Environm
     value = page.data.get("environment")
     if isinstance(value, dict):
         try:
-            inline = Source(page.file, page.text, {"environment": "inline", **value}, page.root)
+            inline = Source(page.file, page.text, {"environment": "inline", **value})
             return _typed_environment(inline, ("environment",))
         except InputError as error:
             check.problems.extend(error.problems)

@@ -60,7 +60,9 @@ def _in_data(source: Source, path: Sequence[str | int]) -> tuple[str | int, ...]
     kept: list[str | int] = []
     data: Any = source.data
     for step in path:
-        if (isinstance(data, dict) and step in data) or (isinstance(data, list) and isinstance(step, int) and step < len(data)):
+        if isinstance(data, list) and isinstance(step, int) and step < len(data):
+            data = data[step]
+        elif isinstance(data, dict) and step in data:
             data = data[step]
         else:
             continue

@@ -1,15 +1,16 @@
 """YAML text to plain data, with the file and line of every node kept at hand.
 
-The C parser composes nodes that carry their marks; data is built from the nodes and the nodes stay, so asking
-for a line costs nothing until somebody asks. Booleans follow YAML 1.2 (only true and false): ``on:`` is a key of
-the language and ``off`` is a common value of switches.
+Data is built from the nodes that the C parser composes, and the nodes are thrown away: a thousand files would
+keep the garbage collector busy. The first question for a line composes them again. Booleans follow YAML 1.2
+(only true and false): ``on:`` is a key of the language and ``off`` is a common value of switches.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,35 @@ import yaml
 from chaoskit.errors import InputError, Problem
 
 # The C parser where PyYAML was built with it; the same language, eight times the speed.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _STR = "tag:yaml.org,2002:str"
+# What plain text means by YAML 1.2: of the words only these are not text.
+_WORDS = {
+    **dict.fromkeys(("true", "True", "TRUE", "false", "False", "FALSE"), "tag:yaml.org,2002:bool"),
+    **dict.fromkeys(("null", "Null", "NULL", "~", ""), "tag:yaml.org,2002:null"),
+    "<<": "tag:yaml.org,2002:merge",
+}
+_NUMERIC = frozenset("0123456789+-.")
 
-Path_ = tuple[str | int, ...]
+
+class _Loader(_Base):  # type: ignore[misc]  # chosen at run time
+    """Resolves plain scalars by YAML 1.2, and without regular expressions unless it may be a number."""
+
+    def descend_resolver(self, *_: Any) -> None:
+        """There are no path resolvers."""
+
+    def ascend_resolver(self) -> None:
+        """There are no path resolvers."""
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        """The tag of a node without one."""
+        if kind is not yaml.ScalarNode:
+            return super().resolve(kind, value, implicit)
+        if not implicit[0]:
+            return _STR
+        if value[:1] in _NUMERIC:
+            return super().resolve(kind, value, implicit)
+        return _WORDS.get(value, _STR)
 
 
 @dataclass(frozen=True)
@@ -31,11 +57,18 @@ class Source:
     file: Path
     text: str
     data: Any
-    root: Any = field(repr=False)
+
+    @cached_property
+    def _root(self) -> Any:
+        loader = _Loader(self.text)
+        try:
+            return loader.get_single_node()
+        finally:
+            loader.dispose()
 
     def line(self, path: Sequence[str | int]) -> int:
         """One-based line of the node at ``path``, or of its nearest parent that exists."""
-        node, line = self.root, self.root.start_mark.line if self.root is not None else 0
+        node, line = self._root, self._root.start_mark.line if self._root is not None else 0
         for step in path:
             if isinstance(node, yaml.MappingNode):
                 for key, value in node.value:
@@ -81,6 +114,8 @@ def read(file: Path, text: str | None = None) -> Source:
         mark = error.problem_mark or error.context_mark
         what = " ".join(filter(None, (error.context, error.problem)))
         raise InputError([Problem(shown(file), mark.line + 1 if mark else 1, f"not YAML: {what}")]) from None
+    except RecursionError:
+        raise InputError([Problem(shown(file), 1, "not usable: an alias contains itself, or too deep")]) from None
     except yaml.YAMLError as error:
         raise InputError([Problem(shown(file), 1, f"not YAML: {error}")]) from None
     finally:
@@ -89,7 +124,7 @@ def read(file: Path, text: str | None = None) -> Source:
         problems.append(Problem(shown(file), 1, "a mapping is expected at the top"))
     if problems:
         raise InputError(problems)
-    return Source(file, text, data, root)
+    return Source(file, text, data)
 
 
 def _build(loader: Any, node: Any, file: Path, problems: list[Problem]) -> Any:
@@ -119,7 +154,7 @@ def _scalar(loader: Any, node: Any) -> Any:
     text: str = node.value
     match node.tag.rpartition(":")[2]:
         case "bool":
-            return text.lower() == "true" if text.lower() in ("true", "false") else text
+            return text.lower() == "true"
         case "int" if ":" not in text:
             return loader.construct_yaml_int(node)
         case "float" if ":" not in text:

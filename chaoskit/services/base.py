@@ -90,7 +90,7 @@ class Service(ABC):
     def ready(self) -> bool:
         """One readiness check, now (at most 1 s)."""
 
-    def reset(self) -> None:
+    def reset(self) -> None:  # noqa: B027  a service without a memory needs no reset
         """Make it as good as new for the next scenario; quick. Does nothing unless a service knows better."""
 
     def url(self, host: str | None = None, port: int | None = None) -> str:

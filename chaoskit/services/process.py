@@ -46,9 +46,7 @@ class ProcessService(Service):
         self._starts = 0
         self._initialised = False
         self._line_seen = threading.Event()
-        self._lock = (
-            threading.RLock()
-        )  # held while the process is exchanged; never taken by a watching thread
+        self._lock = threading.RLock()  # held while the process is exchanged; never taken by a watching thread
         self._supervisor = Supervisor(spec.restart, name, self._revive)
         self._last_exit: int | None = None
 
@@ -103,15 +101,14 @@ class ProcessService(Service):
     def start(self) -> None:
         """Start it unless it runs, and wait until it is ready. Raises BrokenError with its last log lines."""
         with self._lock:
-            if not self.alive():
+            if self.alive():
+                self._await_ready()
+            else:
                 self._make_folder()
                 self._launch()
-            self._await_ready()
             self._supervisor.watch()
             if not self.alive():  # its death may have come before the supervisor looked
-                raise BrokenError(
-                    f"{self.name} ended as soon as it was ready: {describe_exit(self._last_exit or 0)}"
-                )
+                raise BrokenError(f"{self.name} ended as soon as it was ready: {describe_exit(self._last_exit or 0)}")
 
     def stop(self) -> None:
         """End it and remove its data."""
@@ -182,7 +179,8 @@ class ProcessService(Service):
     @property
     def last_exit(self) -> int | None:
         """Exit status of the latest death."""
-        return self._last_exit
+        status = self._process.poll() if self._process is not None else None
+        return self._last_exit if status is None else status
 
     @property
     def failpoints_url(self) -> str | None:
@@ -195,7 +193,7 @@ class ProcessService(Service):
 
     # Inside
 
-    def run_tool(self, argv: list[str], limit: float = 60.0) -> None:
+    def run_tool(self, what: str, argv: list[str], limit: float = 60.0) -> None:
         """Run a helper program of a provider to its end. Raises BrokenError with its output if it fails."""
         tool = self._spawn(argv)
         try:
@@ -204,18 +202,14 @@ class ProcessService(Service):
             tool.kill()
         if status != 0:
             lines = "\n  ".join(tool.last_lines)
-            raise BrokenError(
-                f"{self.name}: {Path(argv[-1]).name} failed: {describe_exit(status)}\n  {lines}"
-            )
+            raise BrokenError(f"{self.name}: {what} failed: {describe_exit(status)}\n  {lines}")
 
     def _make_folder(self) -> None:
         if self._folder_entry is None:
             self._folder_entry = self.journal.make_folder(self.folder)
             self.prepare()
 
-    def _spawn(
-        self, argv: list[str], on_exit: Callable[[ManagedProcess], None] | None = None
-    ) -> ManagedProcess:
+    def _spawn(self, argv: list[str], on_exit: Callable[[ManagedProcess], None] | None = None) -> ManagedProcess:
         self._starts += 1
         return start_process(
             argv,
@@ -234,6 +228,11 @@ class ProcessService(Service):
         self._line_seen.clear()
         self._process = self._spawn(self.argv(), self._exited)
         self.event(what, pid=self._process.pid, at=moment)
+        self._await_ready()
+        if not self._initialised:
+            self.initialise()
+            self._initialised = True
+        self.event("ready", pid=self._process.pid)
 
     def _await_ready(self) -> None:
         process = self._process
@@ -245,10 +244,6 @@ class ProcessService(Service):
             last_lines=self.last_lines,
             limit=self.spec.ready.within,
         )
-        if not self._initialised:
-            self.initialise()
-            self._initialised = True
-        self.event("ready", pid=process.pid)
 
     def _end(self, number: int) -> None:
         if self._process is not None:
@@ -271,6 +266,5 @@ class ProcessService(Service):
                 return
             try:
                 self._launch()
-                self._await_ready()
             except BrokenError as error:
                 self.event("not ready", detail=str(error))

@@ -19,9 +19,7 @@ class Supervisor:
     It rests until :meth:`watch`. ``revive`` must ask :attr:`resting` again once it holds the service's lock.
     """
 
-    def __init__(
-        self, policy: Literal["never", "on-failure", "always"], name: str, revive: Callable[[], None]
-    ) -> None:
+    def __init__(self, policy: Literal["never", "on-failure", "always"], name: str, revive: Callable[[], None]) -> None:
         self._policy = policy
         self._name = name
         self._revive = revive

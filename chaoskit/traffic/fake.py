@@ -12,7 +12,7 @@ from typing import Any
 
 from faker import Faker
 
-from chaoskit.errors import unknown
+from chaoskit.errors import ChaosError, unknown
 
 
 class FakeData:
@@ -31,8 +31,11 @@ class FakeData:
         }
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):
+            raise AttributeError(name)  # Python and Jinja2 ask for such names to see what an object can do
         functions = self.__functions
         if name not in functions:
-            near = sorted(n for n in functions if n[:3] == name[:3]) or ["name", "email", "user_name", "word"]
-            raise AttributeError(unknown("faker function", name, near))
+            # All of Faker's 300 names would bury the message: those that start alike, or the usual ones.
+            near = [known for known in functions if known[:2] == name[:2]] or ["email", "name", "user_name"]
+            raise ChaosError(unknown("faker function", name, near))
         return functions[name]

@@ -19,7 +19,17 @@ class BadAnswer(ValueError):
 class Response:
     """An answer under way. ``status`` is None until the head is whole; ``size`` counts the body's bytes."""
 
-    __slots__ = ("_buffer", "_head_only", "_left", "_state", "body", "headers", "keep_alive", "size", "status")
+    __slots__ = (
+        "_buffer",
+        "_head_only",
+        "_left",
+        "_state",
+        "body",
+        "headers",
+        "keep_alive",
+        "size",
+        "status",
+    )
 
     def __init__(self, method: str) -> None:
         self._head_only = method == "HEAD"

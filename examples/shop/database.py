@@ -42,7 +42,9 @@ class Database:
         self.prepared = asyncio.Event()
         self._preparing: asyncio.Task[None] | None = None
         self._poisoned = settings.service == "orders" and settings.orders_pool == "poisoned"
-        options = f"-c statement_timeout={round(settings.db_statement_timeout_s * 1000)}"
+        # A little sooner than our own limit: where the server still listens, it ends the statement itself and
+        # the connection stays good.
+        options = f"-c statement_timeout={round(settings.db_statement_timeout_s * 900)}"
         kwargs = {
             "autocommit": True,
             "connect_timeout": 2,
@@ -115,7 +117,10 @@ class Database:
                 metrics.conflicts.labels(self._service).inc()
                 log.warning("transaction conflict", sqlstate=error.sqlstate, attempt=attempt)
                 await asyncio.sleep(0.01 * 2**attempt * random.uniform(0.75, 1.25))
-        return await work()
+        try:
+            return await work()
+        except CONFLICTS:
+            raise Unavailable("transaction_conflict") from None
 
     @contextlib.asynccontextmanager
     async def held(self) -> AsyncIterator[None]:

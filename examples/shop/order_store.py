@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from psycopg.errors import UniqueViolation
+
 from chaoskit.failpoints import afailpoint, register
 from shop import trace
 from shop.database import Database
@@ -71,7 +73,11 @@ class OrderStore:
 
         A paid order that finds no stock leaves a refund in the outbox.
         """
-        if not await self._db.retrying_conflicts(lambda: self._place(order)):
+        try:
+            placed = await self._db.retrying_conflicts(lambda: self._place(order))
+        except UniqueViolation:
+            raise Refused(409, "already_exists") from None
+        if not placed:
             if order.status == "paid":
                 await self._db.rows(_REFUND, (order.order_id, order.key, _traceparent()))
             raise Refused(409, "out_of_stock")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -25,7 +26,7 @@ from shop.order_store import Order, OrderStore
 from shop.payments_client import Charge, PaymentFailed, PaymentRefused, PaymentsClient
 from shop.rate_limit import RateLimit
 from shop.settings import Settings, read_or_exit
-from shop.web import answer_told_by, application, json_response, read_json, run
+from shop.web import answer_told_by, application, caller_waits, json_response, read_json, run
 
 for _name in ("orders/place", "orders/get-order", "orders/get-product"):
     register(_name)
@@ -62,7 +63,8 @@ class Orders:
 
     async def place(self, request: web.Request) -> web.Response:
         """Place an order once per idempotency key; see README.md for the protections on the way."""
-        deadline = time.monotonic() + self._settings.order_deadline_s
+        patience = min(self._settings.order_deadline_s, caller_waits(request) or math.inf)
+        deadline = time.monotonic() + patience
         answer_told_by(await afailpoint("orders/place"))
         wanted = await read_json(request, OrderRequest)
         here = trace.current()

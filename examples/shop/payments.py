@@ -11,7 +11,7 @@ from chaoskit.failpoints import afailpoint, register
 from shop.database import Database
 from shop.errors import Refused
 from shop.settings import Settings, read_or_exit
-from shop.web import answer_told_by, application, json_response, read_json, run
+from shop.web import answer_told_by, application, caller_waits, json_response, read_json, run
 
 DECLINED_SKU = "declined-card"
 
@@ -60,7 +60,7 @@ class Payments:
                 wanted.sku,
                 wanted.amount,
             ),
-            within=_caller_waits(request),
+            within=caller_waits(request),
         )
         charge_id, repeated = rows[0]
         headers = {"x-idempotent-replay": "true"} if repeated else None
@@ -69,16 +69,8 @@ class Payments:
     async def refund(self, request: web.Request) -> web.Response:
         """Give the money of an order back; repeating it changes nothing."""
         wanted = await read_json(request, RefundRequest)
-        await self._db.rows(_REFUND, (wanted.order_key,), within=_caller_waits(request))
+        await self._db.rows(_REFUND, (wanted.order_key,), within=caller_waits(request))
         return json_response({"status": "refunded"})
-
-
-def _caller_waits(request: web.Request) -> float | None:
-    """How long the caller still waits, in seconds: work after that would be for nobody."""
-    try:
-        return float(request.headers["x-request-timeout-ms"]) / 1000
-    except (KeyError, ValueError):
-        return None
 
 
 def build(settings: Settings) -> web.Application:

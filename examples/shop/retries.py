@@ -36,14 +36,17 @@ def policy_for(settings: Settings) -> Policy:
     def constant(_: int) -> float:
         return 2 * base
 
+    def capped(attempt: int) -> float:
+        return min(exponential(attempt), 4 * base)
+
     policies = {
         "bounded": Policy(attempts=attempts, gap=exponential),
         "off": Policy(attempts=1, gap=exponential),
         "eager": Policy(attempts=10, gap=at_once, within_budget=False),
         "fixed": Policy(attempts=attempts, gap=constant),
         "everything": Policy(attempts=attempts, gap=exponential, also_client_errors=True),
-        # Ten, because three attempts of 0.3 s would be over before the deadline and show nothing.
-        "past-deadline": Policy(attempts=10, gap=exponential, within_deadline=False),
+        # Twice as many: the usual ones would be over before the deadline and show nothing.
+        "past-deadline": Policy(attempts=2 * attempts, gap=capped, within_deadline=False),
     }
     return policies[settings.retries]
 

@@ -45,6 +45,14 @@ def answer_told_by(hit: Returned | None) -> None:
         raise Refused(int(hit.value), "failpoint")
 
 
+def caller_waits(request: web.Request) -> float | None:
+    """How long the caller still waits, in seconds: work after that would be for nobody."""
+    try:
+        return float(request.headers["x-request-timeout-ms"]) / 1000
+    except (KeyError, ValueError):
+        return None
+
+
 def application(settings: Settings, readiness: dict[str, Check]) -> web.Application:
     """An application with health, metrics and the middlewares; the caller adds its own routes.
 

@@ -38,9 +38,7 @@ class Binaries:
 
     def version(self) -> int | None:
         """The major version."""
-        text = subprocess.run(
-            [self.postgres, "--version"], capture_output=True, text=True, check=False
-        ).stdout
+        text = subprocess.run([self.postgres, "--version"], capture_output=True, text=True, check=False).stdout
         found = re.search(r"(\d+)", text)
         return int(found[1]) if found else None
 
@@ -104,9 +102,7 @@ def run_as(folder: Path) -> RunAs:
         if not (failure := _fails(other, folder)):
             return RunAs(other)
         failures.append(failure)
-    raise BrokenError(
-        "PostgreSQL does not run as root, and running it as someone else failed: " + "; ".join(failures)
-    )
+    raise BrokenError("PostgreSQL does not run as root, and running it as someone else failed: " + "; ".join(failures))
 
 
 def _fails(prefix: tuple[str, ...], folder: Path) -> str:

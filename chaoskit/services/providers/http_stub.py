@@ -28,9 +28,7 @@ class Route(Model):
     answer: Any = Field(None, alias="json", description="a JSON body")
     body: str | None = Field(None, description="a text body")
     delay: Duration = 0.0
-    times: int | None = Field(
-        None, ge=1, description="answers so often, then the next route that matches does"
-    )
+    times: int | None = Field(None, ge=1, description="answers so often, then the next route that matches does")
 
     @model_validator(mode="after")
     def _one_body(self) -> Self:

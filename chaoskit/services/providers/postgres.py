@@ -15,7 +15,7 @@ from pydantic import Field
 
 from chaoskit.errors import BrokenError
 from chaoskit.scenario.types import Model
-from chaoskit.services.postgres_server import Binaries, RunAs, find_binaries, run_as
+from chaoskit.services.providers._postgres_server import Binaries, RunAs, find_binaries, run_as
 from chaoskit.services.providers.base import Provider
 
 if TYPE_CHECKING:
@@ -74,9 +74,8 @@ class Postgres(Provider):
         self._binaries = find_binaries(self.args.version)
         self._as = run_as(self.folder)
         options = ["-A", "trust", "-U", self.user, "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1"]
-        self.run_tool(
-            [*self._as.prefix, str(self._binaries.initdb), *options, "-D", str(self.folder / "data")]
-        )
+        initdb = [*self._as.prefix, str(self._binaries.initdb), *options, "-D", str(self.folder / "data")]
+        self.run_tool("initdb", initdb)
 
     def argv(self) -> list[str]:
         """The server; it writes its log to stderr."""
@@ -160,7 +159,5 @@ def _driver() -> Any:
     try:
         import psycopg
     except ImportError as error:
-        raise BrokenError(
-            f"the provider postgres needs psycopg: pip install 'chaoskit[demo]' ({error})"
-        ) from error
+        raise BrokenError(f"the provider postgres needs psycopg: pip install 'chaoskit[demo]' ({error})") from error
     return psycopg

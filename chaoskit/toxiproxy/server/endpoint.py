@@ -18,7 +18,18 @@ _LINGER_ZERO = struct.pack("ii", 1, 0)
 class Endpoint:
     """The ``client`` or the ``upstream`` of a link."""
 
-    __slots__ = ("_mask", "_reading", "_writing", "closed", "fd", "inbound", "link", "name", "outbound", "sock")
+    __slots__ = (
+        "_mask",
+        "_reading",
+        "_writing",
+        "closed",
+        "fd",
+        "inbound",
+        "link",
+        "name",
+        "outbound",
+        "sock",
+    )
 
     inbound: Flow
     """Reads from this socket."""

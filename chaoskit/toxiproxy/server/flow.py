@@ -39,6 +39,7 @@ class Flow:
         "_on_write",
         "_recv_into",
         "_send",
+        "_slowly",
         "direction",
         "ending",
         "handler",
@@ -70,6 +71,7 @@ class Flow:
         self._send = target.sock.send
         self._on_read: Spy | None = None
         self._on_write: Spy | None = None
+        self._slowly = False
         self.handler: Callable[[int], None] = self._fast
 
     def spy(self, on_read: Spy | None, on_write: Spy | None) -> None:
@@ -101,27 +103,26 @@ class Flow:
 
     def remove(self, installed: Installed) -> None:
         """Take a toxic out of the chain; what it held goes on at once."""
-        for index, stage in enumerate(self.stages):
-            if stage.installed is installed:
-                break
-        else:
+        stage = next((stage for stage in self.stages if stage.installed is installed), None)
+        if stage is None:
             return
         if installed.toxic.CLOSES_WHEN_REMOVED and not stage.closed:
             stage.cut()
             return
         stage.empty()
-        if stage in self.stages:  # the connection may have ended through what was passed on
-            del self.stages[index]
-            if index:
-                before = self.stages[index - 1]
-                before.next = stage.next
-                before.roll_again()
-                before.advance()
+        index = self.stages.index(stage)
+        del self.stages[index]
+        if index:
+            before = self.stages[index - 1]
+            before.next = stage.next
+            before.roll_again()
+            before.advance()
         self.refresh()
 
     def refresh(self) -> None:
         """Choose the path, after something has changed."""
-        if any(stage.active or not stage.idle for stage in self.stages):
+        self._slowly = any(stage.active or not stage.idle for stage in self.stages)
+        if self._slowly:
             self.handler = self._slow
         elif self._on_read is not None or self._on_write is not None:
             self.handler = self._watched
@@ -265,9 +266,9 @@ class Flow:
         self.target.want_write(False)
         if self.ending:
             self.target.close()
-        elif self.stages:
-            self.stages[-1].advance()
         else:
+            if self.stages:
+                self.stages[-1].advance()
             self._gate()
 
     def end(self) -> None:
@@ -291,8 +292,5 @@ class Flow:
 
     def _gate(self) -> None:
         """Read from the source only while there is room for what it sends."""
-        if self.stages:
-            room = self.stages[0].accepts()
-        else:
-            room = not self._backlog
+        room = self.stages[0].accepts() if self._slowly else not self._backlog
         self.source.want_read(room and not self.over)

@@ -48,7 +48,8 @@ class Log:
             if second != self._second:
                 self._second = second
                 self._time = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
-            self._lines.append(dumps({"level": level, **fields, "time": self._time, "message": message}))
+            line = {"level": level, **fields, "time": self._time, "message": message}
+            self._lines.append(dumps(line, separators=(",", ":")))
 
     def flush(self) -> None:
         """Write what was collected."""

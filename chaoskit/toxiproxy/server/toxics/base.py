@@ -70,7 +70,7 @@ class Toxic:
         """Treat one direction of one connection."""
         raise NotImplementedError
 
-    def check(self, values: dict[str, int]) -> str | None:
+    def check(self, values: dict[str, int]) -> str | None:  # noqa: ARG002 - for subclasses
         """Why these attributes are refused, or None."""
         return None
 

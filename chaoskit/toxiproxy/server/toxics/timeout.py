@@ -18,7 +18,7 @@ class Timeout(Toxic):
     CLOSES_WHEN_REMOVED = True
     timeout = 0
 
-    def run(self, stub: Stub) -> Steps:
+    def run(self, stub: Stub) -> Steps:  # noqa: ARG002 - nothing is passed on
         """Drop until it is quiet."""
         patience = self.timeout / 1000 if self.timeout > 0 else inf
         while (yield next_before(monotonic() + patience)) is not None:

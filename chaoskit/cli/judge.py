@@ -1,0 +1,49 @@
+"""``chaoskit judge RUN``: judge recorded runs again, with other bounds if wanted, without running anything."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """The subcommand's arguments."""
+    parser = commands.add_parser("judge", help="judge a recorded run again")
+    parser.add_argument(
+        "paths", nargs="+", type=Path, metavar="RUN", help="the folder of a run or of one scenario in it"
+    )
+    parser.add_argument("--scenario", type=Path, metavar="FILE", help="judge by this file instead of the recorded one")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 when all held (controls: were caught), else 1."""
+    from chaoskit.engine.session import META, rejudge
+    from chaoskit.expectations.base import Outcome
+    from chaoskit.units import format_duration
+
+    folders = [
+        folder.parent
+        for path in arguments.paths
+        for folder in ([path / META] if (path / META).exists() else sorted(path.glob(f"*/{META}")))
+    ]
+    if not folders:
+        print(f"no recorded scenario in {', '.join(map(str, arguments.paths))}", file=sys.stderr)
+        return 2
+    failed = 0
+    for folder in folders:
+        scenario, verdict, control = rejudge(folder, arguments.scenario)
+        passed = control.caught if control else verdict.outcome is Outcome.HELD
+        failed += not passed
+        outcome = ("caught" if passed else "not caught") if control else verdict.outcome
+        print(f"{folder.name}: {outcome}: {control.reason if control else verdict.reason}")
+        for judged in verdict.findings:
+            finding = judged.finding
+            mark = {"held": "+", "violated": "-", "vacuous": "?", "broken": "!"}[str(finding.outcome)]
+            line = f"{scenario.file.name}:{judged.line}"
+            print(f"  {mark} {finding.id}: expected {finding.expected}, seen {finding.seen} ({finding.samples}) {line}")
+        if verdict.recovery is not None:
+            print(f"  recovery {format_duration(verdict.recovery)}")
+    return 1 if failed else 0

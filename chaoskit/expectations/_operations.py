@@ -1,0 +1,171 @@
+"""What the callers of an operation saw: the figures, and their judgement.
+
+Latency counts from the intended send time over *all* requests, those that failed or timed out included: a
+service that answers fast by failing, or a caller that gave up, must not improve a percentile.
+
+======================  =======================================  ==============
+metric                  meaning                                  samples needed
+======================  =======================================  ==============
+``success_rate``        ok answers / requests                    20 requests
+``error_rate``          1 - ``success_rate``                     20 requests
+``fallback_rate``       fallback answers / ok answers            20 ok answers
+``p50`` ``p75`` ``p90`` latency percentile                       10 requests
+``p95`` ``p99``         latency percentile                       20, 100
+``p999``                latency percentile                       1000
+``mean`` ``max``        latency                                  10 requests
+``throughput``          ok answers per second                    1 request
+``requests``            requests sent                            1, 0 if legal
+======================  =======================================  ==============
+
+A percentile p needs 1 / (1 - p) requests, or it is nothing but the maximum.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import ceil, isnan, nan
+
+from chaoskit.expectations._evidence import excess, first_few, latency, moment
+from chaoskit.expectations.base import Finding, Outcome, check
+from chaoskit.history import rows as r
+from chaoskit.history.view import View
+from chaoskit.history.windows import Window, percentile
+from chaoskit.scenario.bounds import Bound
+from chaoskit.scenario.model import OperationBounds
+
+PERCENTS = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p999": 99.9}
+_NEEDED = {"p95": 20, "p99": 100, "p999": 1000, "throughput": 1, "requests": 1}
+_NEEDED |= {"success_rate": 20, "error_rate": 20, "fallback_rate": 20}
+_NEEDED_AT_LEAST = 10
+
+
+@dataclasses.dataclass
+class Tally:
+    """What the figures of some requests are made of. ``latencies`` are seconds."""
+
+    latencies: list[float]
+    ok: int
+    fallbacks: int
+
+
+def figure(
+    metric: str,
+    tally: Tally,
+    seconds: float,
+    at_percent: Callable[[Sequence[float], float], float] = percentile,
+) -> float:
+    """One figure in base units; NaN where there is nothing to measure. ``seconds`` is the span they came from."""
+    count = len(tally.latencies)
+    if metric == "requests":
+        return float(count)
+    if metric == "throughput":
+        return tally.ok / seconds if seconds > 0 else nan
+    if metric == "fallback_rate":
+        return tally.fallbacks / tally.ok if tally.ok else nan
+    if not count:
+        return nan
+    if metric in PERCENTS:
+        return at_percent(tally.latencies, PERCENTS[metric])
+    match metric:
+        case "success_rate":
+            return tally.ok / count
+        case "error_rate":
+            return (count - tally.ok) / count
+        case "mean":
+            return sum(tally.latencies) / count
+        case "max":
+            return max(tally.latencies)
+    raise ValueError(f"unknown metric {metric!r}")
+
+
+def measure(requests: Sequence[r.Request], metric: str, span_seconds: float) -> float:
+    """One figure of ``requests``, which were sent within ``span_seconds``. NaN where there is nothing to measure.
+
+    Raises ValueError for a metric that is no field of :class:`OperationBounds`.
+    """
+    answered = [request for request in requests if request.ok]
+    fallbacks = sum(request.fallback for request in answered)
+    return figure(metric, Tally([latency(row) for row in requests], len(answered), fallbacks), span_seconds)
+
+
+def judge_operations(
+    prefix: str, bounds: Mapping[str, OperationBounds], view: View, windows: Sequence[Window]
+) -> Iterator[Finding]:
+    """One finding for each bound, over the requests that were to be sent within ``windows``.
+
+    Ids are ``PREFIX.OPERATION.METRIC``, paths ``(operation, metric)``.
+    """
+    for op, asked in bounds.items():
+        requests = view.requests(op, windows)
+        for metric, bound in asked.bounds():
+            yield _judge(f"{prefix}.{op}.{metric}", bound, (op, metric), requests, view, windows)
+
+
+def _judge(
+    id: str,
+    bound: Bound,
+    path: tuple[str, str],
+    requests: list[r.Request],
+    view: View,
+    windows: Sequence[Window],
+) -> Finding:
+    metric = path[1]
+    value = measure(requests, metric, sum(window.length for window in windows))
+    samples = sum(row.ok for row in requests) if metric == "fallback_rate" else len(requests)
+    need = _NEEDED.get(metric, _NEEDED_AT_LEAST)
+    if metric == "requests" and bound.holds(0):
+        need = 0  # "none were sent" is what the bound allows, not a lack of samples
+    finding = check(id, bound, value, samples, need=need, path=path)
+    if finding.outcome is Outcome.VACUOUS or not requests:
+        return finding
+    rows = () if finding.held else first_few(row for row in requests if _offends(metric, bound, row))
+    worst = _worst_second(metric, bound, requests, view, windows)
+    return dataclasses.replace(finding, worst=worst, rows=rows)
+
+
+def _offends(metric: str, bound: Bound, request: r.Request) -> bool:
+    """Whether this request is one of those that moved the figure out of its bound."""
+    match metric:
+        case "success_rate" | "error_rate" | "throughput":
+            unwanted = bound.holds(0.0) != (
+                metric == "error_rate"
+            )  # a bound that allows no success: ok offends
+            return request.ok == unwanted
+        case "fallback_rate":
+            return request.ok and request.fallback == bound.holds(0.0)
+        case "requests":
+            return True
+    return not bound.holds(latency(request))
+
+
+def _worst_second(
+    metric: str, bound: Bound, requests: Sequence[r.Request], view: View, windows: Sequence[Window]
+) -> str:
+    """The second with the worst figure, told. Seconds are counted from the start of each window."""
+    if metric == "requests":
+        return ""
+    seconds: dict[Window, list[r.Request]] = {}
+    for window in windows:
+        for index in range(ceil(window.length)):
+            second = Window(window.start + index, min(window.start + index + 1, window.end))
+            # A rate over a sliver of a second is noise.
+            if metric != "throughput" or second.length > 0.5:
+                seconds[second] = []
+    ordered = sorted(seconds)
+    index = 0
+    for request in requests:
+        while index < len(ordered) and request.intended >= ordered[index].end:
+            index += 1
+        if index < len(ordered) and request.intended >= ordered[index].start:
+            seconds[ordered[index]].append(request)
+    figures = [
+        (excess(bound, value), second, value)
+        for second, rows in seconds.items()
+        if not isnan(value := measure(rows, metric, second.length))
+    ]
+    if not figures:
+        return ""
+    _, second, value = max(figures, key=lambda entry: entry[0])
+    at = moment(view, second.start, windows[0].start)
+    return f"worst second: {bound.show(value)} at {at}, n={len(seconds[second])}"

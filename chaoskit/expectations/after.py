@@ -1,0 +1,34 @@
+"""What the callers see in a quiet phase after recovery: ``after: {place-order: {success_rate: ">= 99.9%"}}``.
+
+Damage that shows late (a poisoned pool, a leak, a queue that never drains) needs a time to show in:
+``timeline: {after: 5s}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import ConfigDict, RootModel
+
+from chaoskit.expectations._evidence import vacuous
+from chaoskit.expectations._operations import judge_operations
+from chaoskit.expectations.base import Expectation, Finding
+from chaoskit.history.view import View
+from chaoskit.scenario.model import OperationBounds
+from chaoskit.scenario.types import OperationName
+
+
+class After(Expectation, RootModel[dict[OperationName, OperationBounds]]):
+    """Bounds by operation, over the requests that were to be sent in the phase ``after``."""
+
+    model_config = ConfigDict(extra=None)  # the keys are operations, checked as such
+
+    def judge(self, view: View) -> Iterator[Finding]:
+        """One finding for each bound, ``after.OPERATION.METRIC``."""
+        phase = view.phases.get("after")
+        for finding in judge_operations("after", self.root, view, [phase] if phase else []):
+            if phase:
+                yield finding
+            else:
+                why = "the timeline has no phase 'after'; give it a length: timeline: {after: 5s}"
+                yield vacuous(finding.id, finding.expected, why, finding.path)

@@ -1,0 +1,68 @@
+"""How soon after the last fault steady state holds again: ``recovery: {within: 5s}``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chaoskit.expectations._evidence import SHOWN, first_few, vacuous
+from chaoskit.expectations._operations import judge_operations
+from chaoskit.expectations._steady import complete_until, recovered_at
+from chaoskit.expectations.base import Expectation, Finding, Outcome
+from chaoskit.history.view import View
+from chaoskit.history.windows import Window
+from chaoskit.scenario.types import Duration
+from chaoskit.units import format_duration
+
+
+class Recovery(Expectation):
+    """``within``: seconds from the end of the last fault to the first moment at which steady state holds again
+    (see :func:`chaoskit.expectations._steady.recovered_at`).
+    """
+
+    within: Duration
+
+    def judge(self, view: View) -> Iterator[Finding]:
+        """One finding, ``recovery``."""
+        expected, path = f"steady state again within {format_duration(self.within)}", ("within",)
+        since = view.last_fault_end
+        if since is None:
+            yield vacuous("recovery", expected, "there was no fault to recover from", path)
+            return
+        requests = [row for op in view.steady_state for row in view.requests(op) if row.intended >= since]
+        watched = complete_until(view, view.steady_state, since) - since
+        if watched < view.recovery_window:
+            why = (
+                f"traffic was watched for {format_duration(watched)} after the last fault; "
+                f"{format_duration(view.recovery_window)} are needed"
+            )
+            yield vacuous("recovery", expected, why, path, len(requests))
+            return
+        moment = recovered_at(view, view.steady_state, since, view.recovery_window)
+        held = moment is not None and moment - since <= self.within
+        seen = (
+            f"not within {format_duration(watched)}"
+            if moment is None
+            else f"after {format_duration(moment - since)}"
+        )
+        failed = sorted((row for row in requests if not row.ok), key=lambda row: row.intended)
+        yield Finding(
+            "recovery",
+            Outcome.HELD if held else Outcome.VIOLATED,
+            expected,
+            seen,
+            len(requests),
+            path,
+            worst="" if held else _still_wrong(view, moment if moment is not None else since + watched),
+            rows=() if held else first_few(failed[-SHOWN:]),
+        )
+
+
+def _still_wrong(view: View, end: float) -> str:
+    """The bounds that did not hold over the last window before ``end``."""
+    last = Window(end - view.recovery_window, end)
+    wrong = [
+        f"{finding.id.removeprefix('.')} {finding.seen}"
+        for finding in judge_operations("", view.steady_state, view, [last])
+        if not finding.held
+    ]
+    return f"last second before: {', '.join(wrong)}" if wrong else ""

@@ -1,0 +1,229 @@
+"""How a service retries a dependency, judged from the calls that its proxy saw.
+
+The calls are tied to the client's request by the correlation id (the operation's ``id_header``), which the
+service has to pass on. A call that was refused a connection sent no request and is not seen: let the dependency
+fail in a way that takes the request (a reset, a late or a 5xx answer), not by closing its port.
+
+The pause before a retry is the time from the *end* of one attempt to the *start* of the next.
+
+* ``factor`` is the median, over operations with at least three attempts, of the second pause over the first.
+  Two draws of the same jitter are equally likely to be the larger, so jitter of any kind does not move it.
+* ``jitter`` is the spread of the first pauses: (p90 - p10) / median. Pauses without jitter show a few percent,
+  jitter uniform in ±25 % (a factor of 0.75 to 1.25) shows 40 %, full jitter (0 to 1) shows 160 %.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import model_validator
+
+from chaoskit.expectations._attempts import Attempts, group, matching
+from chaoskit.expectations._evidence import SHOWN, excess, vacuous, with_unit
+from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
+from chaoskit.expectations.base import Expectation, Finding, check
+from chaoskit.history import rows as r
+from chaoskit.history.view import View
+from chaoskit.history.windows import Window
+from chaoskit.scenario.bounds import Bound
+from chaoskit.scenario.types import (
+    CountBound,
+    Duration,
+    DurationBound,
+    Model,
+    OperationName,
+    RatioBound,
+    ServiceName,
+)
+from chaoskit.units import format_duration
+
+NEEDED = 10
+"""Operations a figure must come from."""
+
+GRACE = 0.02
+"""Seconds after the deadline that do not count: a call that left in time is seen a little later."""
+
+
+class Backoff(Model):
+    """Bounds on the pauses: their growth, their spread, and the median of the first."""
+
+    factor: CountBound | None = None
+    jitter: RatioBound | None = None
+    first: DurationBound | None = None
+
+    _asked = model_validator(mode="after")(at_least_one("factor", "jitter", "first"))
+
+
+class When(Model):
+    """Which operations are looked at, by how their first attempt ended: with one of these statuses, or
+    (``error: true``) with no answer at all. With both given, either will do.
+    """
+
+    status: Statuses | None = None
+    error: bool | None = None
+
+    def matches(self, first: r.Exchange) -> bool:
+        """Whether the first attempt ended so."""
+        failed = self.error is not None and self.error == (first.status is None)
+        return failed or (self.status is not None and first.status in listed(self.status))
+
+
+class Retries(Expectation):
+    """Bounds on the attempts at the proxy of service ``on``.
+
+    ``of`` limits them to the requests of one operation, ``path`` (a regular expression the path begins with)
+    and ``method`` to one kind of call, ``where`` to requests that were to be sent while a fault was active, in
+    the steady phase, or at any time. ``attempts`` holds for every operation; ``amplification`` is attempts per
+    operation that reached the proxy; ``after_deadline`` counts attempts that began later than ``deadline``
+    (else the operation's timeout) after the client had sent its request.
+    """
+
+    on: ServiceName
+    of: OperationName | None = None
+    path: Regex | None = None
+    method: str | None = None
+    where: Literal["faults", "steady", "all"] = "faults"
+    when: When | None = None
+    attempts: Count | None = None
+    backoff: Backoff | None = None
+    amplification: CountBound | None = None
+    after_deadline: Count | None = None
+    deadline: Duration | None = None
+
+    _asked = model_validator(mode="after")(
+        at_least_one("attempts", "backoff", "amplification", "after_deadline")
+    )
+
+    def judge(self, view: View) -> Iterator[Finding]:
+        """One finding for each bound, ``retries.SERVICE.BOUND``."""
+        windows = {"faults": view.fault_windows, "steady": _phase(view, "steady"), "all": None}[self.where]
+        calls = matching(view.exchanges(self.on), self.path, self.method)
+        seen = group(view.requests(self.of, windows), calls)
+        if self.when is not None:
+            seen = [operation for operation in seen if self.when.matches(operation.exchanges[0])]
+        for name, bound in self._bounds():
+            if seen:
+                yield self._judge(name, bound, seen, view)
+            else:
+                yield vacuous(
+                    f"retries.{self.on}.{name}", str(bound), self._nothing(calls, view), _path(name)
+                )
+
+    def _bounds(self) -> list[tuple[str, Bound]]:
+        backoff = self.backoff or Backoff.model_construct()
+        bounds = [
+            ("attempts", self.attempts),
+            ("backoff.factor", backoff.factor),
+            ("backoff.jitter", backoff.jitter),
+            ("backoff.first", backoff.first),
+            ("amplification", self.amplification),
+            ("after_deadline", self.after_deadline),
+        ]
+        return [(name, bound) for name, bound in bounds if bound is not None]
+
+    def _nothing(self, calls: list[r.Exchange], view: View) -> str:
+        if not calls:
+            return f"no matching call was seen at {self.on}"
+        if not any(call.id for call in calls):
+            headers = sorted({facts.id_header for facts in view.operations.values()})
+            return (
+                f"the {len(calls)} calls to {self.on} carry no id; pass on the header {' or '.join(headers)}"
+            )
+        return f"none of the {len(calls)} calls to {self.on} belongs to an operation that is asked for"
+
+    def _judge(self, name: str, bound: Bound, seen: list[Attempts], view: View) -> Finding:
+        key, path = f"retries.{self.on}.{name}", _path(name)
+        match name:
+            case "attempts":
+                worst = max(seen, key=lambda operation: excess(bound, operation.count))
+                over = [operation for operation in seen if not bound.holds(operation.count)]
+                finding = check(
+                    key, bound, worst.count, len(seen), need=NEEDED, path=path,
+                    worst=f"operation {_told(worst)}; {len(over)} of {len(seen)} operations are out of bounds",
+                    rows=map(_told, over[:SHOWN]),
+                )  # fmt: skip
+                return with_unit(finding, lambda text: f"{text} attempts")
+            case "amplification":
+                total = sum(len(operation.exchanges) for operation in seen)
+                asked = sum(len(operation.requests) for operation in seen)
+                most = sorted(seen, key=lambda operation: -operation.count)
+                finding = check(
+                    key, bound, total / asked, asked, need=NEEDED, path=path,
+                    worst=f"operation {_told(most[0])}", rows=map(_told, most[:SHOWN]),
+                )  # fmt: skip
+                return with_unit(finding, lambda text: f"{text} attempts per operation ({total} for {asked})")
+            case "after_deadline":
+                return self._after_deadline(key, bound, path, seen, view)
+        return _pauses(key, name, bound, path, seen)
+
+    def _after_deadline(
+        self, id: str, bound: Bound, path: tuple[str, ...], seen: list[Attempts], view: View
+    ) -> Finding:
+        late: list[tuple[float, str]] = []
+        for operation in seen:
+            request = max(operation.requests, key=lambda row: row.sent)
+            facts = view.operations.get(request.op)
+            limit = self.deadline if self.deadline is not None else (facts.timeout if facts else None)
+            if limit is None:
+                continue
+            for exchange in operation.exchanges:
+                after = exchange.started - request.sent - limit
+                if after > GRACE:
+                    late.append((after, f"{operation.id} ({format_duration(after)} late)"))
+        late.sort(reverse=True)
+        finding = check(
+            id, bound, len(late), len(seen), need=NEEDED, path=path,
+            worst=f"operation {late[0][1]}" if late else "", rows=[text for _, text in late[:SHOWN]],
+        )  # fmt: skip
+        return with_unit(finding, lambda text: f"{text} attempts after the deadline")
+
+
+def _phase(view: View, name: str) -> list[Window]:
+    return [view.phases[name]] if name in view.phases else []
+
+
+def _path(name: str) -> tuple[str, ...]:
+    return tuple(name.split("."))
+
+
+def _told(operation: Attempts) -> str:
+    ends = ", ".join(
+        str(row.status) if row.status is not None else row.end for row in operation.exchanges[:SHOWN]
+    )
+    return f"{operation.id} ({len(operation.exchanges)} attempts: {ends})"
+
+
+def _pauses(id: str, name: str, bound: Bound, path: tuple[str, ...], seen: list[Attempts]) -> Finding:
+    """The finding on one figure of the pauses."""
+    retried = [operation for operation in seen if operation.pauses]
+    if not retried:
+        return vacuous(
+            id, str(bound), f"none of {len(seen)} operations was tried more than once", path, len(seen)
+        )
+    if name == "backoff.factor":
+        grown = [(growth, operation) for operation in retried if (growth := operation.growth) is not None]
+        value = statistics.median(growth for growth, _ in grown) if grown else 0.0
+        return _tell(
+            check(id, bound, value, len(grown), need=NEEDED, path=path), [op for _, op in grown], "×"
+        )
+    first = [operation.pauses[0] for operation in retried]
+    middle = statistics.median(first)
+    value = middle
+    if name == "backoff.jitter":
+        deciles = statistics.quantiles(first, n=10, method="inclusive") if len(first) > 1 else [0.0] * 9
+        value = (deciles[8] - deciles[0]) / middle if middle else 0.0
+    return _tell(check(id, bound, value, len(first), need=NEEDED, path=path), retried, "")
+
+
+def _tell(finding: Finding, operations: list[Attempts], unit: str) -> Finding:
+    """The finding with the pauses behind it."""
+    first = [operation.pauses[0] for operation in operations]
+    told = [
+        f"{operation.id} ({', '.join(map(format_duration, operation.pauses))})" for operation in operations
+    ]
+    worst = f"first pauses {format_duration(min(first))} to {format_duration(max(first))}" if first else ""
+    finding = dataclasses.replace(finding, worst=worst, rows=tuple(told[:SHOWN]))
+    return with_unit(finding, lambda text: f"{text}{unit}")

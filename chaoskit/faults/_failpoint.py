@@ -1,0 +1,220 @@
+"""Faults inside a process: a failpoint that is set for the window, in whatever process the service then has."""
+
+from __future__ import annotations
+
+import threading
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from chaoskit.clock import now
+from chaoskit.errors import BrokenError, unknown
+from chaoskit.failpoints.terms import Term, format_terms
+from chaoskit.faults._background import Background
+from chaoskit.faults._fields import Place, Share, Times
+from chaoskit.faults.base import Evidence, Fault, World
+from chaoskit.scenario.types import ServiceName
+
+if TYPE_CHECKING:
+    from chaoskit.failpoints.client import FailpointClient
+    from chaoskit.services.base import Service
+
+_LOOK = 0.1
+"""Seconds between two looks at the hits: those since the latest look are lost when the process dies."""
+
+_PATIENCE = 2.0
+"""Seconds that a name may be unknown: a failpoint in the code is known from its first call on."""
+
+_DYING = 1.0
+"""Seconds between a process's last word and its end."""
+
+_FOREIGN_DEATHS = (0, -9, -15)
+"""Exit statuses of a process that was told to end, and did not die of a failpoint."""
+
+
+class FailpointFault(Fault):
+    """Base of the faults that set a failpoint. Evidence: see the pages of each; the facts are the same for all."""
+
+    service: ServiceName
+    at: Place
+
+    rearmed: ClassVar[bool] = True
+    """Whether it is set again in a process that was started during the window."""
+
+    @property
+    def target(self) -> str:
+        """The service."""
+        return self.service
+
+    @abstractmethod
+    def chain(self, used: int = 0) -> str | None:
+        """gofail's terms, after ``used`` hits in processes that are no more. None when no hit is left."""
+
+    def died_of_it(self, status: int) -> bool:
+        """Whether a process that ended with ``status`` ended because of this fault."""
+        return status not in _FOREIGN_DEATHS
+
+    @contextmanager
+    def inject(self, world: World) -> Iterator[Evidence]:
+        """Set the failpoint on entering, switch it off on leaving (what hangs in it goes on)."""
+        service = world.service(self.service)
+        hook = _Hook(self, service, world.failpoints(self.service))
+        evidence = Evidence(unit="hits", facts={"at": self.at, "terms": self.chain()})
+        world.hold(service.start)  # what died of it, and is not restarted by a supervisor
+        try:
+            hook.first_set()
+            background = Background(f"failpoint {self.at}", hook.run)
+            try:
+                yield evidence
+            finally:
+                background.stop()
+                hook.last_look()
+                evidence.touched = hook.hits
+                evidence.facts |= {"deaths": hook.deaths, "processes": hook.processes}
+        finally:
+            hook.free()
+        background.check()
+
+
+class TermFault(FailpointFault):
+    """Base of the faults that are one term of gofail's language."""
+
+    share: Share = 1.0
+    times: Times | None = None
+
+    kind: ClassVar[str]
+
+    @property
+    def value(self) -> Any:
+        """What stands between the term's brackets."""
+        return None
+
+    def chain(self, used: int = 0) -> str | None:
+        """The term with its percentage and with what is left of its count."""
+        modifiers: list[tuple[str, float]] = []
+        if self.share < 1:
+            modifiers.append(("%", round(self.share * 100, 6)))
+        if self.times is not None:
+            if used >= self.times:
+                return None
+            modifiers.append(("*", self.times - used))
+        return format_terms([Term(self.kind, self.value, tuple(modifiers))])
+
+
+class _Hook:
+    """A failpoint in a service's current process, and what it did in all of them."""
+
+    def __init__(self, fault: FailpointFault, service: Service, client: FailpointClient) -> None:
+        self._fault = fault
+        self._service = service
+        self._client = client
+        self._pid: int | None = None
+        self._seen = 0  # hits of the current process
+        self._before = 0  # hits of those that are no more
+        self.processes = 0
+        self.deaths: list[int] = []
+
+    @property
+    def hits(self) -> int:
+        """How often it acted so far."""
+        return self._before + self._seen
+
+    def first_set(self) -> None:
+        """Set it, unless the service is down just now. Raises BrokenError for an unknown or an occupied name."""
+        from chaoskit.failpoints.client import FailpointError
+
+        if self._service.pid is None:
+            return
+        deadline = now() + _PATIENCE
+        try:
+            active = self._client.list().get(self._fault.at)
+            if active:
+                raise BrokenError(f"{self._service.name}: {self._fault.at} is set already, to {active}")
+            while not self._set():
+                if now() >= deadline:
+                    raise BrokenError(
+                        f"{self._service.name}: {unknown('failpoint', self._fault.at, self._client.list())}. "
+                        "A failpoint in the code is known from its first call on"
+                    )
+                threading.Event().wait(0.05)
+        except FailpointError as error:
+            raise BrokenError(f"{self._service.name}: {error}") from error
+
+    def run(self, stopped: threading.Event) -> None:
+        """Follow the hits, and the service into its next process."""
+        while not stopped.wait(_LOOK):
+            self.look()
+            if (
+                self._pid is None
+                and self._service.pid is not None
+                and (self._fault.rearmed or not self.processes)
+            ):
+                self._set_again()
+
+    def look(self) -> bool:
+        """Take note of the hits so far, or of the process's death. False when it tells neither."""
+        from chaoskit.failpoints.client import FailpointError
+
+        if self._pid is None:
+            return True
+        if self._service.pid == self._pid:
+            try:
+                self._seen = self._client.count(self._fault.at)
+            except FailpointError:
+                if self._service.pid == self._pid:
+                    return False  # dying, stopped, or too busy
+            else:
+                return True
+        status = self._service.last_exit
+        if status is not None and self._fault.died_of_it(status):
+            self.deaths.append(status)
+            self._seen = max(self._seen, 1)  # the last hit was never told
+        self._before, self._seen, self._pid = self.hits, 0, None
+        return True
+
+    def last_look(self) -> None:
+        """The final figures. A process that is just dying is waited for."""
+        deadline = now() + _DYING
+        while not self.look() and now() < deadline:
+            threading.Event().wait(0.02)
+
+    def _set_again(self) -> None:
+        from chaoskit.failpoints.client import FailpointError
+
+        try:
+            self._set()
+        except FailpointError as error:
+            if error.status is not None:
+                raise BrokenError(f"{self._service.name}: {error}") from error
+            return  # the new process does not listen yet
+
+    def _set(self) -> bool:
+        """True when it is set (or no hit is left); False when its name is not known (yet)."""
+        from chaoskit.failpoints.client import FailpointError
+
+        terms, pid = self._fault.chain(self._before), self._service.pid
+        if terms is None:
+            return True
+        try:
+            self._client.put(self._fault.at, terms)
+        except FailpointError as error:
+            if "does not exist" in str(error):
+                return False
+            raise
+        self._pid = pid
+        self.processes += 1
+        return True
+
+    def free(self) -> None:
+        """Switch it off. Raises BrokenError when a living process does not let it be switched off."""
+        from chaoskit.failpoints.client import FailpointError
+
+        if self._pid is None or self._service.pid != self._pid:
+            return
+        try:
+            self._client.delete(self._fault.at)
+        except FailpointError as error:
+            if self._service.pid == self._pid:
+                raise BrokenError(f"{self._service.name}: could not be switched off: {error}") from error
+        self._pid = None

@@ -1,0 +1,102 @@
+"""Take the way to a service away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from chaoskit.clock import now, wait_for
+from chaoskit.errors import TimeoutExpired
+from chaoskit.faults._toxic import counters_of
+from chaoskit.faults.base import Evidence, Fault, World
+from chaoskit.history.rows import Connection
+from chaoskit.scenario.types import ServiceName
+
+if TYPE_CHECKING:
+    from chaoskit.toxiproxy.client import Events, ToxiproxyControl
+
+_BACK = 200
+"""Rows of the ledger that are read back: enough to tell whether anybody came."""
+
+_KNOCK = 0.5
+"""Seconds after the door has opened in which whoever comes in has been waiting before it."""
+
+_END_OF_LEDGER = 2**53
+"""A cursor beyond all rows: asked for them, the server tells where the ledger ends."""
+
+
+class Down(Fault):
+    """Takes a service's proxy down: open connections are closed, new ones are refused.
+
+    Rehearses a dependency that is not there: a crashed server, a failed switch, a deployment without overlap. Callers
+    are told at once, so what shows is fallbacks, breakers, and how soon they find their way back.
+
+    Arguments:
+
+    - ``on``: the service whose proxy goes down. The service itself runs on.
+
+    Evidence counts ``connections``. Nobody can count connections that were refused (the kernel refuses them), so:
+
+    1. if connections were open when it went down: those that were ``cut``;
+    2. else the connections ``opened_before``: in a time as long as the window, just before it. Callers that had kept
+       coming like that met a closed door, and one that stops coming (an open breaker) has met it too;
+    3. else the connections that came ``back`` within half a second after it was up again: at a door that nobody
+       used before, they had been knocking. For these it waits.
+
+    All three at zero: nobody was there, and the fault has touched nothing. Facts: ``cut``, ``opened_before``,
+    ``back`` (null where it was not waited for) and ``seconds`` down.
+    """
+
+    on: ServiceName
+
+    @property
+    def target(self) -> str:
+        """The service behind the proxy."""
+        return self.on
+
+    @contextmanager
+    def inject(self, world: World) -> Iterator[Evidence]:
+        """Disable the proxy on entering, enable it on leaving."""
+        control = world.toxiproxy
+        evidence = Evidence(unit="connections")
+        earlier = self._ledger(control)
+        began = now()
+        try:
+            control.set_enabled(self.on, False)
+            yield evidence
+        finally:
+            closed = now()
+            refused_until = counters_of(control, self.on).opened
+            control.set_enabled(self.on, True)
+        cut = sum(row.end == "disabled" for row in self._rows(control.events(earlier.next)))
+        since = began - (closed - began)
+        opened_before = sum(row.opened >= since for row in self._rows(earlier))
+        back = None if cut or opened_before else self._back(control, refused_until)
+        evidence.touched = cut or opened_before or back or 0
+        evidence.facts = {
+            "cut": cut,
+            "opened_before": opened_before,
+            "back": back,
+            "seconds": round(closed - began, 3),
+        }
+
+    def _ledger(self, control: ToxiproxyControl) -> Events:
+        """The latest rows, open connections included, and the cursor behind them."""
+        end = control.events(_END_OF_LEDGER).next
+        return control.events(max(0, end - _BACK), flush=True)
+
+    def _rows(self, events: Events) -> Iterator[Connection]:
+        for row in (*events.rows, *events.open_rows):
+            if isinstance(row, Connection) and row.proxy == self.on:
+                yield row
+
+    def _back(self, control: ToxiproxyControl, before: int) -> int:
+        try:
+            return wait_for(
+                lambda: counters_of(control, self.on).opened - before,
+                what=f"somebody to come back to {self.on}",
+                limit=_KNOCK,
+            )
+        except TimeoutExpired:
+            return 0

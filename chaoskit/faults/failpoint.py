@@ -1,0 +1,44 @@
+"""Any failpoint, in gofail's own words."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator
+
+from chaoskit.failpoints.terms import TermsError, parse_terms
+from chaoskit.faults._failpoint import FailpointFault
+from chaoskit.scenario.types import problem
+
+
+def _terms(text: str) -> str:
+    try:
+        parse_terms(text)
+    except TermsError as error:
+        raise problem(str(error)) from None
+    return text
+
+
+class Failpoint(FailpointFault):
+    """Sets a failpoint to terms of gofail's language, for what ``panic``, ``sleep`` and the others cannot say.
+
+    Rehearses what a place in the code offers: ``return("deadlock")`` where the code makes an error of it, chains
+    such as ``3*off->1*panic``, ``print`` and ``break``.
+
+    Arguments:
+
+    - ``service``: which one. It needs ``failpoints: true`` in the environment.
+    - ``at``: a failpoint's name (``orders/place``), or a function as ``module:Class.method``.
+    - ``terms``: ``[PERCENT%][COUNT*]TYPE[(VALUE)]``, several joined by ``->``; checked when the file is loaded.
+
+    Evidence counts ``hits``: terms that acted (``off`` included, as in gofail). Facts as those of ``panic``; but it
+    is not set again in a process that was started anew, as nobody knows what is left of its counts.
+    """
+
+    terms: Annotated[str, AfterValidator(_terms)]
+
+    rearmed: ClassVar[bool] = False
+
+    def chain(self, used: int = 0) -> str:  # noqa: ARG002  # see rearmed
+        """As given."""
+        return self.terms

@@ -1,0 +1,26 @@
+"""A place in the code from which nobody returns."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chaoskit.faults._failpoint import TermFault
+
+
+class Hang(TermFault):
+    """Makes calls hang until the window ends; then they go on as if nothing had been.
+
+    Rehearses a deadlock, a lock that is not released, a driver without a time limit: are waiters bounded, is the
+    work given up by its deadline, do threads and tasks return to where they were?
+
+    Arguments:
+
+    - ``service``: which one. It needs ``failpoints: true``, and chaoskit's failpoints (gofail knows no ``hang``).
+    - ``at``: a failpoint's name (``orders/place``), or a function as ``module:Class.method``.
+    - ``share``: of how many calls; 100% unless given.
+    - ``times``: how often in all; as often as it is called unless given.
+
+    Evidence counts ``hits``: calls that hung. Facts as those of ``panic``.
+    """
+
+    kind: ClassVar[str] = "hang"

@@ -1,0 +1,153 @@
+"""The ``chaos`` fixture: environments, traffic, faults and history for scenarios written in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from chaoskit.clock import now
+from chaoskit.engine.environment import LiveEnvironment
+from chaoskit.engine.run import LEAD, Observation, traffic_operation
+from chaoskit.errors import ChaosError, unknown
+from chaoskit.expectations.base import EXPECTATIONS, Finding
+from chaoskit.faults.base import FAULTS, Evidence
+from chaoskit.history import rows as r
+from chaoskit.history.store import History
+from chaoskit.history.view import OperationFacts, View
+from chaoskit.scenario.loader import load_environment, slug
+from chaoskit.scenario.model import Operation
+from chaoskit.traffic.generator import TrafficGenerator
+from chaoskit.traffic.spec import Stream
+from chaoskit.units import parse_duration
+
+
+class Chaos:
+    """One scenario in Python. Everything that is seen goes to :attr:`history`, and to the run's folder."""
+
+    def __init__(self, live: LiveEnvironment, generator: TrafficGenerator, history: History, seed: int) -> None:
+        self.live = live
+        self.history = history
+        self._generator = generator
+        self._seed = seed
+        self._operations: dict[str, OperationFacts] = {}
+        self._ended = False
+
+    def url(self, service: str) -> str:
+        """The URL of a service, through its proxy."""
+        return str(self.live.addresses()[service]["url"])
+
+    def traffic(self, **operations: Mapping[str, Any]) -> None:
+        """Start open-loop traffic; each operation as under ``traffic:`` in a scenario file. Once per test."""
+        models = {name: _typed(Operation, dict(body), name) for name, body in operations.items()}
+        self._operations = {
+            name: OperationFacts(model.rate, model.timeout, model.id_header) for name, model in models.items()
+        }
+        specs = [traffic_operation(name, model) for name, model in models.items()]
+        self._generator.begin(self._seed, specs, {**self.live.environment.data, **self.live.addresses()})
+        start = now() + LEAD
+        for spec in specs:
+            if spec.rate:
+                self._generator.stream(Stream(id=f"base:{spec.name}", op=spec.name, start=start))
+
+    def wait(self, duration: str) -> None:
+        """Let traffic flow for a while (``"3s"``). Raises BrokenError when something of chaoskit's own died."""
+        import time
+
+        end = now() + parse_duration(duration)
+        while (left := end - now()) > 0:
+            self._generator.check()
+            self.live.check()
+            time.sleep(min(0.1, left))
+
+    @contextmanager
+    def fault(self, kind: str, **arguments: Any) -> Iterator[Evidence]:
+        """Inject a fault for the length of the block. Its evidence must not be empty: AssertionError if it is."""
+        if kind not in FAULTS:
+            raise ChaosError(unknown("fault", kind, FAULTS.names()))
+        context = {"services": set(self.live.services), "operations": set(self._operations)}
+        fault = _typed(FAULTS.get(kind), arguments, kind, context)
+        started = now()
+        with fault.inject(self.live) as evidence:
+            injected = now()
+            yield evidence
+            planned_end = now()
+        self.history.add(
+            r.Fault(
+                name=kind, kind=kind, target=fault.target, planned_start=started, planned_end=planned_end,
+                started=started, injected=injected, ended=now(), touched=evidence.touched, unit=evidence.unit,
+                evidence=evidence.facts,
+            )
+        )  # fmt: skip
+        assert evidence.touched, f"vacuous: the fault {kind} on {fault.target} touched no {evidence.unit}"
+
+    def end(self) -> None:
+        """Stop the traffic and wait for its last answers. Called by :meth:`findings` and at the end of the test."""
+        if self._operations and not self._ended:
+            self._ended = True
+            self._generator.end()
+            self.live.poller.drain()
+
+    def findings(self, kind: str, arguments: Any) -> list[Finding]:
+        """The findings of an expectation, given as under ``expect:`` in a scenario file."""
+        if kind not in EXPECTATIONS:
+            raise ChaosError(unknown("expectation", kind, EXPECTATIONS.names()))
+        self.end()
+        context = {"services": set(self.live.services), "operations": set(self._operations)}
+        expectation = _typed(EXPECTATIONS.get(kind), arguments, kind, context)
+        return list(expectation.judge(View(self.history, self._operations)))
+
+    def expect(self, kind: str, arguments: Any) -> None:
+        """AssertionError with every finding of an expectation that did not hold."""
+        failed = [finding for finding in self.findings(kind, arguments) if not finding.held]
+        assert not failed, "\n".join(
+            f"{finding.outcome} {finding.id}: expected {finding.expected}, seen {finding.seen} "
+            f"({finding.samples} samples) {finding.worst}"
+            for finding in failed
+        )
+
+
+def _typed(model: Any, data: Any, name: str, context: Any = None) -> Any:
+    try:
+        return model.model_validate(data, context=context)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ChaosError(f"{name}: {problems}") from None
+
+
+def _environment_file(request: pytest.FixtureRequest) -> Path:
+    marker = request.node.get_closest_marker("chaos_environment")
+    if marker is None or not marker.args:
+        raise pytest.UsageError(
+            "the chaos fixture needs an environment: @pytest.mark.chaos_environment('shop') or a path to its file"
+        )
+    given = Path(str(marker.args[0]))
+    places = [Path(request.config.rootpath, given)]
+    for folder in (*request.path.parents, Path(request.config.rootpath, "scenarios")):
+        places.append(folder / "environments" / f"{given}.yaml")
+    for place in places:
+        if place.is_file():
+            return place
+    known = sorted({file.stem for place in places for file in place.parent.glob("*.yaml")})
+    raise pytest.UsageError(unknown("environment", str(given), known))
+
+
+def chaos_for(request: pytest.FixtureRequest) -> Iterator[Chaos]:
+    """The fixture's life: a healthy environment before, everything healed after."""
+    plugin: Any = request.config.pluginmanager.getplugin("chaoskit-run")
+    session = plugin.session
+    environment = load_environment(_environment_file(request))
+    live, generator = session.open(environment)
+    live.prepare(environment)
+    history = History(session.new_folder(slug(request.node.name)))
+    with ExitStack() as stack:
+        stack.callback(history.close)
+        stack.callback(live.heal)
+        stack.enter_context(Observation(live, generator, history, ["x-request-id"]))
+        chaos = Chaos(live, generator, history, session.seed)
+        stack.callback(chaos.end)
+        yield chaos

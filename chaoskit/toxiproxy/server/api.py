@@ -1,0 +1,200 @@
+"""Toxiproxy's HTTP API: from a request to an answer. No sockets here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from json import dumps
+from typing import Any
+
+from chaoskit.toxiproxy.server.state import ApiError, PopulateError, State
+
+VERSION = "2.12.0"
+"""The version of Toxiproxy whose API this is; clients compare it."""
+
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+
+
+class Answer:
+    """Status, content type and body."""
+
+    __slots__ = ("body", "content_type", "known", "location", "status")
+
+    def __init__(self, status: int, body: bytes = b"", content_type: str = "", known: bool = True) -> None:
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+        self.known = known
+        """A route was found (the original numbers such requests only)."""
+        self.location = ""
+
+
+class Request:
+    """What is asked. ``path`` is decoded, ``query`` is as it came, without the question mark."""
+
+    __slots__ = ("authorization", "body", "method", "path", "query", "user_agent")
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        query: str = "",
+        body: bytes = b"",
+        user_agent: str = "",
+        authorization: str = "",
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.body = body
+        self.user_agent = user_agent
+        self.authorization = authorization
+
+
+Handler = Callable[[list[str], Request], Answer]
+
+
+class Route:
+    """A path with its handlers by method. ``None`` in the path stands for any one segment."""
+
+    __slots__ = ("methods", "path")
+
+    def __init__(self, path: tuple[str | None, ...], methods: dict[str, Handler]) -> None:
+        self.path = path
+        self.methods = methods
+
+    def match(self, segments: list[str]) -> list[str] | None:
+        """The segments that stand for ``None``, or None when the path is another."""
+        if len(segments) != len(self.path):
+            return None
+        found = []
+        for wanted, segment in zip(self.path, segments, strict=True):
+            if wanted is None and segment:
+                found.append(segment)
+            elif wanted != segment:
+                return None
+        return found
+
+
+class Api:
+    """Routes requests. More routes can be added (the extensions and the metrics are)."""
+
+    def __init__(self, state: State, auth_token: str = "") -> None:
+        self._state = state
+        self._auth = f"Bearer {auth_token}" if auth_token else ""
+        update_proxy, update_toxic = self._update_proxy, self._update_toxic
+        toxics: tuple[str | None, ...] = ("proxies", None, "toxics")
+        self.routes = [
+            Route(("reset",), {"POST": self._reset}),
+            Route(("proxies",), {"GET": self._proxies, "POST": self._create}),
+            Route(("populate",), {"POST": self._populate}),
+            Route(
+                ("proxies", None),
+                {"GET": self._proxy, "POST": update_proxy, "PATCH": update_proxy, "DELETE": self._delete},
+            ),
+            Route(toxics, {"GET": self._toxics, "POST": self._add_toxic}),
+            Route(
+                (*toxics, None),
+                {
+                    "GET": self._toxic,
+                    "POST": update_toxic,
+                    "PATCH": update_toxic,
+                    "DELETE": self._remove_toxic,
+                },
+            ),
+            Route(("version",), {"GET": self._version}),
+        ]
+
+    def answer(self, request: Request) -> Answer:
+        """Do what is asked."""
+        path = request.path
+        if "//" in path:
+            moved = Answer(301, known=False)
+            while "//" in path:
+                path = path.replace("//", "/")
+            moved.location = path
+            return moved
+        segments = path.split("/")[1:]
+        for route in self.routes:
+            names = route.match(segments)
+            if names is None:
+                continue
+            handler = route.methods.get(request.method) or route.methods.get("*")
+            if handler is None:
+                return Answer(405, known=False)
+            if self._auth and request.authorization != self._auth:
+                return error_answer("unauthorized", 401)
+            if request.user_agent.startswith("Mozilla/"):
+                return Answer(403, b"User agent not allowed\n", TEXT)
+            try:
+                return handler(names, request)
+            except ApiError as error:
+                return error_answer(error.text, error.status)
+        return Answer(404, b"404 page not found\n", TEXT, known=False)
+
+    def _reset(self, _names: list[str], _request: Request) -> Answer:
+        self._state.reset()
+        return Answer(204)
+
+    def _proxies(self, _names: list[str], _request: Request) -> Answer:
+        proxies = self._state.proxies
+        return json_answer({name: proxies[name].as_dict() for name in sorted(proxies)})
+
+    def _create(self, _names: list[str], request: Request) -> Answer:
+        return json_answer(self._state.create(request.body).as_dict(), 201)
+
+    def _populate(self, _names: list[str], request: Request) -> Answer:
+        try:
+            proxies = self._state.populate(request.body)
+        except PopulateError as error:
+            done = None if error.proxies is None else [proxy.as_dict() for proxy in error.proxies]
+            text = {"error": error.text, "status": error.status, "proxies": done or None}
+            return json_answer(text, error.status)
+        return json_answer({"proxies": [proxy.as_dict() for proxy in proxies] or None}, 201)
+
+    def _proxy(self, names: list[str], _request: Request) -> Answer:
+        return json_answer(self._state.proxy(names[0]).as_dict())
+
+    def _update_proxy(self, names: list[str], request: Request) -> Answer:
+        return json_answer(self._state.update(names[0], request.body).as_dict())
+
+    def _delete(self, names: list[str], _request: Request) -> Answer:
+        self._state.delete(names[0])
+        return Answer(204)
+
+    def _toxics(self, names: list[str], _request: Request) -> Answer:
+        return json_answer(self._state.proxy(names[0]).as_dict()["toxics"])
+
+    def _add_toxic(self, names: list[str], request: Request) -> Answer:
+        return json_answer(self._state.add_toxic(names[0], request.body).as_dict())
+
+    def _toxic(self, names: list[str], _request: Request) -> Answer:
+        return json_answer(self._state.toxic(names[0], names[1])[1].as_dict())
+
+    def _update_toxic(self, names: list[str], request: Request) -> Answer:
+        return json_answer(self._state.update_toxic(names[0], names[1], request.body).as_dict())
+
+    def _remove_toxic(self, names: list[str], _request: Request) -> Answer:
+        self._state.remove_toxic(names[0], names[1])
+        return Answer(204)
+
+    def _version(self, _names: list[str], _request: Request) -> Answer:
+        return Answer(200, f'{{"version": "{VERSION}"}}\n'.encode(), "application/json;charset=utf-8")
+
+
+def json_answer(value: Any, status: int = 200) -> Answer:
+    """``value`` as Go's encoder writes it."""
+    return Answer(status, _encode(value), JSON)
+
+
+def error_answer(text: str, status: int) -> Answer:
+    """An error as Toxiproxy writes it: JSON, sent as plain text."""
+    return Answer(status, _encode({"error": text, "status": status}) + b"\n", TEXT)
+
+
+def _encode(value: Any) -> bytes:
+    text = dumps(value, separators=(",", ":"), ensure_ascii=False)
+    for sign in "<>&\u2028\u2029":
+        if sign in text:
+            text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text.encode("utf-8", "replace")

@@ -1,0 +1,198 @@
+"""The API's HTTP server: one connection at a time is read, answered and kept alive."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from time import monotonic
+
+from chaoskit.toxiproxy.server.api import TEXT, Answer, Api, Request
+from chaoskit.toxiproxy.server.http1 import Head, Malformed, Messages
+from chaoskit.toxiproxy.server.log import Log
+from chaoskit.toxiproxy.server.reactor import READ, WRITE, Reactor
+
+_MAX_BODY = 64 * 1024 * 1024
+_REASONS = {
+    200: "OK", 201: "Created", 204: "No Content", 301: "Moved Permanently", 400: "Bad Request",
+    401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 409: "Conflict",
+    413: "Request Entity Too Large", 500: "Internal Server Error",
+}  # fmt: skip
+_ALPHABET = "0123456789abcdefghijklmnopqrstuv"
+
+
+class HttpServer:
+    """Accepts connections for the API."""
+
+    def __init__(self, reactor: Reactor, api: Api, log: Log, listener: socket.socket) -> None:
+        self.reactor = reactor
+        self.api = api
+        self.log = log
+        self.connections: set[_Connection] = set()
+        self._listener = listener
+        listener.setblocking(False)
+        reactor.watch(listener.fileno(), READ, self._accept)
+
+    def _accept(self, _events: int) -> None:
+        try:
+            sock, peer = self._listener.accept()
+        except OSError:
+            return  # gone again, or no descriptor free: the client tries again
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.connections.add(_Connection(self, sock, f"{peer[0]}:{peer[1]}"))
+
+    def close(self) -> None:
+        """Stop accepting; end all connections once what they were answered is sent."""
+        self.reactor.forget(self._listener.fileno())
+        self._listener.close()
+        for connection in list(self.connections):
+            connection.close()
+
+
+class _Connection(Messages):
+    """One client of the API."""
+
+    def __init__(self, server: HttpServer, sock: socket.socket, peer: str) -> None:
+        super().__init__()
+        self._server = server
+        self._sock = sock
+        self._peer = peer
+        self._head: Head | None = None
+        self._body: list[bytes] = []
+        self._size = 0
+        self._out = b""
+        self._closing = False
+        server.reactor.watch(sock.fileno(), READ, self._readable)
+
+    def on_head(self, head: Head) -> int:
+        self._head = head
+        self._body = []
+        self._size = 0
+        length = head.body_length() or 0
+        if length > _MAX_BODY:
+            raise Malformed("body too long")
+        if (head.get("expect") or "").lower() == "100-continue":
+            self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return length
+
+    def on_body(self, data: memoryview) -> None:
+        self._size += len(data)
+        if self._size > _MAX_BODY:
+            raise Malformed("body too long")
+        self._body.append(bytes(data))
+
+    def on_end(self) -> None:
+        head = self._head
+        assert head is not None
+        method, _, rest = head.first_line.partition(" ")
+        target, _, version = rest.partition(" ")
+        if not version.startswith("HTTP/1."):
+            raise Malformed("version")
+        started = monotonic()
+        path, _, query = target.partition("?")
+        if "%" in path:
+            from urllib.parse import unquote  # rare, and costs start-up time
+
+            path = unquote(path)
+        agent, authorization = head.get("user-agent") or "", head.get("authorization") or ""
+        request = Request(method, path, query, b"".join(self._body), agent, authorization)
+        answer = self._server.api.answer(request)
+        asked = (head.get("connection") or "").lower()
+        keep = asked != "close" if version == "HTTP/1.1" else asked == "keep-alive"
+        self._send(_render(answer, version, keep, method == "HEAD"))
+        took = round((monotonic() - started) * 1000, 3)
+        self._server.log.debug(
+            "",
+            client=self._peer,
+            method=method,
+            url=target,
+            user_agent=agent,
+            status=answer.status,
+            duration=took,
+        )
+        if not keep:
+            self._end()
+
+    def _readable(self, _events: int) -> None:
+        try:
+            data = self._sock.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        if not data:
+            self._end()
+            return
+        try:
+            self.feed(memoryview(data))
+        except Malformed as error:
+            self._send(
+                _render(Answer(400, f"400 Bad Request: {error}".encode(), TEXT, False), "HTTP/1.1", False)
+            )
+            self._end()
+
+    def _send(self, data: bytes) -> None:
+        self._out += data
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            self._out = self._out[self._sock.send(self._out) :]
+        except BlockingIOError:
+            pass  # the rest goes when there is room
+        except OSError:
+            self.close()
+            return
+        if self._out:
+            # A client that does not read its answers is not read either.
+            self._server.reactor.watch(self._sock.fileno(), WRITE, self._writable)
+
+    def _writable(self, _events: int) -> None:
+        self._flush()
+        if not self._out and not self.stopped:
+            self._server.reactor.watch(self._sock.fileno(), READ, self._readable)
+        elif not self._out and self._closing:
+            self.close()
+
+    def _end(self) -> None:
+        """Close when everything is sent."""
+        self.stopped = self._closing = True
+        if not self._out:
+            self.close()
+
+    def close(self) -> None:
+        """Close now."""
+        self.stopped = True
+        self._out = b""
+        if self in self._server.connections:
+            self._server.connections.discard(self)
+            self._server.reactor.forget(self._sock.fileno())
+            self._sock.close()
+
+
+def _render(answer: Answer, version: str, keep: bool, head_only: bool = False) -> bytes:
+    lines = [f"{version} {answer.status} {_REASONS[answer.status]}"]
+    if answer.content_type:
+        lines.append(f"Content-Type: {answer.content_type}")
+    if answer.content_type == TEXT:
+        lines.append("X-Content-Type-Options: nosniff")
+    if answer.known:
+        lines.append(f"X-Toxiproxy-Request-Id: {_request_id()}")
+    if answer.location:
+        lines.append(f"Location: {answer.location}")
+    lines.append(time.strftime("Date: %a, %d %b %Y %H:%M:%S GMT", time.gmtime()))
+    if answer.status != 204:
+        lines.append(f"Content-Length: {len(answer.body)}")
+    if not keep:
+        lines.append("Connection: close")
+    elif version == "HTTP/1.0":
+        lines.append("Connection: keep-alive")
+    head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    return head if head_only else head + answer.body
+
+
+def _request_id() -> str:
+    """Twenty letters and digits, as the original's."""
+    return "".join(_ALPHABET[byte & 31] for byte in os.urandom(20))

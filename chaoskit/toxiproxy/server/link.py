@@ -1,0 +1,146 @@
+"""One client connection through a proxy."""
+
+from __future__ import annotations
+
+import socket
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from chaoskit.toxiproxy.server.dial import Dial
+from chaoskit.toxiproxy.server.endpoint import Endpoint
+from chaoskit.toxiproxy.server.flow import Flow
+
+if TYPE_CHECKING:
+    from chaoskit.toxiproxy.server.proxy import Proxy
+    from chaoskit.toxiproxy.server.tap import Tap, TapConfig
+
+
+class Link:
+    """From the accepted client to the last closed socket.
+
+    No half-close, as in Toxiproxy: the end of either side, once it has come through the toxics, closes the
+    other, and the end of that goes back through the toxics of the other direction.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_dial",
+        "_flows",
+        "client",
+        "ended_by",
+        "number",
+        "opened",
+        "peer",
+        "proxy",
+        "reset",
+        "tap",
+        "upstream",
+    )
+
+    def __init__(self, proxy: Proxy, number: int, sock: socket.socket, peer: str) -> None:
+        self.proxy = proxy
+        self.number = number
+        self.peer = peer
+        self.opened = monotonic()
+        self.ended_by = ""
+        self.reset = False
+        self.tap: Tap | None = None
+        self.client = Endpoint(self, "client", sock)
+        self.upstream: Endpoint | None = None
+        self._flows: tuple[Flow, Flow] | tuple[()] = ()
+        self._closed = 0
+        self._dial: Dial | None = None
+
+    def dial(self) -> None:
+        """Connect to the upstream; until then nothing is read from the client."""
+        self._dial = Dial(self.proxy.reactor, self.proxy.upstream, self._connected, self._unreachable)
+
+    @property
+    def flows(self) -> tuple[Flow, Flow] | tuple[()]:
+        """Upstream and downstream; nothing before the upstream is connected."""
+        return self._flows
+
+    def bytes(self) -> tuple[int, int, int, int]:
+        """Read from and written to: client read, upstream written, upstream read, client written."""
+        if not self._flows:
+            return 0, 0, 0, 0
+        up, down = self._flows
+        return up.read, up.written, down.read, down.written
+
+    def set_tap(self, config: TapConfig | None) -> None:
+        """Watch the connection's HTTP exchanges, or stop watching."""
+        if config is None:
+            self.tap = None
+        elif self.tap is not None:
+            self.tap.config = config
+        else:
+            from chaoskit.toxiproxy.server.tap import Tap  # most servers never tap
+
+            self.tap = Tap(self, config)
+        if self._flows:
+            up, down = self._flows
+            up.spy(on_read=None if self.tap is None else self.tap.request_bytes, on_write=None)
+            down.spy(on_read=None, on_write=None if self.tap is None else self.tap.answer_bytes)
+
+    def abort(self, ended_by: str, reset: bool = False) -> None:
+        """Close both sides now; with ``reset`` both see RST. What is under way is lost."""
+        self.blame(ended_by)
+        self.reset = self.reset or reset
+        if self._dial is not None:
+            self._dial.cancel()
+        for flow in self._flows:
+            flow.target_closed()
+        if self.upstream is None:
+            self._close_unconnected()
+        else:
+            self.client.close(reset)
+            self.upstream.close(reset)
+
+    def blame(self, ended_by: str) -> None:
+        """Note who ended the connection: the first to be named is it."""
+        self.ended_by = self.ended_by or ended_by
+
+    def warn(self, message: str, error: OSError, size: int) -> None:
+        """Log what went wrong on the connection."""
+        self.proxy.warn(message, client=self.peer, error=(error.strerror or str(error)).lower(), bytes=size)
+
+    def endpoint_closed(self, endpoint: Endpoint) -> None:
+        """One of the two sockets is closed."""
+        self._closed += 1
+        if endpoint is self.client and self.tap is not None:
+            self.tap.connection_ended(clean=self.ended_by == "upstream", reset=self.reset)
+        if self._closed == 2:
+            self.proxy.link_ended(self)
+
+    def _connected(self, sock: socket.socket) -> None:
+        self._dial = None
+        proxy = self.proxy
+        upstream = self.upstream = Endpoint(self, "upstream", sock)
+        client = self.client
+        up = client.inbound = upstream.outbound = Flow(self, "upstream", client, upstream)
+        down = upstream.inbound = client.outbound = Flow(self, "downstream", upstream, client)
+        self._flows = (up, down)
+        for installed in proxy.toxics:
+            (up if installed.direction == "upstream" else down).install(installed)
+        if proxy.tap is not None:
+            self.set_tap(proxy.tap)
+        up.refresh()
+        down.refresh()
+
+    def _unreachable(self, reason: str) -> None:
+        self._dial = None
+        self.blame("unreachable")
+        self.proxy.unreachable(self, reason)
+        self._close_unconnected()
+
+    def _close_unconnected(self) -> None:
+        """The client sees the end of the stream; unread data would turn that into a reset."""
+        sock = self.client.sock
+        try:
+            while sock.recv(65536):
+                pass
+        except OSError:
+            pass  # nothing (more) to read
+        self.client.closed = True
+        sock.close()
+        self.proxy.link_ended(self)

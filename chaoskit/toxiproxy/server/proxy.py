@@ -1,0 +1,258 @@
+"""A proxy: a listening socket, an upstream, toxics, and the connections through it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from random import Random
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from chaoskit.toxiproxy.server.address import AddressError, join, resolve
+from chaoskit.toxiproxy.server.counters import ProxyCount, ToxicCount
+from chaoskit.toxiproxy.server.installed import Installed
+from chaoskit.toxiproxy.server.ledger import Ledger
+from chaoskit.toxiproxy.server.link import Link
+from chaoskit.toxiproxy.server.log import Log
+from chaoskit.toxiproxy.server.reactor import READ, Reactor, Timer
+
+if TYPE_CHECKING:
+    from chaoskit.toxiproxy.server.tap import TapConfig
+
+_ACCEPTS_PER_STEP = 64
+_LOWEST_PORT = 15_000
+
+
+class ListenError(Exception):
+    """The listening address cannot be had; the text is Go's."""
+
+
+class Context:
+    """What all proxies of a server share."""
+
+    def __init__(self, reactor: Reactor, log: Log, ledger: Ledger, seed: int) -> None:
+        self.reactor = reactor
+        self.log = log
+        self.ledger = ledger
+        self.seed = seed
+        self._connections: dict[str, int] = {}
+
+    def next_number(self, proxy: str) -> int:
+        """Connections are numbered from 1, per name of a proxy (also when it is created anew)."""
+        number = self._connections[proxy] = self._connections.get(proxy, 0) + 1
+        return number
+
+
+class Proxy:
+    """See the module. ``listen`` is the address as resolved, once the proxy has been started."""
+
+    def __init__(self, context: Context, name: str, listen: str, upstream: str) -> None:
+        self.context = context
+        self.reactor = context.reactor
+        self.ledger = context.ledger
+        self.name = name
+        self.listen = listen
+        self.upstream = upstream
+        self.enabled = False
+        self.toxics: list[Installed] = []
+        self.links: dict[int, Link] = {}
+        self.count = ProxyCount()
+        self.tap: TapConfig | None = None
+        self._listener: socket.socket | None = None
+        self._pause: Timer | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the API shows it."""
+        order = {"upstream": 0, "downstream": 1}
+        return {
+            "name": self.name,
+            "listen": self.listen,
+            "upstream": self.upstream,
+            "enabled": self.enabled,
+            "Logger": {},
+            "toxics": [t.as_dict() for t in sorted(self.toxics, key=lambda t: order[t.direction])],
+        }
+
+    # ---- up and down
+
+    def start(self) -> None:
+        """Listen. Raises ListenError. Harmless when started already."""
+        if self.enabled:
+            return
+        self._listener = _listen(self.listen)
+        self.listen = join(*self._listener.getsockname()[:2])
+        self.enabled = True
+        self.reactor.watch(self._listener.fileno(), READ, self._accept)
+        self._log_info("Started proxy")
+
+    def stop(self) -> None:
+        """Close the listener and all connections; new ones are refused."""
+        if not self.enabled:
+            return
+        self.enabled = False
+        assert self._listener is not None
+        if self._pause is not None:
+            self.reactor.cancel(self._pause)
+        self.reactor.forget(self._listener.fileno())
+        self._listener.close()
+        self._listener = None
+        for link in list(self.links.values()):
+            link.abort("disabled")
+        self._log_info("Terminated proxy")
+
+    def differs(self, listen: str, upstream: str) -> bool:
+        """Listening address (as resolved) or upstream are others. Raises AddressError."""
+        _, host, port = resolve(listen)
+        return self.listen != join(host, port) or self.upstream != upstream
+
+    # ---- toxics
+
+    def toxic(self, name: str) -> Installed | None:
+        """The toxic of that name."""
+        return next((toxic for toxic in self.toxics if toxic.name == name), None)
+
+    def install(self, installed: Installed) -> None:
+        """Add a toxic at the end of its chain, on live connections too."""
+        self.toxics.append(installed)
+        self.count.toxics[installed.name] = installed.count = ToxicCount()
+        for link in list(self.links.values()):
+            for flow in link.flows:
+                if flow.direction == installed.direction:
+                    flow.install(installed)
+
+    def toxic_changed(self, installed: Installed) -> None:
+        """Its attributes or toxicity are others now."""
+        for link in list(self.links.values()):
+            for flow in link.flows:
+                flow.update(installed)
+
+    def remove(self, installed: Installed) -> None:
+        """Take a toxic away, from live connections too."""
+        self.toxics.remove(installed)
+        for link in list(self.links.values()):
+            for flow in link.flows:
+                flow.remove(installed)
+
+    # ---- connections
+
+    def set_tap(self, config: TapConfig | None) -> None:
+        """Watch (or stop watching) the HTTP exchanges of all connections, live ones too."""
+        self.tap = config
+        for link in self.links.values():
+            link.set_tap(config)
+
+    def _accept(self, _events: int) -> None:
+        listener = self._listener
+        for _ in range(_ACCEPTS_PER_STEP):
+            if listener is None or listener is not self._listener:
+                return  # stopped meanwhile
+            try:
+                sock, peer = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self.warn("Error while accepting client", error=str(error.strerror))
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    # The waiting client would wake us again and again: look again in a moment.
+                    self.reactor.forget(listener.fileno())
+                    self._pause = self.reactor.at(monotonic() + 0.1, self._accept_again)
+                    return
+                continue
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            link = Link(self, self.context.next_number(self.name), sock, join(*peer[:2]))
+            self.links[link.number] = link
+            self.count.opened += 1
+            self._log_info("Accepted client", client=link.peer)
+            link.dial()
+
+    def _accept_again(self) -> None:
+        if self._listener is not None:
+            self.reactor.watch(self._listener.fileno(), READ, self._accept)
+
+    def unreachable(self, link: Link, reason: str) -> None:
+        """The upstream could not be connected."""
+        self.count.refused_upstream += 1
+        fields = {"client": link.peer, "error": reason}
+        self.context.log.error("Unable to open connection to upstream", **self._fields(), **fields)
+
+    def link_ended(self, link: Link) -> None:
+        """Both sockets of a connection are closed."""
+        if self.links.pop(link.number, None) is None:
+            return
+        up_read, up_written, down_read, down_written = link.bytes()
+        self.count.upstream.read += up_read
+        self.count.upstream.written += up_written
+        self.count.downstream.read += down_read
+        self.count.downstream.written += down_written
+        self.ledger.add("connections", connection_row(link, monotonic()))
+
+    # ---- log
+
+    def warn(self, message: str, **fields: object) -> None:
+        """Log something about this proxy."""
+        self.context.log.warn(message, **self._fields(), **fields)
+
+    def _log_info(self, message: str, **fields: object) -> None:
+        self.context.log.info(message, **self._fields(), **fields)
+
+    def _fields(self) -> dict[str, object]:
+        return {"name": self.name, "listen": self.listen, "upstream": self.upstream}
+
+
+def connection_row(link: Link, ended: float) -> dict[str, Any]:
+    """The fields of :class:`chaoskit.history.rows.Connection`."""
+    _, sent, _, received = link.bytes()
+    return {
+        "proxy": link.proxy.name,
+        "conn": link.number,
+        "client": link.peer,
+        "opened": link.opened,
+        "ended": ended,
+        "sent": sent,
+        "received": received,
+        "end": link.ended_by,
+        "reset": link.reset,
+    }
+
+
+def _listen(address: str) -> socket.socket:
+    """A listening socket. Raises ListenError."""
+    try:
+        family, host, port = resolve(address)
+    except AddressError as error:
+        raise ListenError(f"listen tcp: {error}") from None
+    candidates = _free_ports() if port == 0 else [port]
+    for candidate in candidates:
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
+            sock.bind((host, candidate))
+            sock.listen(4096)
+        except OSError as error:
+            sock.close()
+            failure = error
+            continue
+        return sock
+    reason = os.strerror(failure.errno or 0).lower()
+    raise ListenError(f"listen tcp {join(host, port)}: bind: {reason}")
+
+
+def _free_ports() -> list[int]:
+    """Ports to try for port 0: below the range the kernel gives to outgoing connections, then its own choice.
+
+    While a proxy is disabled, an outgoing connection could take its port, and it could not come back.
+    """
+    try:
+        with open("/proc/sys/net/ipv4/ip_local_port_range") as file:  # noqa: PTH123 - pathlib costs start-up time
+            lowest = int(file.read().split()[0])
+    except (OSError, ValueError):
+        return [0]
+    if lowest <= _LOWEST_PORT:
+        return [0]
+    # Several servers start at the same time: each tries elsewhere.
+    random = Random()  # noqa: S311 - chance, not secrecy
+    return [*(random.randrange(_LOWEST_PORT, lowest) for _ in range(20)), 0]

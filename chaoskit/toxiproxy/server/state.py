@@ -1,0 +1,234 @@
+"""All proxies of the server, and what Toxiproxy's API does with them."""
+
+from __future__ import annotations
+
+from chaoskit.toxiproxy.server.address import AddressError
+from chaoskit.toxiproxy.server.decode import BodyError, Fields, decode, mismatch
+from chaoskit.toxiproxy.server.installed import Installed
+from chaoskit.toxiproxy.server.proxy import Context, ListenError, Proxy
+from chaoskit.toxiproxy.server.toxics import new
+from chaoskit.toxiproxy.server.toxics.base import Toxic
+
+_POPULATE_TYPE = 'struct { toxiproxy.Proxy; Enabled *bool "json:\\"enabled\\"" }'
+
+
+class ApiError(Exception):
+    """An answer other than success: its text and its HTTP status."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.text = text
+        self.status = status
+
+
+class PopulateError(ApiError):
+    """An error of ``/populate``, with the proxies created before it (None: none was tried)."""
+
+    def __init__(self, error: ApiError, proxies: list[Proxy] | None) -> None:
+        super().__init__(error.text, error.status)
+        self.proxies = proxies
+
+
+def bad_body(error: BodyError) -> ApiError:
+    """The answer to a body that cannot be read."""
+    return ApiError(f"bad request body: {error}", 400)
+
+
+class State:
+    """The proxies by name. Methods raise :class:`ApiError`."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.proxies: dict[str, Proxy] = {}
+
+    def proxy(self, name: str) -> Proxy:
+        """The proxy of that name."""
+        if name not in self.proxies:
+            raise ApiError("proxy not found", 404)
+        return self.proxies[name]
+
+    def create(self, body: bytes) -> Proxy:
+        """Make a proxy and start it, unless it is to be disabled."""
+        try:
+            fields = Fields(decode(body), "Proxy", "toxiproxy.Proxy")
+            name, listen, upstream = fields.text("name"), fields.text("listen"), fields.text("upstream")
+            enabled = fields.flag("enabled", True)
+        except BodyError as error:
+            raise bad_body(error) from None
+        _require("name", name)
+        _require("upstream", upstream)
+        if name in self.proxies:
+            raise ApiError("proxy already exists", 409)
+        proxy = Proxy(self.context, name, listen, upstream)
+        if enabled:
+            _start(proxy)
+        self.proxies[name] = proxy
+        return proxy
+
+    def update(self, name: str, body: bytes) -> Proxy:
+        """Change listen, upstream or enabled; the first two close all connections."""
+        proxy = self.proxy(name)
+        try:
+            fields = Fields(decode(body), "Proxy", "toxiproxy.Proxy")
+            listen = fields.text("listen", proxy.listen)
+            upstream = fields.text("upstream", proxy.upstream)
+            enabled = fields.flag("enabled", proxy.enabled)
+        except BodyError as error:
+            raise bad_body(error) from None
+        if _differs(proxy, listen, upstream):
+            proxy.stop()
+            proxy.listen = listen
+            proxy.upstream = upstream
+        if enabled:
+            _start(proxy)
+        else:
+            proxy.stop()
+        return proxy
+
+    def delete(self, name: str) -> None:
+        """Stop a proxy and forget it."""
+        self.proxy(name).stop()
+        del self.proxies[name]
+
+    def populate(self, body: bytes) -> list[Proxy]:
+        """Create or replace several proxies. Raises PopulateError."""
+        try:
+            wanted = _populate_fields(body)
+        except ApiError as error:
+            raise PopulateError(error, None) from None
+        done: list[Proxy] = []
+        for name, listen, upstream, enabled in wanted:
+            try:
+                done.append(self._add_or_replace(name, listen, upstream, enabled))
+            except ApiError as error:
+                raise PopulateError(error, done) from None
+        return done
+
+    def reset(self) -> None:
+        """Enable all proxies, remove all toxics."""
+        for proxy in self.proxies.values():
+            _start(proxy)
+            for toxic in list(proxy.toxics):
+                proxy.remove(toxic)
+
+    def toxic(self, proxy_name: str, name: str) -> tuple[Proxy, Installed]:
+        """A toxic and its proxy."""
+        proxy = self.proxy(proxy_name)
+        installed = proxy.toxic(name)
+        if installed is None:
+            raise ApiError("toxic not found", 404)
+        return proxy, installed
+
+    def add_toxic(self, proxy_name: str, body: bytes) -> Installed:
+        """Add a toxic at the end of its chain."""
+        proxy = self.proxy(proxy_name)
+        try:
+            fields = Fields(decode(body), "ToxicWrapper", "toxics.ToxicWrapper")
+            name, kind, stream = fields.text("name"), fields.text("type"), fields.text("stream", "downstream")
+            toxicity = fields.number("toxicity", 1)
+            fields.integers("attributes", (), "")
+        except BodyError as error:
+            raise bad_body(error) from None
+        if stream.lower() not in ("upstream", "downstream"):
+            raise ApiError("stream was invalid, can be either upstream or downstream", 400)
+        toxic = new(kind)
+        if toxic is None:
+            raise ApiError("invalid toxic type", 400)
+        name = name or f"{kind}_{stream}"
+        if proxy.toxic(name) is not None:
+            raise ApiError("toxic already exists", 409)
+        _change(toxic, fields)
+        seed = f"{self.context.seed}/{proxy.name}"
+        installed = Installed(name, kind, stream, toxicity, toxic, seed)
+        proxy.install(installed)
+        return installed
+
+    def update_toxic(self, proxy_name: str, name: str, body: bytes) -> Installed:
+        """Change attributes and toxicity; what is not named stays as it is."""
+        proxy, installed = self.toxic(proxy_name, name)
+        try:
+            fields = Fields(
+                decode(body),
+                "",
+                'struct { Attributes interface {} "json:\\"attributes\\""; '
+                'Toxicity float32 "json:\\"toxicity\\"" }',
+            )
+            toxicity = fields.number("toxicity", installed.toxicity)
+        except BodyError as error:
+            raise bad_body(error) from None
+        _change(installed.toxic, fields)
+        installed.toxicity = toxicity
+        proxy.toxic_changed(installed)
+        return installed
+
+    def remove_toxic(self, proxy_name: str, name: str) -> None:
+        """Take a toxic away."""
+        proxy, installed = self.toxic(proxy_name, name)
+        proxy.remove(installed)
+
+    def close(self) -> None:
+        """Stop everything."""
+        for proxy in self.proxies.values():
+            proxy.stop()
+
+    def _add_or_replace(self, name: str, listen: str, upstream: str, enabled: bool) -> Proxy:
+        existing = self.proxies.get(name)
+        if existing is not None:
+            if not _differs(existing, listen, upstream):
+                return existing
+            existing.stop()
+        proxy = Proxy(self.context, name, listen, upstream)
+        if enabled:
+            _start(proxy)
+        self.proxies[name] = proxy
+        return proxy
+
+
+def _populate_fields(body: bytes) -> list[tuple[str, str, str, bool]]:
+    wanted = []
+    try:
+        values = decode(body)
+        if values is None:
+            values = []
+        if not isinstance(values, list):
+            raise mismatch(values, "value", f"[]{_POPULATE_TYPE}")
+        for value in values:
+            fields = Fields(value, ".Proxy", _POPULATE_TYPE)
+            texts = (fields.text("name"), fields.text("listen"), fields.text("upstream"))
+            wanted.append((*texts, fields.flag("enabled", True, struct_name="")))
+    except BodyError as error:
+        raise bad_body(error) from None
+    for number, (name, _, upstream, _) in enumerate(wanted, 1):
+        _require("name", name, f" at proxy {number}")
+        _require("upstream", upstream, f" at proxy {number}")
+    return wanted
+
+
+def _require(field: str, value: str, place: str = "") -> None:
+    if not value:
+        raise ApiError(f"missing required field: {field}{place}", 400)
+
+
+def _start(proxy: Proxy) -> None:
+    try:
+        proxy.start()
+    except ListenError as error:
+        raise ApiError(str(error), 500) from None
+
+
+def _differs(proxy: Proxy, listen: str, upstream: str) -> bool:
+    try:
+        return proxy.differs(listen, upstream)
+    except AddressError as error:
+        raise ApiError(str(error), 500) from None
+
+
+def _change(toxic: Toxic, fields: Fields) -> None:
+    try:
+        values = fields.integers("attributes", toxic.ATTRIBUTES, f"{type(toxic).__name__}Toxic")
+    except BodyError as error:
+        raise bad_body(error) from None
+    refused = toxic.check(values)
+    if refused is not None:
+        raise ApiError(f"bad request body: {refused}", 400)
+    toxic.change(values)

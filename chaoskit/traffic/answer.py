@@ -1,0 +1,104 @@
+"""What came back for one request, and whether it is what the operation calls good."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from chaoskit.traffic.spec import Fallback, Operation
+
+TIMEOUT = "timeout"
+REFUSED = "refused"
+RESET = "reset"
+CLOSED = "closed"
+
+_ABSENT = object()
+
+
+class Answer(NamedTuple):
+    """The end of one attempt.
+
+    ``error`` is None when a whole answer came, else as in :class:`chaoskit.history.rows.Request`. ``value`` is
+    the return value of a python operation.
+    """
+
+    status: int | None = None
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+    size: int = 0
+    error: str | None = None
+    value: Any = _ABSENT
+
+
+def error_name(error: BaseException) -> str:
+    """The word for ``error`` in a request's row."""
+    if isinstance(error, TimeoutError):
+        return TIMEOUT
+    if isinstance(error, ConnectionRefusedError):
+        return REFUSED
+    if isinstance(error, ConnectionResetError | BrokenPipeError | ConnectionAbortedError):
+        return RESET
+    if isinstance(error, socket.gaierror):
+        return f"other: host not found ({error.strerror})"
+    if isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
+        return "other: no free local port"
+    if isinstance(error, OSError):
+        return f"other: {error.strerror or error}"
+    return f"other: {type(error).__name__}: {error}".rstrip(": ")
+
+
+def judge(operation: Operation, answer: Answer) -> tuple[bool, bool]:
+    """Whether ``answer`` is good, and whether it came from a fallback."""
+    needs_json = operation.ok_json or (operation.fallback is not None and operation.fallback.json)
+    document = _document(answer) if needs_json else _ABSENT
+    ok = (
+        answer.error is None
+        and _status_ok(operation, answer)
+        and _json_matches(operation.ok_json or {}, document)
+    )
+    fallback = operation.fallback is not None and _is_fallback(operation.fallback, answer, document)
+    return ok, fallback
+
+
+def _status_ok(operation: Operation, answer: Answer) -> bool:
+    if answer.status is None:  # a python operation: returning is success
+        return True
+    return answer.status in operation.ok_status if operation.ok_status else 200 <= answer.status < 300
+
+
+def _is_fallback(fallback: Fallback, answer: Answer, document: Any) -> bool:
+    return (
+        answer.error is None
+        and (fallback.status is None or answer.status == fallback.status)
+        and all(answer.headers.get(name.lower()) == value for name, value in fallback.header.items())
+        and _json_matches(fallback.json, document)
+    )
+
+
+def _document(answer: Answer) -> Any:
+    if answer.value is not _ABSENT:
+        return answer.value
+    try:
+        return msgspec.json.decode(answer.body)
+    except msgspec.DecodeError:
+        return _ABSENT
+
+
+def _json_matches(expected: Mapping[str, Any], document: Any) -> bool:
+    return all(_at(document, path) == value for path, value in expected.items())
+
+
+def _at(document: Any, path: str) -> Any:
+    """The value at a dotted ``path`` (``items.0.id``; a leading ``$.`` is allowed), or a value equal to nothing."""
+    for part in path.removeprefix("$.").split("."):
+        if isinstance(document, Mapping) and part in document:
+            document = document[part]
+        elif isinstance(document, list) and part.isdecimal() and int(part) < len(document):
+            document = document[int(part)]
+        else:
+            return _ABSENT
+    return document

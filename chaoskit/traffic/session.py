@@ -1,0 +1,195 @@
+"""One rehearsal's traffic in the worker: from ``begin`` to ``end``."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from chaoskit.errors import ChaosError
+from chaoskit.history.rows import Request, Row, Schedule
+from chaoskit.traffic.answer import Answer, judge
+from chaoskit.traffic.http_driver import HttpDriver
+from chaoskit.traffic.prepare import Recipe
+from chaoskit.traffic.python_driver import PythonDriver
+from chaoskit.traffic.spec import Operation, Stream
+from chaoskit.traffic.stream import Due, RunningStream
+from chaoskit.traffic.templates import Templates
+
+BODY_CHARS = 2048
+"""How much of an answer's body a row keeps."""
+
+UNANSWERED = "other: no answer when the traffic ended"
+
+
+class Flight(NamedTuple):
+    """A copy of a request that was sent and has not ended."""
+
+    due: Due
+    copy: int
+    sent: float
+
+
+class Session:
+    """Sends what the streams ask for and emits a row for every request that ended.
+
+    Raises ChaosError for an operation that cannot be prepared.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        emit: Callable[[Row], None],
+        failed: Callable[[ChaosError], None],
+        *,
+        seed: int,
+        operations: Sequence[Operation],
+        variables: Mapping[str, Any],
+    ) -> None:
+        templates = Templates(variables)
+        self._recipes = {operation.name: Recipe(operation, templates, seed) for operation in operations}
+        self._loop = loop
+        self._emit = emit
+        self._failed = failed
+        self._seed = seed
+        self._http = HttpDriver(loop)
+        self._python = PythonDriver(loop)
+        self._streams: dict[str, RunningStream] = {}
+        self._in_flight: dict[str, dict[int, Flight]] = {name: {} for name in self._recipes}
+        self._waiting: dict[str, deque[tuple[Due, int]]] = {name: deque() for name in self._recipes}
+        self._number = 0
+        self._planned = 0
+        self._lags = array("d")
+        self._empty = asyncio.Event()
+
+    def stream(self, stream: Stream) -> None:
+        """Begin ``stream``. Raises ChaosError for an unknown operation, an id in use, or no rate."""
+        if stream.op not in self._recipes:
+            raise ChaosError(f"stream {stream.id!r}: there is no operation {stream.op!r}")
+        if stream.id in self._streams:
+            raise ChaosError(f"two streams have the id {stream.id!r}")
+        try:
+            running = RunningStream(
+                self._loop, stream, self._recipes[stream.op], self._seed, self._fire, self._failed
+            )
+        except ValueError as error:
+            raise ChaosError(str(error)) from None
+        self._streams[stream.id] = running
+
+    def stop(self, stream_id: str) -> None:
+        """Send nothing further of a stream; requests in flight go on. Raises ChaosError for an unknown id."""
+        if stream_id not in self._streams:
+            raise ChaosError(f"there is no stream {stream_id!r}")
+        running = self._streams[stream_id]
+        self._planned += running.stop() * running.copies
+        for name, waiting in self._waiting.items():
+            self._waiting[name] = deque(entry for entry in waiting if entry[0].stream != stream_id)
+
+    async def end(self, drain: float) -> Schedule:
+        """Stop all streams, wait at most ``drain`` seconds for answers, and say how the schedule was kept.
+
+        Requests that are unanswered then get a row that says so.
+        """
+        for stream_id in self._streams:
+            self.stop(stream_id)
+        self._empty.clear()
+        if any(self._in_flight.values()):
+            try:
+                await asyncio.wait_for(self._empty.wait(), drain)
+            except TimeoutError:
+                self._give_up()
+        self.close()
+        return self._schedule()
+
+    def close(self) -> None:
+        """Drop everything at once; nothing is emitted any more."""
+        for stream in self._streams.values():
+            stream.stop()
+        for flights in self._in_flight.values():
+            flights.clear()
+        self._http.close()
+        self._python.close()
+
+    def _fire(self, due: Due) -> None:
+        operation = due.recipe.operation
+        self._planned += operation.copies
+        for copy in range(operation.copies):
+            if len(self._in_flight[operation.name]) < operation.concurrency:
+                self._send(due, copy)
+            else:
+                self._waiting[operation.name].append((due, copy))
+
+    def _send(self, due: Due, copy: int) -> None:
+        operation = due.recipe.operation
+        self._number += 1
+        number = self._number
+        sent = self._loop.time()
+        self._in_flight[operation.name][number] = Flight(due, copy, sent)
+        self._lags.append(sent - due.intended)
+        driver = self._http if due.request.call is None else self._python
+
+        def done(answer: Answer) -> None:
+            self._done(operation.name, number, answer)
+
+        driver.send(due.request, operation.timeout, done)
+
+    def _done(self, name: str, number: int, answer: Answer) -> None:
+        flight = self._in_flight[name].pop(number, None)
+        if flight is None:  # of a session that was dropped
+            return
+        self._emit(_row(flight, answer, self._loop.time()))
+        waiting = self._waiting[name]
+        if waiting:
+            self._send(*waiting.popleft())
+        elif not any(self._in_flight.values()):
+            self._empty.set()
+
+    def _give_up(self) -> None:
+        now = self._loop.time()
+        for flights in self._in_flight.values():
+            for flight in flights.values():
+                self._emit(_row(flight, Answer(error=UNANSWERED), now))
+            flights.clear()
+
+    def _schedule(self) -> Schedule:
+        lags = sorted(self._lags) or [0.0]
+
+        def share(part: float) -> float:
+            return lags[min(len(lags) - 1, int(part * len(lags)))]
+
+        return Schedule(
+            at=self._loop.time(),
+            planned=self._planned,
+            sent=len(self._lags),
+            lag_p50=share(0.50),
+            lag_p99=share(0.99),
+            lag_max=lags[-1],
+        )
+
+
+def _row(flight: Flight, answer: Answer, ended: float) -> Request:
+    due = flight.due
+    operation, request = due.recipe.operation, due.request
+    ok, fallback = judge(operation, answer)
+    return Request(
+        op=operation.name,
+        seq=due.seq,
+        stream=due.stream,
+        intended=due.intended,
+        sent=flight.sent,
+        ended=ended,
+        status=answer.status,
+        error=answer.error,
+        ok=ok,
+        fallback=fallback,
+        id=request.id,
+        copy=flight.copy,
+        method=request.method,
+        path=request.path,
+        headers=dict(answer.headers),
+        # Four bytes are the most that one character takes.
+        body=answer.body[: 4 * BODY_CHARS].decode("utf-8", "replace")[:BODY_CHARS],
+        size=answer.size,
+    )
