@@ -134,11 +134,14 @@ class Journal:
             return list(self._open.values())
 
     def undo(self, entry: int) -> None:
-        """Undo one entry now. Has no effect when it is done already."""
+        """Undo one entry now. Has no effect when it is done already. Raises BrokenError when it fails."""
         with self._lock:
             found = self._open.get(entry)
         if found is not None:
-            KINDS[found[0]](found[1])
+            try:
+                KINDS[found[0]](found[1])
+            except OSError as error:
+                raise BrokenError(f"could not undo {_describe(*found)}: {error}") from error
             self.done(entry)
 
     def undo_all(self) -> list[str]:
@@ -160,7 +163,7 @@ class Journal:
             try:
                 self.undo(number)
             except Exception as error:
-                failed.append(f"{_describe(*found)}: {error}")
+                failed.append(f"{_describe(*found)}: {error.__cause__ or error}")
             else:
                 told.append(_describe(*found))
         if failed:
@@ -194,10 +197,17 @@ def sweep(folder: Path) -> list[str]:
     once do not meet in one journal.
     """
     told: list[str] = []
-    for path in sorted(folder.rglob(f"*{SUFFIX}")):
-        with contextlib.suppress(FileNotFoundError, BlockingIOError):  # another sweep was or is at it
+    for path in _journals(folder):
+        # Another sweep was or is at it, or it is another user's and so are its processes.
+        with contextlib.suppress(FileNotFoundError, BlockingIOError, PermissionError):
             told += _sweep_one(path)
     return told
+
+
+def _journals(folder: Path) -> list[Path]:
+    """All journals below ``folder``, where living runs make and remove folders while we look."""
+    walk = os.walk(folder)  # unlike rglob it passes over a folder that vanishes
+    return sorted(Path(place, name) for place, _, names in walk for name in names if name.endswith(SUFFIX))
 
 
 def _sweep_one(path: Path) -> list[str]:

@@ -144,6 +144,11 @@ class ManagedProcess:
                 stopped |= more
             return True
 
+    @property
+    def paused(self) -> bool:
+        """True between :meth:`pause` and :meth:`resume`."""
+        return self._pause_entry is not None
+
     def resume(self) -> bool:
         """Let a paused process and its descendants go on. False when it is gone."""
         with self._lock:

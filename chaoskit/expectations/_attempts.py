@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from chaoskit.history import rows as r
 
@@ -47,10 +48,7 @@ class Attempts:
         """
         if len(self.requests) > 1:
             return []
-        return [
-            max(0.0, after.started - before.ended)
-            for before, after in zip(self.exchanges, self.exchanges[1:], strict=False)
-        ]
+        return [max(0.0, after.started - before.ended) for before, after in pairwise(self.exchanges)]
 
     @property
     def growth(self) -> float | None:

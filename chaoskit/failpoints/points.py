@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from chaoskit.failpoints.active import LOCK, Active
-from chaoskit.failpoints.errors import BadTerms, DisabledFailpoint, UnknownFailpoint
+from chaoskit.failpoints.errors import DisabledFailpoint, FailpointsError, UnknownFailpoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,14 +119,14 @@ class Points:
 
 
 def split_items(text: str) -> dict[str, str]:
-    """``a=terms;b=terms`` taken apart; ``;`` and ``=`` inside a quoted value stay. Raises BadTerms."""
+    """``a=terms;b=terms`` taken apart; ``;`` and ``=`` inside a quoted value stay. Raises FailpointsError."""
     items: dict[str, str] = {}
     for item in filter(str.strip, _outside_quotes(text)):
         name, equals, terms = item.partition("=")
         if not equals or not name.strip():
-            raise BadTerms(f"bad failpoint {item!r}: expected name=terms, several joined by ';'")
+            raise FailpointsError(f"bad failpoint {item!r}: expected name=terms, several joined by ';'")
         if name.strip() in items:
-            raise BadTerms(f"failpoint {name.strip()!r} is given twice")
+            raise FailpointsError(f"bad failpoint {item!r}: {name.strip()} is given twice")
         items[name.strip()] = terms.strip()
     return items
 

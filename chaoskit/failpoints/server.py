@@ -53,11 +53,14 @@ class Server(socketserver.ThreadingTCPServer):
         self.url = f"http://{shown}:{self.server_address[1]}"
         # No thread answers in a forked child: clients must not end up in its queue.
         os.register_at_fork(after_in_child=self.server_close)
-        threading.Thread(target=self._run, name="chaoskit.failpoints", daemon=True).start()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="chaoskit.failpoints", daemon=True)
+        self._thread.start()
 
     def _run(self) -> None:
         quiet()
-        self.serve_forever(poll_interval=0.2)
+        while not self._closing:  # not serve_forever, which wakes a process that is otherwise idle
+            self.handle_request()
 
     def process_request_thread(
         self, request: socket.socket | tuple[bytes, socket.socket], address: object
@@ -74,7 +77,9 @@ class Server(socketserver.ThreadingTCPServer):
 
     def close(self) -> None:
         """Stop answering."""
-        self.shutdown()
+        self._closing = True
+        self.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for clients
+        self._thread.join()
         self.server_close()
 
 
@@ -106,6 +111,13 @@ def _is_loopback(host: str) -> bool:
     return host in ("localhost", "[::1]") or (
         len(parts) == 4 and parts[0] == "127" and all(p.isdecimal() and int(p) < 256 for p in parts)
     )
+
+
+def _several(body: str) -> dict[str, str]:
+    try:
+        return split_items(body)
+    except FailpointsError as error:
+        raise _Refused(400, f"fail to parse failpoint: {error}") from None
 
 
 class _Refused(Exception):
@@ -163,8 +175,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, f"{terms}\n" if point == name else str(count))
 
     def _put(self, name: str, body: str) -> None:
-        several = name.lower() == "failpoints"
-        prepared = POINTS.prepare(split_items(body) if several else {name: body.strip()})
+        items = _several(body) if name.lower() == "failpoints" else {name: body.strip()}
+        prepared = POINTS.prepare(items)
         # What acts from now on waits for the lock, so an abort cannot overtake the answer.
         with LOCK:
             POINTS.apply(prepared)

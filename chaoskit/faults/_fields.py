@@ -48,6 +48,9 @@ Millis = Annotated[Duration, _at_least(1e-3, units.format_duration)]
 Micros = Annotated[Duration, _at_least(1e-6, units.format_duration)]
 """Seconds; 0 or at least one microsecond."""
 
+SomeMicros = Annotated[Micros, AfterValidator(_some_time)]
+"""Seconds; at least one microsecond."""
+
 SomeMillis = Annotated[Millis, AfterValidator(_some_time)]
 """Seconds; at least one millisecond."""
 

@@ -16,7 +16,7 @@ from chaoskit.scenario.types import ServiceName
 if TYPE_CHECKING:
     from chaoskit.toxiproxy.client import Events, ToxiproxyControl
 
-_BACK = 200
+_BACK = 2000
 """Rows of the ledger that are read back: enough to tell whether anybody came."""
 
 _KNOCK = 0.5
@@ -64,21 +64,20 @@ class Down(Fault):
         began = now()
         try:
             control.set_enabled(self.on, False)
+            cut = sum(row.end == "disabled" for row in self._rows(control.events(earlier.next)))
+            opened = counters_of(control, self.on).opened
             yield evidence
         finally:
-            closed = now()
-            refused_until = counters_of(control, self.on).opened
             control.set_enabled(self.on, True)
-        cut = sum(row.end == "disabled" for row in self._rows(control.events(earlier.next)))
-        since = began - (closed - began)
-        opened_before = sum(row.opened >= since for row in self._rows(earlier))
-        back = None if cut or opened_before else self._back(control, refused_until)
+        length = now() - began
+        opened_before = sum(row.opened >= began - length for row in self._rows(earlier))
+        back = None if cut or opened_before else self._back(control, opened)
         evidence.touched = cut or opened_before or back or 0
         evidence.facts = {
             "cut": cut,
             "opened_before": opened_before,
             "back": back,
-            "seconds": round(closed - began, 3),
+            "seconds": round(length, 3),
         }
 
     def _ledger(self, control: ToxiproxyControl) -> Events:

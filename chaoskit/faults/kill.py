@@ -74,7 +74,7 @@ class Kill(Fault):
             yield evidence
         finally:
             background.stop()
-            campaign.look()
+            campaign.last_look()
             evidence.touched = sum(strike.exited_after is not None for strike in campaign.strikes)
             evidence.facts["strikes"] = [asdict(strike) for strike in campaign.strikes]
             background.check()
@@ -119,6 +119,14 @@ class _Campaign:
             self.look()
             if self._left != 0 and now() >= self._due:
                 self.strike()
+
+    def last_look(self) -> None:
+        """The final figures. What was struck, and is ending still, is waited for as long as its grace says."""
+        deadline = now() + self._service.spec.stop.grace
+        self.look()
+        while self.strikes and self.strikes[-1].exited_after is None and now() < deadline:
+            threading.Event().wait(_LOOK)
+            self.look()
 
     def look(self) -> None:
         """See what became of the latest strike."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from chaoskit.faults._failpoint import TermFault
-from chaoskit.faults._fields import Micros, micros, millis
+from chaoskit.faults._fields import SomeMicros, micros, millis
 
 
 class Sleep(TermFault):
@@ -25,7 +25,7 @@ class Sleep(TermFault):
     Evidence counts ``hits``: calls that were delayed. Facts as those of ``panic``.
     """
 
-    delay: Micros
+    delay: SomeMicros
 
     kind: ClassVar[str] = "sleep"
 

@@ -148,9 +148,11 @@ class ProcessService(Service):
     def resume(self) -> bool:
         """Let it go on."""
         process = self._process
+        paused = process is not None and process.paused
         if process is None or not process.resume():
             return False
-        self.event("continued", pid=process.pid)
+        if paused:
+            self.event("continued", pid=process.pid)
         return True
 
     def alive(self) -> bool:
@@ -206,8 +208,13 @@ class ProcessService(Service):
 
     def _make_folder(self) -> None:
         if self._folder_entry is None:
-            self._folder_entry = self.journal.make_folder(self.folder)
-            self.prepare()
+            entry = self.journal.make_folder(self.folder)
+            try:
+                self.prepare()
+            except BaseException:
+                self.journal.undo(entry)
+                raise
+            self._folder_entry = entry
 
     def _spawn(self, argv: list[str], on_exit: Callable[[ManagedProcess], None] | None = None) -> ManagedProcess:
         self._starts += 1
@@ -266,5 +273,5 @@ class ProcessService(Service):
                 return
             try:
                 self._launch()
-            except BrokenError as error:
+            except ChaosError as error:
                 self.event("not ready", detail=str(error))

@@ -6,10 +6,14 @@ broke, must never retry, and costs a quarter of the CPU this way.
 
 from __future__ import annotations
 
+import re
+
 KEPT = 1 << 20
 """Bytes of a body that are kept; further ones are only counted."""
 
 _HEAD_LIMIT = 256 * 1024
+_LINE_LIMIT = 8 * 1024
+_HEX = re.compile(rb"[0-9a-fA-F]{1,15}")
 
 
 class BadAnswer(ValueError):
@@ -119,10 +123,9 @@ class Response:
     def _chunk_size(self) -> bool:
         while (end := self._buffer.find(b"\r\n")) >= 0:
             text = bytes(self._buffer[:end]).partition(b";")[0].strip()
-            try:
-                self._left = int(text, 16)
-            except ValueError:
-                raise BadAnswer(f"not a chunk size: {text[:40]!r}") from None
+            if not _HEX.fullmatch(text):
+                raise BadAnswer(f"not a chunk size: {text[:40]!r}")
+            self._left = int(text, 16)
             del self._buffer[: end + 2]
             if self._left == 0:
                 self._state = self._trailer
@@ -131,6 +134,8 @@ class Response:
             self._state = self._chunk
             if not self._fill_chunk():
                 return False
+        if len(self._buffer) > _LINE_LIMIT:
+            raise BadAnswer("the line of a chunk size does not end")
         return False
 
     def _chunk(self) -> bool:
@@ -144,6 +149,8 @@ class Response:
             self._take(count)
         if self._left > 2 or len(self._buffer) < 2:
             return False
+        if self._buffer[:2] != b"\r\n":
+            raise BadAnswer(f"a chunk is longer than it said: {bytes(self._buffer[:40])!r}")
         del self._buffer[:2]
         self._state = self._chunk_size
         return True

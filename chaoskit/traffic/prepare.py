@@ -68,7 +68,7 @@ class Recipe:
         given = self._templates.names(op=self.operation.name, seq=seq)
         try:
             return self._http(given) if self._function is None else self._call(self._function, given)
-        except (ChaosError, ValueError, TypeError) as error:
+        except (ChaosError, ValueError, TypeError, OverflowError, msgspec.MsgspecError) as error:
             raise self._named(error) from None
 
     def _http(self, given: dict[str, Any]) -> Prepared:

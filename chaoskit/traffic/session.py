@@ -106,7 +106,7 @@ class Session:
     def close(self) -> None:
         """Drop everything at once; nothing is emitted any more."""
         for stream in self._streams.values():
-            stream.stop()
+            stream.cancel()
         for flights in self._in_flight.values():
             flights.clear()
         self._http.close()

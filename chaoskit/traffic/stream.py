@@ -72,22 +72,24 @@ class RunningStream:
 
         Returns how many requests were due by now, too, but had not been rendered yet.
         """
-        if self.stopped:
-            return 0
+        now = self._loop.time()
+        # Due a moment ago, its timer about to run: it was planned, so it is sent.
+        while not self.stopped and self._ready and self._ready[0].intended <= now:
+            self._fire(self._ready.popleft())
+        overdue = 0
+        while not self.stopped and self._next is not None and self._next <= now:
+            overdue += 1
+            self._next = next(self._times, None)
+        self.cancel()
+        return overdue
+
+    def cancel(self) -> None:
+        """Fire nothing any more."""
         self.stopped = True
+        self._ready.clear()
         for handle in (self._timer, self._renderer):
             if handle is not None:
                 handle.cancel()
-        now = self._loop.time()
-        # Due a moment ago, its timer about to run: it was planned, so it is sent.
-        while self._ready and self._ready[0].intended <= now:
-            self._fire(self._ready.popleft())
-        overdue = 0
-        while self._next is not None and self._next <= now:
-            overdue += 1
-            self._next = next(self._times, None)
-        self._ready.clear()
-        return overdue
 
     def _render_more(self) -> None:
         """Have the next request rendered as soon as the loop is free, or when it comes into sight."""
@@ -105,7 +107,7 @@ class RunningStream:
         try:
             request = self._recipe.prepare(self._stream.id, self._seq)
         except ChaosError as error:
-            self.stop()
+            self.cancel()
             self._failed(error)
             return
         self._ready.append(Due(self._stream.id, self._seq, self._next, self._recipe, request))

@@ -57,6 +57,7 @@ class Breaker:
     def call(self, failure: type[Exception]) -> Iterator[bool]:
         """Guard one call; gives True when it is a probe. It failed if it ends with ``failure``.
 
+        Any other exception is an answer too (a refusal, say) and counts as good; a cancelled call does not count.
         Raises :class:`BreakerOpen` instead of letting the call happen.
         """
         probe = self._state != CLOSED
@@ -69,7 +70,8 @@ class Breaker:
         except failure:
             self._record(probe, failed=True)
             raise
-        except BaseException:  # cancelled, or our own mistake: says nothing about the dependency
+        except Exception:
+            self._record(probe, failed=False)
             raise
         else:
             self._record(probe, failed=False)

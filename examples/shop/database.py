@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import random
 import select
@@ -125,7 +126,7 @@ class Database:
     @contextlib.asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
         """Borrow one connection for everything inside (the fragile way: it idles while others wait)."""
-        async with self.connection() as connection:
+        async with self.connection(limited=False) as connection:
             token = self._held.set(connection)
             try:
                 yield
@@ -133,8 +134,13 @@ class Database:
                 self._held.reset(token)
 
     @contextlib.asynccontextmanager
-    async def connection(self, *, within: float | None = None) -> AsyncIterator[Connection]:
-        """Borrow a checked connection. Hold it for SQL only, never across a call to another service."""
+    async def connection(
+        self, *, within: float | None = None, limited: bool = True
+    ) -> AsyncIterator[Connection]:
+        """Borrow a checked connection. Hold it for SQL only, never across a call to another service.
+
+        ``within`` is as for :meth:`rows`; ``limited=False`` sets no limit to the time it is held.
+        """
         held = self._held.get()
         if held is not None:
             self._statements.inc()
@@ -142,14 +148,13 @@ class Database:
             return
         if not self.prepared.is_set() and asyncio.current_task() is not self._preparing:
             raise Unavailable("database_not_ready")
-        limit = self._settings.db_acquire_timeout_s if within is None else within
+        limit = math.inf if within is None else within
         started = time.monotonic()
         connection = await self._borrow(min(limit, self._settings.db_acquire_timeout_s))
-        spent = time.monotonic() - started
-        allowed = self._settings.db_statement_timeout_s
-        if within is not None:
-            allowed = max(0.001, min(allowed, within - spent))
-        cut = asyncio.get_running_loop().call_later(allowed, _cut, connection)
+        allowed = min(limit - (time.monotonic() - started), self._settings.db_statement_timeout_s)
+        cut = (
+            asyncio.get_running_loop().call_later(max(0.001, allowed), _cut, connection) if limited else None
+        )
         self._in_use.inc()
         self._statements.inc()
         try:
@@ -160,7 +165,8 @@ class Database:
             log.warning("database unavailable", reason=str(error).strip())
             raise Unavailable("database_unavailable") from error
         finally:
-            cut.cancel()
+            if cut is not None:
+                cut.cancel()
             self._in_use.dec()
             await self._pool.putconn(connection)
 

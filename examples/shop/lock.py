@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -23,13 +24,21 @@ _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL
 class Lease:
     """Proof of holding a lock, good until ``expires`` (monotonic seconds)."""
 
-    def __init__(self, expires: float) -> None:
+    def __init__(self, lock: OrderLock, name: str, token: str, expires: float) -> None:
+        self._lock = lock
+        self._name = name
+        self._token = token
         self._expires = expires
 
-    def ensure_left(self, seconds: float) -> None:
-        """Refuse to go on when the lease may end within ``seconds``: somebody else could hold the lock then."""
-        if time.monotonic() + seconds > self._expires:
-            raise Unavailable("lock_lease_ended")
+    async def confirm(self, seconds: float) -> None:
+        """Refuse (503) to go on when somebody else could hold the lock within the next ``seconds``.
+
+        That is so near the end of the lease, and when Redis has lost the lock, for example in a restart.
+        """
+        if time.monotonic() + seconds > self._expires or not await self._lock.is_ours(
+            self._name, self._token
+        ):
+            raise Unavailable("lock_lost")
 
 
 class OrderLock:
@@ -47,20 +56,31 @@ class OrderLock:
         Refused with 409 when the other holder does not finish, and with 503 when Redis cannot be asked: going on
         without the lock could make a duplicate order.
         """
-        if self._settings.orders_lock == "off":
-            yield Lease(float("inf"))
-            return
         name, token = f"lock:order:{key}", secrets.token_hex(16)
-        yield_lease = await self._acquire(name, token)
+        if self._settings.orders_lock == "off":
+            yield Lease(self, name, token, math.inf)
+            return
+        expires = await self._acquire(name, token)
         try:
-            yield yield_lease
+            yield Lease(self, name, token, expires)
         finally:
             try:
                 await self._release(keys=[name], args=[token])
             except REDIS_DOWN as error:
                 log.warning("lock not released, left to its lease", reason=str(error))
 
-    async def _acquire(self, name: str, token: str) -> Lease:
+    async def is_ours(self, name: str, token: str) -> bool:
+        """Whether Redis still names ``token`` as the holder."""
+        if self._settings.orders_lock == "off":
+            return True
+        try:
+            return bool(await self._redis.get(name) == token.encode())
+        except REDIS_DOWN as error:
+            log.warning("lock not confirmed", reason=str(error))
+            return False
+
+    async def _acquire(self, name: str, token: str) -> float:
+        """Get the lock; gives the end of the lease in monotonic seconds."""
         lease = self._settings.lock_lease_s if self._settings.lease == "on" else None
         expiry_ms = round(lease * 1000) if lease is not None else None
         give_up = time.monotonic() + self._settings.lock_wait_s
@@ -72,7 +92,7 @@ class OrderLock:
                 log.warning("lock unavailable", reason=str(error))
                 raise Unavailable("lock_unavailable") from None
             if got:
-                return Lease(asked + lease if lease is not None else float("inf"))
+                return asked + lease if lease is not None else math.inf
             if time.monotonic() + _POLL_S > give_up:
                 raise Refused(409, "duplicate_in_progress", retry_after=1.0)
             await asyncio.sleep(_POLL_S)

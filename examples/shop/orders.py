@@ -88,7 +88,7 @@ class Orders:
                 amount=amount,
                 status="paid" if paid else "payment_pending",
             )
-            lease.ensure_left(self._settings.db_statement_timeout_s)
+            await lease.confirm(self._settings.db_statement_timeout_s)
             if self._settings.orders_ack == "early":
                 self._store.place_later(order)
             else:

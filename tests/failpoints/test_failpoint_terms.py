@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaoskit.failpoints.terms import Term, TermsError, format_terms, parse_terms, sleep_seconds
@@ -99,16 +99,28 @@ def test_errors_name_position_and_what_is_legal(text: str, position: int, why: s
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [(100, 0.1), (0, 0), ("0", 0), ("1.5s", 1.5), ("1m30s", 90), ("1h", 3600), ("2us", 2e-6), ("2µs", 2e-6), (".5s", 0.5)],
+    [
+        (100, 0.1),
+        (0, 0),
+        ("0", 0),
+        ("1.5s", 1.5),
+        ("1m30s", 90),
+        ("1h", 3600),
+        ("2us", 2e-6),
+        ("2µs", 2e-6),
+        (".5s", 0.5),
+    ],
 )
 def test_durations_are_gos(value: object, seconds: float) -> None:
     """A bare number is milliseconds; a text is a Go duration."""
     assert math.isclose(sleep_seconds(value), seconds, abs_tol=1e-12)
 
 
+unhurried = settings(deadline=None, database=None)  # the machine may be loaded
+texts = st.text('ab 0;=)(->"\\/\n\té☃\U0001f600', max_size=8)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=6,
 )
 values = {
@@ -130,12 +142,14 @@ terms = st.sampled_from(sorted(values)).flatmap(
 )
 
 
+@unhurried
 @given(st.lists(terms, min_size=1, max_size=4))
 def test_what_is_written_is_read_back(chain: list[Term]) -> None:
     """format_terms and parse_terms are inverse."""
     assert list(parse_terms(format_terms(chain))) == chain
 
 
+@unhurried
 @given(st.text(alphabet='%*->()"019.soffreturnsleeppanic\\[]{}', max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
     """No text makes the parser fail otherwise; what it accepts has one canonical form."""

@@ -235,12 +235,12 @@ def echo(world: World) -> Iterator[Echo]:
 
 
 @pytest.fixture
-def connect(world: World, echo: Echo) -> Iterator[Callable[[], Talker]]:
-    """Makes clients of the echo server."""
+def connect(world: World, echo: Echo) -> Iterator[Callable[..., Talker]]:
+    """Makes clients of the echo server, through the proxy ``echo`` or another."""
     talkers: list[Talker] = []
 
-    def make() -> Talker:
-        talkers.append(Talker(world.proxied("echo")))
+    def make(name: str = "echo") -> Talker:
+        talkers.append(Talker(world.proxied(name)))
         return talkers[-1]
 
     yield make

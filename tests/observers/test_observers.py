@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,15 @@ seconds_bucket{le="0.1"} 1
 seconds_bucket{le="+Inf"} 2
 seconds_count 2
 seconds_sum 0.5
+"""
+
+
+BUSY = """
+import time
+while time.process_time() < 0.1:  # the kernel counts in hundredths
+    pass
+print(1, flush=True)
+input()
 """
 
 
@@ -99,7 +109,7 @@ def server():
 @pytest.fixture
 def child():
     """A process to look at."""
-    process = subprocess.Popen([sys.executable, "-c", "print(1, flush=True); input()"], stdin=-1, stdout=-1)
+    process = subprocess.Popen([sys.executable, "-c", BUSY], stdin=-1, stdout=-1)
     process.stdout.readline()
     yield process
     process.kill()
@@ -160,7 +170,7 @@ def test_the_sampler_sees_a_process(child):
     seen = {row.name: row.value for row in rows}
     assert seen["process.pid"] == child.pid
     assert seen["process.threads"] == 1
-    assert seen["process.open_files"] == len(os.listdir(f"/proc/{child.pid}/fd"))
+    assert seen["process.open_files"] == len(list(Path(f"/proc/{child.pid}/fd").iterdir()))
     assert seen["process.memory"] > 1e6
     assert seen["process.cpu"] > 0
     assert all(time.monotonic() - 10 < row.at <= time.monotonic() for row in rows)

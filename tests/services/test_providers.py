@@ -193,6 +193,15 @@ def test_the_other_way_not_to_be_root(tmp_path_factory, bench, monkeypatch):
         shutil.rmtree(open_folder)
 
 
+def test_a_failed_preparation_leaves_nothing(bench):
+    """The next start prepares anew."""
+    service = bench.make("db", provider="postgres", args={"version": 7})
+    for _ in range(2):
+        with pytest.raises(BrokenError, match="no PostgreSQL 7"):
+            service.start()
+        assert not service.folder.exists()
+
+
 # Redis
 
 

@@ -123,11 +123,21 @@ def test_a_deferred_order_is_settled_exactly_once(shop, rig):
     )
 
 
-def test_sigterm_stops_each_process_cleanly_and_soon(shop):
-    """A polite stop ends with status 0 within three seconds, and finishes the request under way."""
+def test_sigterm_stops_each_process_cleanly_and_soon(shop, together):
+    """A polite stop ends with status 0 within three seconds, and the request under way is finished first."""
     orders, payments, worker = shop
-    assert orders.order().status_code == 201
-    for process in (orders, payments, worker):
+    payments.fail("payments/charge", "sleep(250)")
+
+    def stop_under_way():
+        wait_for(lambda: orders.metric("http_requests_in_flight"), what="a request", limit=5)
+        started = now()
+        assert orders.stop(signal.SIGTERM) == 0
+        assert now() - started < 3
+
+    calls = iter((orders.order, stop_under_way))
+    answer, _ = together(2, lambda: next(calls)())
+    assert answer.status_code == 201
+    for process in (payments, worker):
         started = now()
         assert process.stop(signal.SIGTERM) == 0
         assert now() - started < 3

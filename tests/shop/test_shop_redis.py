@@ -142,8 +142,25 @@ def test_an_order_that_outlives_its_lease_is_not_stored(start, rig, payments):
     """Somebody else may hold the lock by then, so the slow holder gives up instead of making a duplicate."""
     payments.script = lambda _: 2.0
     orders = start("orders", PAYMENTS_URL=payments.url, PAYMENT_TIMEOUT="off", LOCK_LEASE_S="1.5")
-    assert orders.order(request_id="outlived").json() == {"error": "lock_lease_ended"}
+    assert orders.order(request_id="outlived").json() == {"error": "lock_lost"}
     assert rig.count("orders WHERE request_id = 'outlived'") == 0
+
+
+def test_a_lock_lost_in_a_restart_of_redis_makes_no_duplicate(start, rig, payments, together, redis_down):
+    """Redis forgets the lock while an order is being paid: its holder gives up, the duplicate makes the order."""
+    payments.script = lambda n: 0.29 if n == 0 else 201
+    orders = start("orders", PAYMENTS_URL=payments.url)
+
+    def repeat():
+        wait_for(lambda: payments.calls, what="the first order to hold the lock", limit=5)
+        redis_down()
+        rig.redis = rig.start_redis()
+        return orders.order(request_id="forgotten")
+
+    calls = iter((lambda: orders.order(request_id="forgotten"), repeat))
+    statuses = [answer.status_code for answer in together(2, lambda: next(calls)())]
+    assert sorted(statuses) in ([201, 503], [200, 201])
+    assert rig.count("orders WHERE request_id = 'forgotten'") == 1
 
 
 def test_products_come_from_the_nearest_cache(start):

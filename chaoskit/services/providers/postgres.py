@@ -106,8 +106,12 @@ class Postgres(Provider):
 
     def initialise(self) -> None:
         """Make the database."""
-        with self._connect("postgres") as connection:
-            connection.execute(f'create database "{self.args.database}"')
+        driver = _driver()
+        try:
+            with self._connect("postgres") as connection:
+                connection.execute(f'create database "{self.args.database}"')
+        except driver.Error as error:
+            raise BrokenError(f"{self.name}: the database could not be made: {error}") from error
 
     def reset(self) -> None:
         """Empty all tables but those of ``keep``, unless ``reset: none``. Raises BrokenError if one is locked."""

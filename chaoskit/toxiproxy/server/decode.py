@@ -38,7 +38,7 @@ def _reason(text: str, error: JSONDecodeError) -> str:
         return "unexpected EOF"
     found = "'\\'" + "''" if rest[0] == "'" else f"'{rest[0]}'".replace("'\"'", "'\"'")
     for literal in ("true", "false", "null"):
-        if rest[0] == literal[0]:
+        if rest[0] == literal[0] and error.msg == "Expecting value":
             wrong = next(i for i, letter in enumerate(literal) if rest[i : i + 1] != letter)
             return f"invalid character '{rest[wrong]}' in literal {literal} (expecting '{literal[wrong]}')"
     if error.msg.startswith("Expecting property name"):
@@ -133,10 +133,11 @@ def float32(number: float) -> float:
     """The shortest decimal that means the same as a 32-bit float: what Go shows."""
     try:
         packed = struct.pack("f", number)
+        (single,) = struct.unpack("f", packed)
     except OverflowError:
         raise BodyError(f"json: cannot unmarshal number {number} into Go value of type float32") from None
     for digits in range(6, 10):
-        short = float(f"{number:.{digits}g}")
+        short = float(f"{single:.{digits}g}")
         if struct.pack("f", short) == packed:
             break
     return int(short) if short.is_integer() else short

@@ -1,0 +1,214 @@
+"""What a service holds on to: ``resources: {orders: {open_files: returns, db_pool_in_use: "<= 10"}}``.
+
+A metric is a figure of the process (``open_files``, ``threads``, ``memory``, ``cpu``, ``pid``) or any metric that
+the service gives, by its Prometheus name, with or without labels. What is expected of it is one of the rules in
+:mod:`chaoskit.expectations._samples` (``returns``, ``flat``, ``unchanged``, ``constant``, ``increases``), a bound
+that every sample must satisfy, or bounds by time: ``{during: "<= 10", after: "<= 2", increase: ">= 1"}``.
+
+Bounds carry the metric's unit: sizes for ``memory`` and ``*_bytes``, durations for ``cpu`` and ``*_seconds``,
+ratios for ``*_ratio``, else bare numbers.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+from pydantic import ConfigDict, RootModel, model_validator
+
+from chaoskit.errors import nearest
+from chaoskit.expectations._evidence import SHOWN, excess, moment, vacuous
+from chaoskit.expectations._samples import (
+    NEEDED,
+    PROCESS,
+    Series,
+    dimension,
+    rules_of,
+    sampled_as,
+    show,
+)
+from chaoskit.expectations.base import Expectation, Finding, Outcome, Path_, too_few
+from chaoskit.history import rows as r
+from chaoskit.history.view import View
+from chaoskit.scenario.bounds import Bound, BoundError
+from chaoskit.scenario.types import ServiceName, problem
+from chaoskit.units import format_duration
+
+SPANS = ("during", "after", "increase")
+Spec = str | int | dict[str, str | int]
+
+_STALE = 2.0
+"""Seconds without a sample, or five times the usual interval if that is longer, after which a process is gone."""
+
+
+class Resources(Expectation, RootModel[dict[ServiceName, dict[str, Spec]]]):
+    """Expectations by service and metric."""
+
+    model_config = ConfigDict(extra=None)  # the keys are services, checked as such
+
+    @model_validator(mode="after")
+    def _known(self) -> Resources:
+        for metrics in self.root.values():
+            for metric, spec in metrics.items():
+                if isinstance(spec, dict):
+                    for span, text in spec.items():
+                        if span not in SPANS:
+                            raise problem(f"{metric}: unknown key {span!r}", list(SPANS), span)
+                        _bound(metric, text)
+                elif spec not in rules_of(metric):
+                    _bound(metric, spec)
+        return self
+
+    def judge(self, view: View) -> Iterator[Finding]:
+        """One finding for each expectation: ``resources.SERVICE.METRIC``, with ``.during`` ... for bounds by time."""
+        for service, metrics in self.root.items():
+            for metric, spec in metrics.items():
+                judged = _Resource(view, service, metric)
+                if isinstance(spec, dict):
+                    for span, text in spec.items():
+                        yield judged.within(span, _bound(metric, text))
+                elif spec in rules_of(metric):
+                    yield judged.rule(str(spec))
+                else:
+                    yield judged.within("", _bound(metric, spec))
+
+
+def _bound(metric: str, text: Any) -> Bound:
+    kind = dimension(metric)
+    try:
+        return Bound.parse(f"= {text}" if isinstance(text, int) and kind == "number" else text, kind)
+    except BoundError as error:
+        legal = [*rules_of(metric), *error.legal]
+        raise problem(
+            f"{metric}: {text!r} is neither a rule nor a bound for a {kind}", legal, str(text)
+        ) from None
+
+
+class _Resource:
+    """Judges one metric of one service."""
+
+    def __init__(self, view: View, service: str, metric: str) -> None:
+        self.view = view
+        self.service = service
+        self.metric = metric
+        self.id = f"resources.{service}.{metric}"
+        self.path: Path_ = (service, metric)
+        self.series = Series.of(view, service, metric)
+
+    def within(self, span: str, bound: Bound) -> Finding:
+        """Every sample of ``span`` (all, during, after), or the counter's increase, satisfies ``bound``."""
+        id = f"{self.id}.{span}" if span else self.id
+        path = (*self.path, span) if span else self.path
+        series = self.series
+        rows = {"during": series.during, "after": series.after, "increase": series.later}.get(
+            span, series.all
+        )
+        if not series.all:
+            return self._unseen(id, str(bound), path)
+        if not rows or (span == "increase" and not series.steady):
+            return too_few(id, str(bound), 0, 1, path=path)
+        if span == "increase":
+            value = series.increase
+            return self._finding(id, bound.holds(value), str(bound), show(self.metric, value), rows, path)
+        worst = max(rows, key=lambda row: excess(bound, row.value))
+        outside = [row for row in rows if not bound.holds(row.value)]
+        held, seen = bound.holds(worst.value), show(self.metric, worst.value)
+        return self._finding(id, held, str(bound), seen, rows, path, self._at(worst), outside)
+
+    def rule(self, rule: str) -> Finding:
+        """The metric follows a rule."""
+        series = self.series
+        if not series.all:
+            return self._unseen(self.id, rule, self.path)
+        if len(series.steady) < NEEDED:
+            return too_few(self.id, rule, len(series.steady), NEEDED, path=self.path, seen="a baseline")
+        compared = series.tail if rule == "returns" else series.later
+        if len(compared) < NEEDED and rule not in ("unchanged", "constant"):
+            when = "after the last fault" if rule == "returns" else "after the steady phase"
+            return too_few(self.id, rule, len(compared), NEEDED, path=self.path, seen=f"no figure {when}")
+        match rule:
+            case "returns":
+                return self._below(0.10, series.settled, series.tail, "returns to at most")
+            case "flat":
+                return self._below(
+                    0.20, max(row.value for row in series.later), series.later, "stays at most"
+                )
+            case "increases":
+                grown = series.increase
+                seen = f"grew by {show(self.metric, grown)}"
+                return self._finding(self.id, grown > 0, "increases", seen, series.later, self.path)
+        return self._unchanged(rule)
+
+    def _below(self, share: float, value: float, rows: Sequence[r.Sample], words: str) -> Finding:
+        low = min(row.value for row in self.series.steady)
+        high = max(row.value for row in self.series.steady)
+        limit = self.series.limit(share)
+        expected = f"{words} {show(self.metric, limit)}"
+        baseline = f"{_plain(self.metric, low)} to {show(self.metric, high)} before the faults"
+        peak = max(self.series.later, key=lambda row: row.value)
+        outside = [row for row in rows if row.value > limit]
+        seen = f"{show(self.metric, value)} ({baseline})"
+        return self._finding(
+            self.id, value <= limit, expected, seen, rows, self.path, f"highest: {self._at(peak)}", outside
+        )
+
+    def _unchanged(self, rule: str) -> Finding:
+        rows = [*self.series.steady, *self.series.later]
+        values = list(dict.fromkeys(row.value for row in rows))
+        changed = [after for before, after in pairwise(rows) if after.value != before.value]
+        seen = ", then ".join(_plain(self.metric, value) for value in values[:SHOWN])
+        held, worst = not changed, f"first change: {self._at(changed[0])}" if changed else ""
+        if held and self.metric == "pid" and (gone := self._gone(rows)):
+            held, seen, worst = False, f"{seen}, then gone", gone
+        return self._finding(self.id, held, rule, seen, rows, self.path, worst, changed)
+
+    def _gone(self, rows: Sequence[r.Sample]) -> str:
+        """Why the process was not there at the end of the run; empty when it was."""
+        end = max((phase.end for phase in self.view.phases.values()), default=rows[-1].at)
+        for event in self.view.history.of(r.Event):
+            if (
+                event.service == self.service
+                and event.what == "exited"
+                and event.pid in (None, int(rows[-1].value))
+                and rows[0].at <= event.at <= end
+            ):
+                return f"exited with {event.code} at {moment(self.view, event.at, rows[0].at)}"
+        usual = statistics.median(after.at - before.at for before, after in pairwise(rows))
+        if end - rows[-1].at > max(_STALE, 5 * usual):
+            return f"not seen for the last {format_duration(end - rows[-1].at)}"
+        return ""
+
+    def _unseen(self, id: str, expected: str, path: Path_) -> Finding:
+        names = self.view.metric_names(self.service)
+        legal = sorted(name.removeprefix("process.") for name in names)
+        if not legal:
+            return vacuous(id, expected, f"no metric of {self.service} was seen at all", path)
+        near = nearest(self.metric.partition("{")[0], legal)
+        hint = f"; did you mean {near!r}?" if near and sampled_as(near) != sampled_as(self.metric) else ""
+        return vacuous(id, expected, f"no sample; seen were {', '.join(legal)}{hint}", path)
+
+    def _finding(
+        self,
+        id: str,
+        held: bool,
+        expected: str,
+        seen: str,
+        rows: Sequence[r.Sample],
+        path: Path_,
+        worst: str = "",
+        outside: Sequence[r.Sample] = (),
+    ) -> Finding:
+        outcome = Outcome.HELD if held else Outcome.VIOLATED
+        told = tuple(self._at(row) for row in outside[:SHOWN])
+        return Finding(id, outcome, expected, seen, len(rows), path, worst, told)
+
+    def _at(self, row: r.Sample) -> str:
+        return f"{_plain(self.metric, row.value)} at {moment(self.view, row.at, self.series.all[0].at)}"
+
+
+def _plain(metric: str, value: float) -> str:
+    """A value without the name of what is counted."""
+    text = show(metric, value)
+    return text.partition(" ")[0] if metric in PROCESS else text

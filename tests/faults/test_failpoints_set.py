@@ -1,0 +1,232 @@
+"""Faults inside a process: what the failpoint does, that it is switched off, and what counts as a hit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import ValidationError
+
+from chaoskit.clock import wait_for
+from chaoskit.errors import BrokenError
+from chaoskit.faults.base import FAULTS
+
+if TYPE_CHECKING:
+    from chaoskit.faults._failpoint import FailpointFault
+    from tests.faults.conftest import World
+
+Ask = Callable[..., tuple[int, dict[str, Any]]]
+
+ALL: dict[str, dict[str, Any]] = {
+    "panic": {},
+    "hang": {},
+    "sleep": {"delay": "200ms"},
+    "abort": {},
+    "exit": {},
+    "failpoint": {"terms": 'return("x")'},
+}
+
+
+def make(name: str, **arguments: Any) -> FailpointFault:
+    given = {"service": "worker", "at": "orders/place", **arguments}
+    fault: FailpointFault = FAULTS.get(name).model_validate(given, context={"services": {"worker"}})
+    return fault
+
+
+@pytest.mark.parametrize(("name", "arguments"), ALL.items())
+def test_nothing_passed_by(name: str, arguments: dict[str, Any], world: World, ask: Ask) -> None:
+    """A failpoint that nobody reached has touched nothing; it is off afterwards, also when the body raises."""
+    worker = world.add_worker()
+    with make(name, **arguments).inject(world) as evidence:
+        ask(worker, "/health")
+    assert (evidence.touched, evidence.unit) == (0, "hits")
+    with pytest.raises(ZeroDivisionError), make(name, **arguments).inject(world):
+        raise ZeroDivisionError
+    assert world.failpoints("worker").list() == {"orders/place": ""}
+    assert ask(worker)[0] == 200
+
+
+def test_panic(world: World, ask: Ask) -> None:
+    """Each call panics with the message, each is counted, and none does after the window."""
+    worker = world.add_worker()
+    with make("panic", message='a "poisoned" order').inject(world) as evidence:
+        for _ in range(3):
+            status, told = ask(worker)
+            assert (status, told["text"]) == (500, 'failpoint panic: a "poisoned" order')
+    assert ask(worker)[0] == 200
+    assert evidence.touched == 3
+    assert evidence.facts["deaths"] == []
+    assert evidence.facts["processes"] == 1
+
+
+def test_panic_share_and_times(world: World, ask: Ask) -> None:
+    """A share of the calls, and no more than so many in all."""
+    worker = world.add_worker()
+    with make("panic", share="50%", times=3).inject(world) as evidence:
+        statuses = [ask(worker)[0] for _ in range(40)]
+    assert evidence.touched == statuses.count(500) == 3
+    assert evidence.facts["terms"] == '50.0%3*panic("injected by chaoskit")'
+
+
+def test_sleep(world: World, ask: Ask) -> None:
+    """The call takes longer inside."""
+    worker = world.add_worker()
+    with make("sleep", delay="200ms", times=1).inject(world) as evidence:
+        assert ask(worker)[1]["took"] >= 0.2
+        assert ask(worker)[1]["took"] < 0.2
+    assert evidence.touched == 1
+
+
+def test_hang_goes_on_afterwards(world: World, ask: Ask) -> None:
+    """What hangs answers as soon as the window has ended."""
+    worker = world.add_worker()
+    with ThreadPoolExecutor(1) as pool:
+        with make("hang").inject(world) as evidence:
+            answer = pool.submit(ask, worker)
+            client = world.failpoints("worker")
+            wait_for(lambda: client.count("orders/place") == 1, what="the call to hang", limit=5)
+            assert not answer.done()
+        assert answer.result(5)[0] == 200
+    assert evidence.touched == 1
+
+
+def test_failpoint_with_terms_of_its_own(world: World, ask: Ask) -> None:
+    """A chain, in gofail's words: off counts as a hit there, and here."""
+    worker = world.add_worker()
+    with make("failpoint", terms="2*off->1*panic").inject(world) as evidence:
+        assert [ask(worker)[0] for _ in range(4)] == [200, 200, 500, 200]
+    assert evidence.touched == 3
+    assert evidence.facts["terms"] == "2*off->1*panic"
+
+
+def die(ask: Ask, worker: Any) -> None:
+    with pytest.raises(OSError, match=r"."):
+        ask(worker)
+
+
+def test_abort_once(world: World, ask: Ask) -> None:
+    """The process dies once; the one that the supervisor starts is left alone; the death is the hit."""
+    worker = world.add_worker(restart="always")
+    pid = worker.pid
+    with make("abort").inject(world) as evidence:
+        die(ask, worker)
+        wait_for(lambda: worker.pid not in (None, pid) and worker.ready(), what="a new process", limit=10)
+        threading.Event().wait(0.3)
+        assert ask(worker)[0] == 200
+    assert evidence.touched == 1
+    assert evidence.facts["deaths"] == [-6]
+    assert evidence.facts["processes"] == 1
+
+
+def test_crash_loop(world: World, ask: Ask) -> None:
+    """Without a limit it is set again in each new process."""
+    worker = world.add_worker(restart="always")
+    with make("exit", status=3, times=None).inject(world) as evidence:
+        for number in (1, 2):
+            wait_for(lambda: is_set(world), what="the failpoint", limit=10)
+            die(ask, worker)
+            wait_for(lambda n=number: len(world.events("exited")) == n, what="the exit", limit=10)
+        wait_for(lambda: is_set(world), what="the failpoint", limit=10)
+    assert ask(worker)[0] == 200
+    assert evidence.touched == 2
+    assert evidence.facts["deaths"] == [3, 3]
+    assert evidence.facts["processes"] == 3
+
+
+def is_set(world: World) -> bool:
+    from chaoskit.failpoints.client import FailpointError
+
+    try:
+        return bool(world.failpoints("worker").list().get("orders/place"))
+    except FailpointError:
+        return False
+
+
+def test_times_count_over_all_processes(world: World, ask: Ask) -> None:
+    """Hits of a process that was killed meanwhile are used up, and still evidence."""
+    worker = world.add_worker(restart="always")
+    with make("panic", times=3).inject(world) as evidence:
+        assert [ask(worker)[0] for _ in range(2)] == [500, 500]
+        threading.Event().wait(0.3)  # the hits are looked at ten times a second
+        worker.kill()
+        wait_for(lambda: is_set(world), what="the failpoint in the new process", limit=10)
+        assert [ask(worker)[0] for _ in range(3)] == [500, 200, 200]
+    assert evidence.touched == 3
+    assert evidence.facts["deaths"] == [], "it did not die of the panic"
+
+
+def test_dead_at_the_end(world: World, ask: Ask) -> None:
+    """Without a supervisor the cure finds nobody; the service is started again when the scenario ends."""
+    worker = world.add_worker()
+    with make("abort").inject(world) as evidence:
+        die(ask, worker)
+    assert evidence.touched == 1
+    for undo in world.held:
+        undo()
+    assert ask(worker)[0] == 200
+
+
+def test_unknown_name(world: World) -> None:
+    """Broken, with the names there are and the one that was probably meant."""
+    world.add_worker()
+    with (
+        pytest.raises(BrokenError, match="legal: orders/place; did you mean 'orders/place'"),
+        make("panic", at="orders/palce").inject(world),
+    ):
+        raise AssertionError("not reached")
+
+
+def test_occupied(world: World) -> None:
+    """Two faults at one place would lift each other: the second is refused and the first stays."""
+    world.add_worker()
+    with make("panic").inject(world):
+        with pytest.raises(BrokenError, match="is set already"), make("hang").inject(world):
+            raise AssertionError("not reached")
+        assert is_set(world)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "terms"),
+    [
+        ("panic", {}, 'panic("injected by chaoskit")'),
+        ("panic", {"message": "boom", "share": "12.5%"}, '12.5%panic("boom")'),
+        ("hang", {"times": 2}, "2*hang"),
+        ("sleep", {"delay": "1.5s"}, "sleep(1500)"),
+        ("sleep", {"delay": "250us"}, 'sleep("250us")'),
+        ("abort", {}, "1*abort"),
+        ("abort", {"times": None}, "abort"),
+        ("exit", {"status": 0}, "1*exit(0)"),
+        ("failpoint", {"terms": "50%sleep(10)"}, "50%sleep(10)"),
+        ("panic", {"at": "shop.orders:Orders.place"}, 'panic("injected by chaoskit")'),
+    ],
+)
+def test_good_arguments(name: str, arguments: dict[str, Any], terms: str) -> None:
+    """Arguments in the words of a scenario become gofail's terms."""
+    fault = make(name, **arguments)
+    assert fault.chain() == terms
+    assert fault.target == "worker"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("panic", {"at": "orders place"}, "names no failpoint"),
+        ("panic", {"at": "shop.orders:Orders."}, "names no failpoint"),
+        ("panic", {"times": 0}, "greater than or equal to 1"),
+        ("panic", {"share": "0%"}, "touches nothing"),
+        ("panic", {"service": "wroker"}, "unknown service"),
+        ("sleep", {}, "Field required"),
+        ("sleep", {"delay": 200}, "200 is not a duration"),
+        ("sleep", {"delay": "0s"}, "0s changes nothing"),
+        ("exit", {"status": 256}, "less than or equal to 255"),
+        ("failpoint", {"terms": "panik"}, "at character 1 of 'panik': expected a type"),
+        ("failpoint", {"terms": "panic", "share": "10%"}, "Extra inputs"),
+    ],
+)
+def test_bad_arguments(name: str, arguments: dict[str, Any], message: str) -> None:
+    """Refused at load."""
+    with pytest.raises(ValidationError, match=message):
+        make(name, **arguments)

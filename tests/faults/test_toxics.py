@@ -1,0 +1,243 @@
+"""The toxic faults on the wire: what they do, that they are cured, what they count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chaoskit.clock import now, wait_for
+from chaoskit.errors import BrokenError
+from chaoskit.faults.base import FAULTS, Fault
+
+if TYPE_CHECKING:
+    from tests.faults.conftest import Echo, Talker, World
+
+    Connect = Callable[..., Talker]
+
+TOXICS: dict[str, dict[str, Any]] = {
+    "latency": {"delay": "150ms"},
+    "bandwidth": {"rate": "20KB/s"},
+    "timeout": {},
+    "reset": {},
+    "drop": {"share": "100%"},
+    "slow_close": {"delay": "300ms"},
+    "slice": {"size": "10B"},
+    "limit_data": {"bytes": "3B"},
+}
+
+
+def make(name: str, **arguments: Any) -> Fault:
+    return FAULTS.get(name).model_validate({"on": "echo", **arguments})
+
+
+@pytest.mark.parametrize(("name", "arguments"), TOXICS.items())
+def test_idle_proves_nothing(name: str, arguments: dict[str, Any], world: World, connect: Connect) -> None:
+    """A fault on a proxy with an open but silent connection has touched nothing."""
+    connect().say()
+    with make(name, **arguments).inject(world) as evidence:
+        pass
+    assert evidence.touched == 0
+    assert evidence.unit == "connections"
+    assert evidence.facts["proxy"]["opened"] == 0
+
+
+@pytest.mark.parametrize(("name", "arguments"), TOXICS.items())
+def test_cured_when_the_body_raises(
+    name: str, arguments: dict[str, Any], world: World, connect: Connect
+) -> None:
+    """No toxic is left behind, and traffic flows as before, also when the window ends with an exception."""
+    with pytest.raises(ZeroDivisionError), make(name, **arguments).inject(world):
+        raise ZeroDivisionError
+    assert toxics(world) == []
+    talker = connect()
+    assert talker.say(b"x" * 2000) < 0.14
+    talker.close()
+
+
+def toxics(world: World) -> list[Any]:
+    import requests
+
+    url = world.toxiproxy._consumer.url
+    found: list[Any] = requests.get(f"{url}/proxies/echo/toxics", timeout=5).json()
+    return found
+
+
+def test_latency_delays_answers(world: World, connect: Connect) -> None:
+    """Live and new connections wait; both are counted; after the window they do not."""
+    old = connect()
+    assert old.say() < 0.14
+    with make("latency", delay="150ms", jitter="20ms").inject(world) as evidence:
+        new = connect()
+        assert old.say() >= 0.125
+        assert 0.125 <= new.say() < 1
+    assert old.say() < 0.125
+    assert evidence.touched == 2
+    assert evidence.facts["toxic"]["chunks"] == 2
+    assert evidence.facts["toxic"]["bytes"] == 10
+    assert evidence.facts["proxy"] == {"opened": 1, "sent": 10, "received": 10}
+    assert evidence.facts["attributes"] == {"latency": 150, "jitter": 20}
+
+
+def test_direction_upstream(world: World, echo: Echo, connect: Connect) -> None:
+    """A black hole on the way up: the service never sees the request."""
+    talker = connect()
+    with make("timeout", direction="upstream").inject(world) as evidence:
+        with pytest.raises(TimeoutError):
+            talker.say(b"lost", limit=0.2)
+        assert b"lost" not in echo.received
+    assert evidence.touched == 1
+
+
+def test_direction_downstream_by_default(world: World, echo: Echo, connect: Connect) -> None:
+    """A black hole on the way down: the service has seen the request, its answer is lost."""
+    talker = connect()
+    with make("timeout").inject(world), pytest.raises(TimeoutError):
+        talker.say(b"seen", limit=0.2)
+    assert b"seen" in echo.received
+    talker.socket.settimeout(5)
+    assert talker.socket.recv(10) == b"", "a stream with missing parts is closed by the cure"
+
+
+def test_timeout_after(world: World, connect: Connect) -> None:
+    """A connection on which nothing comes is closed after its time, and counted."""
+    talker = connect()
+    with make("timeout", after="200ms").inject(world) as evidence:
+        began = now()
+        with pytest.raises(EOFError):
+            talker.say()
+        assert now() - began >= 0.19
+    assert evidence.touched == 1
+    assert evidence.facts["toxic"]["cut"] == 1
+
+
+def test_bandwidth_slows_down(world: World, connect: Connect) -> None:
+    """10 KB at 20 KB/s take about half a second."""
+    talker = connect()
+    with make("bandwidth", rate="20KB/s").inject(world) as evidence:
+        assert talker.say(b"x" * 10_000) >= 0.35
+    assert evidence.touched == 1
+    assert evidence.facts["toxic"]["bytes"] == 10_000
+
+
+def test_reset_cuts(world: World, connect: Connect) -> None:
+    """Each connection that carries data is reset; the silent one is neither cut nor counted."""
+    old, silent = connect(), connect()
+    silent.say()
+    with make("reset").inject(world) as evidence:
+        for talker in (old, connect()):
+            with pytest.raises(ConnectionResetError):
+                talker.say()
+    assert evidence.touched == 2
+    silent.say()
+
+
+def test_reset_after(world: World, connect: Connect) -> None:
+    """``after`` counts from the first data."""
+    talker = connect()
+    with make("reset", after="200ms").inject(world) as evidence:
+        began = now()
+        with pytest.raises(ConnectionResetError):
+            talker.say()
+        assert now() - began >= 0.19
+    assert evidence.touched == 1
+
+
+def test_drop_spares_the_others(world: World, connect: Connect) -> None:
+    """About half of many connections are cut, and exactly those are counted."""
+    with make("drop", share="50%").inject(world) as evidence:
+        lost = sum(is_lost(connect()) for _ in range(60))
+    assert 10 <= lost <= 50
+    assert evidence.touched == lost
+    assert evidence.facts["proxy"]["opened"] == 60
+
+
+def is_lost(talker: Talker) -> bool:
+    try:
+        talker.say()
+    except ConnectionResetError:
+        return True
+    return False
+
+
+def test_share_of_a_latency(world: World, connect: Connect) -> None:
+    """Only the connections that the dice chose are delayed and counted."""
+    with (
+        make("latency", delay="100ms", share="50%").inject(world) as evidence,
+        ThreadPoolExecutor(20) as pool,
+    ):
+        took = list(pool.map(lambda talker: talker.say(), [connect() for _ in range(40)]))
+    assert evidence.touched == sum(seconds >= 0.1 for seconds in took)
+    assert 4 <= evidence.touched <= 36
+
+
+def test_slow_close(world: World, connect: Connect) -> None:
+    """The service closes; its client learns it later. A connection that stays open is not counted."""
+    closing, staying = connect(), connect()
+    with make("slow_close", delay="300ms").inject(world) as evidence:
+        staying.say()
+        began = now()
+        closing.socket.sendall(b"bye")
+        closing.socket.settimeout(5)
+        assert closing.socket.recv(10) == b""
+        assert now() - began >= 0.29
+        wait_for(lambda: world.toxiproxy.counters()["echo"].active == 1, what="the connection's end", limit=5)
+    assert evidence.touched == 1
+
+
+def test_slice(world: World, connect: Connect) -> None:
+    """100 bytes come in pieces of 10, one every 10 ms."""
+    talker = connect()
+    with make("slice", size="10B", delay="10ms").inject(world) as evidence:
+        talker.socket.sendall(b"x" * 100)
+        pieces = []
+        while sum(pieces) < 100:
+            pieces.append(len(talker.socket.recv(1000)))
+    assert len(pieces) >= 5
+    assert evidence.touched == 1
+
+
+def test_limit_data(world: World, connect: Connect) -> None:
+    """The stream breaks off after three bytes; a connection within its allowance is not counted."""
+    talker, modest = connect(), connect()
+    with make("limit_data", bytes="3B").inject(world) as evidence:
+        modest.say(b"ab")
+        with pytest.raises(EOFError, match="2 bytes are missing"):
+            talker.say()
+    assert evidence.touched == 1
+    modest.say(b"abcdefgh")
+
+
+def test_two_of_a_kind(world: World, connect: Connect) -> None:
+    """Overlapping faults of one kind add up, and each is lifted by itself."""
+    talker = connect()
+    with make("latency", delay="100ms").inject(world):
+        with make("latency", delay="150ms").inject(world):
+            assert talker.say() >= 0.25
+        assert 0.1 <= talker.say() < 0.25
+    assert talker.say() < 0.1
+
+
+def test_reset_of_the_server_meanwhile(world: World, connect: Connect) -> None:
+    """The cure does not mind that the toxic is gone; the evidence is still there."""
+    with make("latency", delay="100ms").inject(world) as evidence:
+        connect().say()
+        world.toxiproxy.reset()
+    assert evidence.touched == 1
+
+
+def test_no_proxy(world: World) -> None:
+    """A service without a proxy cannot be hurt this way: broken, in words."""
+    with pytest.raises(BrokenError, match="no proxy stands in front of echo"), make("timeout").inject(world):
+        raise AssertionError("not reached")
+
+
+def test_connecting_is_not_delayed(world: World, connect: Connect) -> None:
+    """As the page says: latency acts on data only."""
+    with make("latency", delay="2s").inject(world) as evidence:
+        began = now()
+        connect()
+        assert now() - began < 1
+    assert evidence.touched == 0
