@@ -176,11 +176,12 @@ class ManagedProcess:
     def _watch(self) -> None:
         """Hand out lines until the process has ended, then reap it. Runs on a thread of its own."""
         ended = os.pidfd_open(self.pid)
+        assert self._child.stdout is not None
+        assert self._child.stderr is not None
         streams = {"stdout": self._child.stdout, "stderr": self._child.stderr}
         splitters = {name: LineSplitter() for name in streams}
         with selectors.DefaultSelector() as selector:
             for name, pipe in streams.items():
-                assert pipe is not None
                 os.set_blocking(pipe.fileno(), False)
                 selector.register(pipe, selectors.EVENT_READ, name)
             selector.register(ended, selectors.EVENT_READ, None)
@@ -196,7 +197,6 @@ class ManagedProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         for name, pipe in streams.items():
-            assert pipe is not None
             while self._read(name, pipe, splitters[name]):
                 pass
             self._hand_out(name, splitters[name].flush())
@@ -212,9 +212,8 @@ class ManagedProcess:
         if self._on_exit is not None:
             self._on_exit(self)
 
-    def _read(self, name: str, pipe: IO[bytes] | None, splitter: LineSplitter) -> bool:
+    def _read(self, name: str, pipe: IO[bytes], splitter: LineSplitter) -> bool:
         """Read once; False at the end of the stream, or when nothing is there."""
-        assert pipe is not None
         try:
             data = os.read(pipe.fileno(), 65536)
         except BlockingIOError:

@@ -51,7 +51,8 @@ class LiveEnvironment:
         self._held: list[Callable[[], None]] = []
         self._answered: dict[str, int] = {}
         self._lock = threading.Lock()
-        self.engine = "embedded"
+        self._fresh = True
+        self.tainted = False
 
     # Life
 
@@ -76,8 +77,11 @@ class LiveEnvironment:
         self._services.clear()
         self._server = None
 
-    def prepare(self, wanted: Environment) -> None:
-        """Make it as good as new, with the services as ``wanted`` says. Raises BrokenError."""
+    def prepare(self, wanted: Environment) -> bool:
+        """Make it as good as new, with the services as ``wanted`` says. True when one of them was started for it.
+
+        Raises BrokenError.
+        """
         self.heal()
         changed = {
             name: self._make(name, spec, self._services[name].port)
@@ -87,10 +91,17 @@ class LiveEnvironment:
         for name in changed:
             self._services[name].stop()
         self._services.update(changed)
+        if self.tainted:
+            for service in self._services.values():
+                if service.spec.provider is None:
+                    service.stop()
         dead = {name: service for name, service in self._services.items() if not service.alive()}
-        self._start({**dead, **changed})
         for service in self._services.values():
-            service.reset()
+            if service.alive():
+                service.reset()
+        self._start(dead)
+        started, self._fresh, self.tainted = bool(dead) or self._fresh, False, False
+        return started
 
     def heal(self) -> None:
         """Undo whatever faults may have left: toxics, failpoints, stopped processes, held changes."""

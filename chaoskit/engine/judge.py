@@ -17,12 +17,14 @@ from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.history.view import OperationFacts, View
+from chaoskit.history.windows import Window
 from chaoskit.scenario.model import Scenario
 from chaoskit.units import format_duration
 
 # A generator that is later than this at its 99th percentile has measured itself, not the service.
 LAG_LIMIT = 0.1
 RECOVERY_WINDOW = 1.0
+STEADY_GUARD = 0.25
 
 
 def view_of(scenario: Scenario, history: History) -> View:
@@ -72,8 +74,7 @@ def _broken(view: View) -> str | None:
 
 
 def _findings(scenario: Scenario, view: View) -> Iterator[Judged]:
-    steady = [view.phases["steady"]] if "steady" in view.phases else []
-    for finding in judge_operations("steady_state", scenario.model.steady_state, view, steady):
+    for finding in judge_operations("steady_state", scenario.model.steady_state, view, _steady(view)):
         yield _placed(scenario, finding, ("steady_state",))
     for planned in scenario.expectations:
         for finding in planned.expectation.judge(view):
@@ -84,6 +85,15 @@ def _findings(scenario: Scenario, view: View) -> Iterator[Judged]:
         for fault in view.faults:
             if fault.name == planned_fault.name:
                 yield _placed(scenario, _evidence(fault), planned_fault.path)
+
+
+def _steady(view: View) -> list[Window]:
+    """The steady phase without its last moment: what was sent then is still under way when the fault strikes."""
+    phase = view.phases.get("steady")
+    if phase is None:
+        return []
+    end = phase.end if view.first_fault is None else min(phase.end, view.first_fault)
+    return [Window(phase.start, end - STEADY_GUARD)]
 
 
 def _placed(scenario: Scenario, finding: Finding, base: tuple[str | int, ...]) -> Judged:

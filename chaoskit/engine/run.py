@@ -30,6 +30,10 @@ LEAD = 0.05
 """Seconds between asking for a stream and its first request: the command reaches the worker in time."""
 
 
+WARM_UP = 5.0
+"""Seconds that a service which was just started may take until steady state holds."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """What a live progress line shows. ``left`` is seconds to the end of the phase (a limit for recovery)."""
@@ -93,7 +97,10 @@ class Observation:
 
 
 class Run:
-    """Runs one scenario in a prepared environment and writes its history."""
+    """Runs one scenario in a prepared environment and writes its history.
+
+    In a ``cold`` environment, where a service was just started, traffic flows for a while before it counts.
+    """
 
     def __init__(
         self,
@@ -103,6 +110,7 @@ class Run:
         history: History,
         *,
         seed: int,
+        cold: bool = False,
         on_progress: OnProgress | None = None,
     ) -> None:
         self.scenario = scenario
@@ -110,6 +118,7 @@ class Run:
         self.generator = generator
         self.history = history
         self.seed = seed
+        self._cold = cold
         self._on_progress = on_progress
         self._cancelled = threading.Event()
         self._last_progress = 0.0
@@ -121,7 +130,8 @@ class Run:
             headers = list(dict.fromkeys(operation.id_header for operation in self.scenario.model.traffic.values()))
             observation = Observation(self.live, self.generator, self.history, headers)
             stack.enter_context(observation)
-            start = self._start_traffic()
+            began = self._start_traffic()
+            start = self._warm_up(began) if self._cold else began
             zero = start + timeline.steady
             faults = self._schedule(zero, stack)
             self._wait("steady", start, zero)
@@ -141,6 +151,18 @@ class Run:
             self._tick(phase, end)
             sleep_until(min(end, max(moment + TICK, now())))
         self.history.add(r.Phase(name=phase, started=start, ended=end))
+
+    def _warm_up(self, start: float) -> float:
+        """Let caches fill and pools grow until steady state holds, or the limit is reached; the steady phase tells."""
+        window, end = view_of(self.scenario, self.history).recovery_window / 2, start + WARM_UP
+        while now() < end:
+            requests = self.history.of(r.Request)
+            if recovered_at(requests, self.scenario.model.steady_state, start, window) is not None:
+                break
+            self._tick("warm-up", end)
+            sleep_until(now() + TICK)
+        self.history.add(r.Phase(name="warm-up", started=start, ended=now()))
+        return now()
 
     def _schedule(self, zero: float, stack: ExitStack) -> list[threading.Thread]:
         """All faults, each waiting on a thread of its own, so that a slow one does not delay the others."""

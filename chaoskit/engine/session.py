@@ -79,10 +79,10 @@ class Session:
             if control and scenario.model.control is not None:
                 changes.append(scenario.model.control.with_)
             live, generator = self.open(scenario.environment, fresh=scenario.model.isolation == "fresh")
-            live.prepare(changed(scenario.environment, *changes))
+            cold = live.prepare(changed(scenario.environment, *changes))
             meta["prepared"] = now() - began
             try:
-                Run(scenario, live, generator, history, seed=self.seed, on_progress=on_progress).execute()
+                Run(scenario, live, generator, history, seed=self.seed, cold=cold, on_progress=on_progress).execute()
             finally:
                 live.heal()
             broken = None
@@ -93,6 +93,8 @@ class Session:
             meta.update(broken=broken, wall=now() - began)
             _write(folder / META, meta)
         verdict = judge(scenario, history, broken)
+        if broken or verdict.recovery is None:
+            self.taint(scenario.environment)
         judged = judge_control(verdict, scenario.model.control.violates) if control and scenario.model.control else None
         _write(folder / "verdict.json", verdict.as_dict())
         return Result(scenario, folder, history, verdict, judged, meta["wall"], self.seed)
@@ -142,6 +144,12 @@ class Session:
                 raise
             self._environments[key] = live
         return self._environments[key], generator
+
+    def taint(self, environment: Environment) -> None:
+        """Have the services of an environment started anew before the next scenario: this one left them ill."""
+        live = self._environments.get((environment.name, environment.source.file))
+        if live is not None:
+            live.tainted = True
 
     def new_folder(self, name: str) -> Path:
         """A folder of this run for one scenario; numbered when the name is taken."""

@@ -31,9 +31,7 @@ class Call:
     id: str = ""
 
 
-def calls_of(
-    exchanges: Sequence[r.Exchange], connections: Sequence[r.Connection], apart: float
-) -> list[Call]:
+def calls_of(exchanges: Sequence[r.Exchange], connections: Sequence[r.Connection], apart: float) -> list[Call]:
     """Calls by start. Attempts with one id that follow each other in less than ``apart`` seconds are one call.
 
     A connection that was cut before a request came through (a reset on arrival, no upstream) was a call too.

@@ -48,11 +48,7 @@ def excess(bound: Bound, value: float) -> float:
 
 def with_unit(finding: Finding, show: Callable[[str], str]) -> Finding:
     """The finding with its seen figure put into words. One that is vacuous has its words already."""
-    return (
-        finding
-        if finding.outcome is Outcome.VACUOUS
-        else dataclasses.replace(finding, seen=show(finding.seen))
-    )
+    return finding if finding.outcome is Outcome.VACUOUS else dataclasses.replace(finding, seen=show(finding.seen))
 
 
 def vacuous(id: str, expected: str, why: str, path: tuple[str | int, ...] = (), samples: int = 0) -> Finding:

@@ -53,7 +53,7 @@ def at_least_one(*names: str) -> Callable[[Any], Any]:
 
     def validate(model: Any) -> Any:
         if all(getattr(model, name) is None for name in names):
-            raise problem("nothing is expected here: give at least one bound", list(names))
+            raise problem("nothing is expected here: give at least one of them", [name.rstrip("_") for name in names])
         return model
 
     return validate

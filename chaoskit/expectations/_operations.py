@@ -128,9 +128,7 @@ def _offends(metric: str, bound: Bound, request: r.Request) -> bool:
     """Whether this request is one of those that moved the figure out of its bound."""
     match metric:
         case "success_rate" | "error_rate" | "throughput":
-            unwanted = bound.holds(0.0) != (
-                metric == "error_rate"
-            )  # a bound that allows no success: ok offends
+            unwanted = bound.holds(0.0) != (metric == "error_rate")  # a bound that allows no success: ok offends
             return request.ok == unwanted
         case "fallback_rate":
             return request.ok and request.fallback == bound.holds(0.0)

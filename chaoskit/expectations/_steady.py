@@ -58,14 +58,10 @@ def complete_until(
     return max(since, min((track.complete for track in tracks), default=since))
 
 
-def _base(
-    seen: View | Iterable[r.Request], steady_state: Mapping[str, OperationBounds]
-) -> dict[str, list[r.Request]]:
+def _base(seen: View | Iterable[r.Request], steady_state: Mapping[str, OperationBounds]) -> dict[str, list[r.Request]]:
     """Base requests by operation. Operations without traffic of their own are left out."""
     if isinstance(seen, View):
-        with_traffic = [
-            op for op in steady_state if op not in seen.operations or seen.operations[op].rate > 0
-        ]
+        with_traffic = [op for op in steady_state if op not in seen.operations or seen.operations[op].rate > 0]
         return {op: [row for row in seen.requests(op) if row.stream.startswith(BASE)] for op in with_traffic}
     by_op: dict[str, list[r.Request]] = {op: [] for op in steady_state}
     for row in seen:
@@ -98,9 +94,7 @@ class _Track:
 
     def holds(self, start: float, end: float) -> bool:
         """Whether every bound holds over [start, end). ``start`` never decreases from call to call."""
-        self._move(
-            bisect_left(self.moments, start, self.span[0]), bisect_left(self.moments, end, self.span[1])
-        )
+        self._move(bisect_left(self.moments, start, self.span[0]), bisect_left(self.moments, end, self.span[1]))
         if self.verdict is None:
             self.verdict = bool(self.tally.latencies) and all(
                 bound.holds(figure(metric, self.tally, end - start, rank)) for metric, bound in self.bounds

@@ -94,9 +94,7 @@ class Breaker(Expectation):
         yield self._opens(seen, view)
         if seen.opened is None:
             for name, expected in self._expected()[1:]:
-                yield vacuous(
-                    f"breaker.{self.on}.{name}", expected, "it never opened", (name,), len(seen.calls)
-                )
+                yield vacuous(f"breaker.{self.on}.{name}", expected, "it never opened", (name,), len(seen.calls))
             return
         probes = probes_of(seen.calls, seen.opened, seen.fault.end, self.probes_every.low / 2)
         yield self._probes(seen, seen.opened, probes, view)
@@ -130,9 +128,7 @@ class Breaker(Expectation):
         connections: list[r.Connection] = []
         if self.path is None and self.method is None:  # a connection without a request has neither
             connections = [row for row in view.history.of(r.Connection) if row.proxy == self.on]
-        calls = calls_of(
-            matching(view.exchanges(self.on), self.path, self.method), connections, apart=shortest / 2
-        )
+        calls = calls_of(matching(view.exchanges(self.on), self.path, self.method), connections, apart=shortest / 2)
         rate = sum(call.started in steady for call in calls) / steady.length
         if rate * shortest / 2 < USUAL_CALLS:
             return (
@@ -143,9 +139,7 @@ class Breaker(Expectation):
         usual = len(view.requests(windows=[steady])) / steady.length
         offered = len(view.requests(windows=[fault])) / fault.length if fault.length else 0.0
         if offered < usual / 2:
-            return (
-                f"the clients sent {format_rate(offered)} during the fault and {format_rate(usual)} before it"
-            )
+            return f"the clients sent {format_rate(offered)} during the fault and {format_rate(usual)} before it"
         if not any(call.started in fault for call in calls):
             return f"no call reached {self.on} during the fault"
         opened = opened_at(calls, fault.start, fault.end, shortest, rate)
@@ -177,9 +171,7 @@ class Breaker(Expectation):
         if open_for >= (PAUSES_NEEDED + 2) * (self.probes_every.high + busy):
             return self._finding("probes_every", False, told, len(pauses), rows=rows)
         why = f"{told}; {PAUSES_NEEDED + 1} probes are needed, so let the fault last longer"
-        return vacuous(
-            f"breaker.{self.on}.probes_every", self._expected()[1][1], why, ("probes_every",), len(pauses)
-        )
+        return vacuous(f"breaker.{self.on}.probes_every", self._expected()[1][1], why, ("probes_every",), len(pauses))
 
     def _closes(self, seen: _Seen, view: View) -> Finding:
         end = seen.fault.end
@@ -199,9 +191,7 @@ class Breaker(Expectation):
             f"not closed when the traffic ended {format_duration(max(0.0, seen.watched - end))} after the fault; "
             f"{needed} are needed, give timeline.after a length"
         )
-        return vacuous(
-            f"breaker.{self.on}.closes_within", self._expected()[2][1], why, ("closes_within",), len(after)
-        )
+        return vacuous(f"breaker.{self.on}.closes_within", self._expected()[2][1], why, ("closes_within",), len(after))
 
     def _finding(
         self, name: str, held: bool, seen: str, samples: int, worst: str = "", rows: tuple[str, ...] = ()

@@ -40,9 +40,7 @@ class Recovery(Expectation):
         moment = recovered_at(view, view.steady_state, since, view.recovery_window)
         held = moment is not None and moment - since <= self.within
         seen = (
-            f"not within {format_duration(watched)}"
-            if moment is None
-            else f"after {format_duration(moment - since)}"
+            f"not within {format_duration(watched)}" if moment is None else f"after {format_duration(moment - since)}"
         )
         failed = sorted((row for row in requests if not row.ok), key=lambda row: row.intended)
         yield Finding(

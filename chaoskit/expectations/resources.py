@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from pydantic import ConfigDict, RootModel, model_validator
+from pydantic import ConfigDict, RootModel, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from chaoskit.errors import nearest
 from chaoskit.expectations._evidence import SHOWN, excess, moment, vacuous
@@ -50,15 +51,14 @@ class Resources(Expectation, RootModel[dict[ServiceName, dict[str, Spec]]]):
 
     @model_validator(mode="after")
     def _known(self) -> Resources:
-        for metrics in self.root.values():
-            for metric, spec in metrics.items():
-                if isinstance(spec, dict):
-                    for span, text in spec.items():
-                        if span not in SPANS:
-                            raise problem(f"{metric}: unknown key {span!r}", list(SPANS), span)
-                        _bound(metric, text)
-                elif spec not in rules_of(metric):
-                    _bound(metric, spec)
+        mistakes = [
+            InitErrorDetails(type=mistake, loc=place, input=spec)
+            for service, metrics in self.root.items()
+            for metric, spec in metrics.items()
+            for place, mistake in _mistakes(metric, spec, (service, metric))
+        ]
+        if mistakes:  # raised with their places, so that each shows its own line
+            raise ValidationError.from_exception_data("Resources", mistakes)
         return self
 
     def judge(self, view: View) -> Iterator[Finding]:
@@ -75,15 +75,27 @@ class Resources(Expectation, RootModel[dict[ServiceName, dict[str, Spec]]]):
                     yield judged.within("", _bound(metric, spec))
 
 
+def _mistakes(metric: str, spec: Spec, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], PydanticCustomError]]:
+    """What is wrong with the expectation of one metric, and where."""
+    if not isinstance(spec, dict) and spec in rules_of(metric):
+        return
+    for span, text in spec.items() if isinstance(spec, dict) else [("", spec)]:
+        where = (*place, span) if span else place
+        try:
+            if span and span not in SPANS:
+                raise problem(f"{metric}: unknown key {span!r}", list(SPANS), span)
+            _bound(metric, text)
+        except PydanticCustomError as mistake:
+            yield where, mistake
+
+
 def _bound(metric: str, text: Any) -> Bound:
     kind = dimension(metric)
     try:
         return Bound.parse(f"= {text}" if isinstance(text, int) and kind == "number" else text, kind)
     except BoundError as error:
         legal = [*rules_of(metric), *error.legal]
-        raise problem(
-            f"{metric}: {text!r} is neither a rule nor a bound for a {kind}", legal, str(text)
-        ) from None
+        raise problem(f"{metric}: {text!r} is neither a rule nor a bound for a {kind}", legal, str(text)) from None
 
 
 class _Resource:
@@ -99,23 +111,20 @@ class _Resource:
 
     def within(self, span: str, bound: Bound) -> Finding:
         """Every sample of ``span`` (all, during, after), or the counter's increase, satisfies ``bound``."""
-        id = f"{self.id}.{span}" if span else self.id
-        path = (*self.path, span) if span else self.path
+        key, path = (f"{self.id}.{span}", (*self.path, span)) if span else (self.id, self.path)
         series = self.series
-        rows = {"during": series.during, "after": series.after, "increase": series.later}.get(
-            span, series.all
-        )
+        rows = {"during": series.during, "after": series.after, "increase": series.later}.get(span, series.all)
         if not series.all:
-            return self._unseen(id, str(bound), path)
+            return self._unseen(key, str(bound), path)
         if not rows or (span == "increase" and not series.steady):
-            return too_few(id, str(bound), 0, 1, path=path)
+            return too_few(key, str(bound), 0, 1, path=path)
         if span == "increase":
             value = series.increase
-            return self._finding(id, bound.holds(value), str(bound), show(self.metric, value), rows, path)
+            return self._finding(key, bound.holds(value), str(bound), show(self.metric, value), rows, path)
         worst = max(rows, key=lambda row: excess(bound, row.value))
         outside = [row for row in rows if not bound.holds(row.value)]
         held, seen = bound.holds(worst.value), show(self.metric, worst.value)
-        return self._finding(id, held, str(bound), seen, rows, path, self._at(worst), outside)
+        return self._finding(key, held, str(bound), seen, rows, path, self._at(worst), outside)
 
     def rule(self, rule: str) -> Finding:
         """The metric follows a rule."""
@@ -123,18 +132,16 @@ class _Resource:
         if not series.all:
             return self._unseen(self.id, rule, self.path)
         if len(series.steady) < NEEDED:
-            return too_few(self.id, rule, len(series.steady), NEEDED, path=self.path, seen="a baseline")
+            return self._too_few(rule, len(series.steady), "in the steady phase")
         compared = series.tail if rule == "returns" else series.later
         if len(compared) < NEEDED and rule not in ("unchanged", "constant"):
             when = "after the last fault" if rule == "returns" else "after the steady phase"
-            return too_few(self.id, rule, len(compared), NEEDED, path=self.path, seen=f"no figure {when}")
+            return self._too_few(rule, len(compared), when)
         match rule:
             case "returns":
                 return self._below(0.10, series.settled, series.tail, "returns to at most")
             case "flat":
-                return self._below(
-                    0.20, max(row.value for row in series.later), series.later, "stays at most"
-                )
+                return self._below(0.20, max(row.value for row in series.later), series.later, "stays at most")
             case "increases":
                 grown = series.increase
                 seen = f"grew by {show(self.metric, grown)}"
@@ -179,6 +186,9 @@ class _Resource:
         if end - rows[-1].at > max(_STALE, 5 * usual):
             return f"not seen for the last {format_duration(end - rows[-1].at)}"
         return ""
+
+    def _too_few(self, rule: str, samples: int, when: str) -> Finding:
+        return vacuous(self.id, rule, f"{samples} samples {when}; {NEEDED} are needed", self.path, samples)
 
     def _unseen(self, id: str, expected: str, path: Path_) -> Finding:
         names = self.view.metric_names(self.service)

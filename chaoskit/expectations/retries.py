@@ -93,9 +93,7 @@ class Retries(Expectation):
     after_deadline: Count | None = None
     deadline: Duration | None = None
 
-    _asked = model_validator(mode="after")(
-        at_least_one("attempts", "backoff", "amplification", "after_deadline")
-    )
+    _asked = model_validator(mode="after")(at_least_one("attempts", "backoff", "amplification", "after_deadline"))
 
     def judge(self, view: View) -> Iterator[Finding]:
         """One finding for each bound, ``retries.SERVICE.BOUND``."""
@@ -108,9 +106,7 @@ class Retries(Expectation):
             if seen:
                 yield self._judge(name, bound, seen, view)
             else:
-                yield vacuous(
-                    f"retries.{self.on}.{name}", str(bound), self._nothing(calls, view), _path(name)
-                )
+                yield vacuous(f"retries.{self.on}.{name}", str(bound), self._nothing(calls, view), _path(name))
 
     def _bounds(self) -> list[tuple[str, Bound]]:
         backoff = self.backoff or Backoff.model_construct()
@@ -129,9 +125,7 @@ class Retries(Expectation):
             return f"no matching call was seen at {self.on}"
         if not any(call.id for call in calls):
             headers = sorted({facts.id_header for facts in view.operations.values()})
-            return (
-                f"the {len(calls)} calls to {self.on} carry no id; pass on the header {' or '.join(headers)}"
-            )
+            return f"the {len(calls)} calls to {self.on} carry no id; pass on the header {' or '.join(headers)}"
         return f"none of the {len(calls)} calls to {self.on} belongs to an operation that is asked for"
 
     def _judge(self, name: str, bound: Bound, seen: list[Attempts], view: View) -> Finding:
@@ -190,9 +184,7 @@ def _path(name: str) -> tuple[str, ...]:
 
 
 def _told(operation: Attempts) -> str:
-    ends = ", ".join(
-        str(row.status) if row.status is not None else row.end for row in operation.exchanges[:SHOWN]
-    )
+    ends = ", ".join(str(row.status) if row.status is not None else row.end for row in operation.exchanges[:SHOWN])
     return f"{operation.id} ({len(operation.exchanges)} attempts: {ends})"
 
 
@@ -200,15 +192,11 @@ def _pauses(id: str, name: str, bound: Bound, path: tuple[str, ...], seen: list[
     """The finding on one figure of the pauses."""
     retried = [operation for operation in seen if operation.pauses]
     if not retried:
-        return vacuous(
-            id, str(bound), f"none of {len(seen)} operations was tried more than once", path, len(seen)
-        )
+        return vacuous(id, str(bound), f"none of {len(seen)} operations was tried more than once", path, len(seen))
     if name == "backoff.factor":
         grown = [(growth, operation) for operation in retried if (growth := operation.growth) is not None]
         value = statistics.median(growth for growth, _ in grown) if grown else 0.0
-        return _tell(
-            check(id, bound, value, len(grown), need=NEEDED, path=path), [op for _, op in grown], "×"
-        )
+        return _tell(check(id, bound, value, len(grown), need=NEEDED, path=path), [op for _, op in grown], "×")
     first = [operation.pauses[0] for operation in retried]
     middle = statistics.median(first)
     value = middle
@@ -221,9 +209,7 @@ def _pauses(id: str, name: str, bound: Bound, path: tuple[str, ...], seen: list[
 def _tell(finding: Finding, operations: list[Attempts], unit: str) -> Finding:
     """The finding with the pauses behind it."""
     first = [operation.pauses[0] for operation in operations]
-    told = [
-        f"{operation.id} ({', '.join(map(format_duration, operation.pauses))})" for operation in operations
-    ]
+    told = [f"{operation.id} ({', '.join(map(format_duration, operation.pauses))})" for operation in operations]
     worst = f"first pauses {format_duration(min(first))} to {format_duration(max(first))}" if first else ""
     finding = dataclasses.replace(finding, worst=worst, rows=tuple(told[:SHOWN]))
     return with_unit(finding, lambda text: f"{text}{unit}")

@@ -29,14 +29,22 @@ def main() -> None:
     if not arguments or arguments == ["-m"] or (arguments[0].startswith("-") and arguments[0] != "-m"):
         sys.stderr.write(USAGE + "\n")
         raise SystemExit(2)
-    module, code = _module(arguments[1:]) if arguments[0] == "-m" else _script(arguments)
+    if arguments[0] == "-m":
+        _start()  # first: finding a module in a package runs the package
+        module, code = _module(arguments[1:])
+    else:
+        module, code = _script(arguments)
+        _start()  # last: it looks for modules in the script's folder
+    # The program must find itself as __main__: pickle, multiprocessing and logging look there.
+    sys.modules["__main__"] = module
+    exec(code, vars(module))  # noqa: S102  # running it is the point
+
+
+def _start() -> None:
     try:
         start(by_name=True)
     except FailpointsError as error:
         raise SystemExit(f"chaoskit.failpoints: {error}") from None
-    # The program must find itself as __main__: pickle, multiprocessing and logging look there.
-    sys.modules["__main__"] = module
-    exec(code, vars(module))  # noqa: S102  # running it is the point
 
 
 def _module(arguments: list[str]) -> tuple[ModuleType, CodeType]:

@@ -6,6 +6,18 @@ A modifier is ``PERCENT%`` or ``COUNT*``; several are asked from left to right, 
 uses up a count even where the percentage then says no. The first term of the chain whose modifiers allow it is
 the one that acts; when none does, nothing happens.
 
+======= =====================================================================================
+off     nothing
+return  gives VALUE to the code at the failpoint; by name, the function returns it
+sleep   waits: whole milliseconds, or a Go duration ("1m30s")
+panic   raises Panic with VALUE as its text, else the failpoint's name
+break   enters the debugger (``breakpoint()``)
+print   writes the failpoint's name to standard output
+abort   ends the process with SIGABRT, as a crash in C would
+exit    ends the process with status VALUE (else 1), at once: nothing is flushed or cleaned up
+hang    waits until the failpoint is switched off or set anew
+======= =====================================================================================
+
 Wider than gofail: a percentage may be a whole number (``50%``), VALUE may be any JSON value, a duration may
 stand without quotes (``sleep(10s)``), and there are three more types: ``abort``, ``exit`` and ``hang``.
 """

@@ -29,8 +29,7 @@ _PATIENCE = 2.0
 _DYING = 1.0
 """Seconds between a process's last word and its end."""
 
-_FOREIGN_DEATHS = (0, -9, -15)
-"""Exit statuses of a process that was told to end, and did not die of a failpoint."""
+_SIGABRT = -6
 
 
 class FailpointFault(Fault):
@@ -52,8 +51,9 @@ class FailpointFault(Fault):
         """gofail's terms, after ``used`` hits in processes that are no more. None when no hit is left."""
 
     def died_of_it(self, status: int) -> bool:
-        """Whether a process that ended with ``status`` ended because of this fault."""
-        return status not in _FOREIGN_DEATHS
+        """Whether a process that ended with ``status`` ended because of this fault: a fatal panic gives a status
+        above 0 or SIGABRT, other signals came from outside."""
+        return status > 0 or status == _SIGABRT
 
     @contextmanager
     def inject(self, world: World) -> Iterator[Evidence]:
@@ -145,11 +145,8 @@ class _Hook:
         """Follow the hits, and the service into its next process."""
         while not stopped.wait(_LOOK):
             self.look()
-            if (
-                self._pid is None
-                and self._service.pid is not None
-                and (self._fault.rearmed or not self.processes)
-            ):
+            may = self._fault.rearmed or not self.processes
+            if self._pid is None and self._service.pid is not None and may:
                 self._set_again()
 
     def look(self) -> bool:
@@ -161,7 +158,9 @@ class _Hook:
         if self._service.pid == self._pid:
             try:
                 self._seen = self._client.count(self._fault.at)
-            except FailpointError:
+            except FailpointError as error:
+                if self._service.pid == self._pid and error.status is not None:
+                    raise BrokenError(f"{self._service.name}: the hits cannot be told: {error}") from error
                 if self._service.pid == self._pid:
                     return False  # dying, stopped, or too busy
             else:

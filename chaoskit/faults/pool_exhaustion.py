@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 _RETRY = 0.05
 """Seconds until the next attempt after a refused one, and between two looks at what is held."""
 
-_FIRST_ROUND = 5.0
+_ENTRY = 5.0
 """Seconds that entering waits for the first round of attempts."""
+
+_EVICTION = 2.0
+"""Seconds that the window's beginning waits for the places of those that were evicted."""
 
 
 def _hold(value: int | str) -> int | str:
@@ -118,7 +121,7 @@ class PoolExhaustion(Fault):
         evidence = Evidence(unit="connections", facts={"asked": asked, "limit": limit})
         background = Background(f"pool_exhaustion {self.on}", siege.run)
         try:
-            siege.first_round.wait(_FIRST_ROUND)
+            siege.settled.wait(_ENTRY)
             yield evidence
         finally:
             background.stop()
@@ -141,7 +144,7 @@ class _Siege:
         self._refusal: str | None = None
         self._seconds: float | None = None
         self.most = 0
-        self.first_round = threading.Event()
+        self.settled = threading.Event()
 
     def run(self, stopped: threading.Event) -> None:
         """Take and keep until told to stop; then release everything."""
@@ -149,19 +152,21 @@ class _Siege:
             while not stopped.is_set():
                 self._drop_lost()
                 if self._evict and self._seconds is None:
+                    self._fill(1, stopped)  # one must be in to put others out
                     self._evicted += self._holder.evict(self._held)
-                self._fill(stopped)
-                self.first_round.set()
+                self._fill(self._asked, stopped)
+                if not self._evict or self._seconds is not None or now() > self._began + _EVICTION:
+                    self.settled.set()
                 stopped.wait(_RETRY)
             self._drop_lost()
         finally:
-            self.first_round.set()
+            self.settled.set()
             self._at_end = len(self._held)
             for connection in self._held:
                 self._holder.close(connection)
 
-    def _fill(self, stopped: threading.Event) -> None:
-        while len(self._held) < self._asked and not stopped.is_set():
+    def _fill(self, number: int, stopped: threading.Event) -> None:
+        while len(self._held) < number and not stopped.is_set():
             try:
                 self._held.append(self._holder.open())
             except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,6 +21,7 @@ class ProgressLine:
         reporter: Any = config.pluginmanager.getplugin("terminalreporter")
         worker = hasattr(config, "workerinput")
         self._reporter = None if worker or reporter is None or config.get_verbosity() < 0 else reporter
+        self._capture: Any = config.pluginmanager.getplugin("capturemanager")
         self._terminal = self._reporter is not None and self._reporter.isatty
         self._phase = ""
         self._shown = False
@@ -31,20 +33,25 @@ class ProgressLine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._reporter is not None and self._terminal and self._shown:
-            self._reporter.rewrite("", erase=True)
+            with self._uncaptured():
+                self._reporter.rewrite("", erase=True)
 
     def show(self, progress: Progress) -> None:
         """Called a few times a second by the engine, on the main thread."""
-        if self._reporter is None:
+        if self._reporter is None or (not self._terminal and progress.phase == self._phase):
             return
-        if self._terminal:
-            self._shown = True
-            self._reporter.rewrite(f"  {_text(progress)}", erase=True)
-        elif progress.phase != self._phase:
-            if not self._phase:
+        with self._uncaptured():
+            if self._terminal:
+                self._reporter.rewrite(f"  {_text(progress)}", erase=True)
+            else:
                 self._reporter.ensure_newline()
-            self._reporter.write_line(f"  {_text(progress)}")
+                self._reporter.write_line(f"  {_text(progress)}")
+        self._shown = True
         self._phase = progress.phase
+
+    def _uncaptured(self) -> AbstractContextManager[None]:
+        """What a test writes is captured; the progress is not a test's."""
+        return nullcontext() if self._capture is None else self._capture.global_and_fixture_disabled()
 
 
 def _text(progress: Progress) -> str:

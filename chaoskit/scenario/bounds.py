@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 
 from chaoskit import units
 
@@ -62,7 +62,13 @@ class Bound:
         """Read a bound. Raises :class:`BoundError` that lists the legal forms."""
         if not isinstance(text, str):
             raise BoundError(text, dimension, "a comparison is missing")
-        parse = _DIMENSIONS[dimension].parse
+
+        def parse(part: str) -> float:
+            value = _DIMENSIONS[dimension].parse(part)
+            if not isfinite(value):
+                raise BoundError(text, dimension, f"{part} is not a finite number")
+            return value
+
         try:
             if match := _COMPARISON.match(text):
                 sign, value = match.group(1), parse(match.group(2))
@@ -81,6 +87,8 @@ class Bound:
                 middle = parse(match.group(1))
                 spread = match.group(2)
                 width = middle * units.parse_ratio(spread) if spread.endswith("%") else parse(spread)
+                if width < 0:
+                    raise BoundError(text, dimension, "the range is empty")
                 return cls(text, dimension, low=middle - width, high=middle + width)
             if match := _RANGE.match(text):
                 low, high = parse(match.group(1)), parse(match.group(2))

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import functools
 import importlib
-import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from chaoskit.errors import InputError, Problem
 from chaoskit.registry import Registry
-from chaoskit.scenario import mistakes, source, template
+from chaoskit.scenario import matrix, source, template
+from chaoskit.scenario.check import Check
 from chaoskit.scenario.model import (
     Environment,
     EnvironmentFile,
@@ -28,6 +28,7 @@ from chaoskit.scenario.model import (
     ScenarioFile,
     ServiceChange,
 )
+from chaoskit.scenario.names import check_names, mapping, reserved, texts
 from chaoskit.scenario.source import Source
 from chaoskit.scenario.types import Duration, Model
 
@@ -64,15 +65,16 @@ def load(file: Path, *, environment_file: Path | None = None, text: str | None =
     Raises InputError with every mistake of the file.
     """
     page = source.read(file, text)
-    matrix = page.data.get("matrix")
-    rows = list(_combinations(matrix)) if isinstance(matrix, dict) and matrix else [{}]
     scenarios, problems = [], dict[str, Problem]()
-    for values in rows:
+    for values in matrix.combinations(page.data.get("matrix")):
         try:
-            filled = Source(page.file, page.text, _fill(page.data, values)) if values else page
-            scenarios.append(_scenario(filled, values, environment_file))
+            filled = Source(page.file, page.text, matrix.fill(page.data, values)) if values else page
+            scenarios.append(_scenario(filled, page.data, values, environment_file))
         except InputError as error:
             problems.update((str(problem), problem) for problem in error.problems)
+    slugs = [scenario.slug for scenario in scenarios]
+    for name in sorted({name for name in slugs if slugs.count(name) > 1}):
+        problems[name] = page.problem(("matrix",), f"two combinations of the matrix are named {name!r}")
     if problems:
         raise InputError(problems.values())
     return scenarios
@@ -89,86 +91,43 @@ def find(paths: Iterable[Path]) -> Iterator[Path]:
             raise InputError([Problem(path, 1, "no such file or folder")])
 
 
-def _combinations(matrix: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    lists = [value if isinstance(value, list) else [value] for value in matrix.values()]
-    for values in itertools.product(*lists):
-        yield dict(zip(matrix, values, strict=True))
-
-
-_MATRIX = re.compile(r"\{\{\s*matrix\.(\w+)\s*\}\}")
-
-
-def _fill(data: Any, values: Mapping[str, Any]) -> Any:
-    """``data`` with ``{{ matrix.NAME }}`` replaced; a text that is nothing else takes the value's own type."""
-    if isinstance(data, dict):
-        return {key: value if key == "matrix" else _fill(value, values) for key, value in data.items()}
-    if isinstance(data, list):
-        return [_fill(item, values) for item in data]
-    if isinstance(data, str) and "matrix." in data:
-        whole = _MATRIX.fullmatch(data.strip())
-        if whole and whole.group(1) in values:
-            return values[whole.group(1)]
-        return _MATRIX.sub(lambda m: str(values.get(m.group(1), m.group(0))), data)
-    return data
-
-
-class _Check:
-    """Collects the mistakes of one file while it is being typed."""
-
-    def __init__(self, page: Source) -> None:
-        self.page = page
-        self.problems: list[Problem] = []
-
-    def typed(self, model: type[BaseModel], data: Any, path: tuple[str | int, ...], context: Any = None) -> Any:
-        """``data`` as ``model``, or None with the mistakes noted."""
-        try:
-            return model.model_validate(data, context=context)
-        except ValidationError as error:
-            self.problems.extend(mistakes.problems_of(error, model, self.page, path))
-        return None
-
-    def wrong(
-        self, path: tuple[str | int, ...], what: str, legal: Iterable[str] = (), found: str | None = None
-    ) -> None:
-        self.problems.append(self.page.problem(path, what, sorted(legal), found))
-
-
-def _scenario(page: Source, values: Mapping[str, Any], environment_file: Path | None) -> Scenario:
-    check = _Check(page)
+def _scenario(
+    page: Source, raw: Mapping[str, Any], values: Mapping[str, Any], environment_file: Path | None
+) -> Scenario:
+    check = Check(page)
     data = page.data
     environment = _environment_of(page, check, environment_file)
-    services = set(environment.services) if environment else None
     traffic = data.get("traffic")
-    operations = set(traffic) if isinstance(traffic, dict) else None
-    context = {"services": services, "operations": operations}
+    context = {
+        "services": set(environment.services) if environment else None,
+        "operations": set(traffic) if isinstance(traffic, dict) else None,
+    }
     model: ScenarioFile | None = check.typed(ScenarioFile, data, (), context)
 
-    timeline = data.get("timeline")
-    entries = timeline.get("faults") if isinstance(timeline, dict) else None
+    entries = mapping(data, "timeline").get("faults")
     faults = [
         fault
         for index, entry in enumerate(entries if isinstance(entries, list) else [])
         if (fault := _fault(check, entry, ("timeline", "faults", index), context))
     ]
-    expect = data.get("expect")
     expectations = [
         planned
-        for kind, arguments in (expect.items() if isinstance(expect, dict) else ())
+        for kind, arguments in mapping(data, "expect").items()
         for planned in _expectations(check, kind, arguments, context)
     ]
-    _names(check, data, environment, services, operations, set(values))
+    check_names(check, raw, environment, set(values))
     _duplicates(check, faults)
     if check.problems or model is None or environment is None:
         raise InputError(check.problems)
     name = model.scenario + "".join(f" [{key}={value}]" for key, value in values.items())
     parts = [
-        slug(page.file.name.removesuffix(SUFFIX)),
+        slug(page.file.name.removesuffix(SUFFIX)) or "scenario",
         *(f"{slug(k)}-{slug(str(v))}" for k, v in values.items()),
     ]
     return Scenario(name, "--".join(parts), page, environment, model, faults, expectations, dict(values))
 
 
-def _fault(check: _Check, entry: Any, path: tuple[str | int, ...], context: Any) -> PlannedFault | None:
+def _fault(check: Check, entry: Any, path: tuple[str | int, ...], context: Any) -> PlannedFault | None:
     """``- slow-db: {latency: {on: postgres, ...}, at: 0s, for: 6s}``."""
     form = "NAME: {FAULT: {...}, at: 0s, for: 5s}"
     if not isinstance(entry, dict) or len(entry) != 1 or not isinstance(next(iter(entry.values())), dict):
@@ -178,7 +137,11 @@ def _fault(check: _Check, entry: Any, path: tuple[str | int, ...], context: Any)
     path = (*path, name)
     kinds = [key for key in body if key not in ("at", "for")]
     if len(kinds) != 1:
-        what = "no kind of fault is given" if not kinds else f"one kind of fault is expected, found {', '.join(kinds)}"
+        what = (
+            "no kind of fault is given"
+            if not kinds
+            else f"one kind of fault is expected, found {', '.join(kinds)}"
+        )
         check.wrong(path, what, room("faults").names())
         return None
     kind = kinds[0]
@@ -193,19 +156,24 @@ def _fault(check: _Check, entry: Any, path: tuple[str | int, ...], context: Any)
         for item in error.errors():
             key = "for" if item["loc"][0] == "length" else "at"
             check.wrong((*path, key), f"{key}: {item['msg']}", item.get("ctx", {}).get("legal", ()))
+    if timed is not None and timed.length == 0:
+        check.wrong((*path, "for"), "for: a fault of 0s touches nothing")
     if kind not in room("faults"):
         check.wrong((*path, kind), f"unknown fault {kind!r}", room("faults").names(), kind)
         return None
-    fault = check.typed(room("faults").get(kind), body[kind] or {}, (*path, kind), context)
+    arguments = {} if body[kind] is None else body[kind]
+    fault = check.typed(room("faults").get(kind), arguments, (*path, kind), context)
     return PlannedFault(name, kind, fault, timed.at, timed.length, path) if fault and timed else None
 
 
-def _expectations(check: _Check, kind: str, arguments: Any, context: Any) -> Iterator[PlannedExpectation]:
+def _expectations(check: Check, kind: str, arguments: Any, context: Any) -> Iterator[PlannedExpectation]:
     """One expectation, or one for each block of a list of them."""
     path: tuple[str | int, ...] = ("expect", kind)
     if kind not in room("expectations"):
         check.wrong(path, f"unknown expectation {kind!r}", room("expectations").names(), kind)
         return
+    if arguments == []:
+        check.wrong(path, f"{kind}: nothing is expected here")
     model = room("expectations").get(kind)
     blocks = arguments if isinstance(arguments, list) else [arguments]
     for index, block in enumerate(blocks):
@@ -215,64 +183,7 @@ def _expectations(check: _Check, kind: str, arguments: Any, context: Any) -> Ite
             yield PlannedExpectation(kind, expectation, place)
 
 
-def _names(
-    check: _Check,
-    data: Mapping[str, Any],
-    environment: Environment | None,
-    services: set[str] | None,
-    operations: set[str] | None,
-    matrix: set[str],
-) -> None:
-    """Names that refer to something: services, operations, findings of the control, names in templates."""
-    control = data.get("control")
-    places: list[tuple[tuple[str | int, ...], Any]] = [
-        (("with",), data.get("with")),
-        (("control", "with"), control.get("with") if isinstance(control, dict) else None),
-    ]
-    for path, changes in places:
-        for service in changes if isinstance(changes, dict) else ():
-            if services is not None and service not in services:
-                check.wrong((*path, service), f"unknown service {service!r}", services, service)
-    steady = data.get("steady_state")
-    for operation in steady if isinstance(steady, dict) else ():
-        if operations is not None and operation not in operations:
-            check.wrong(("steady_state", operation), f"unknown operation {operation!r}", operations, operation)
-    expect = data.get("expect")
-    legal = {"steady_state", "recovery", *(expect if isinstance(expect, dict) else ())}
-    violates = control.get("violates") if isinstance(control, dict) else None
-    for index, finding in enumerate(violates if isinstance(violates, list) else ()):
-        first = str(finding).split(".")[0]
-        if first not in legal:
-            check.wrong(("control", "violates", index), f"the scenario expects nothing named {first!r}", legal, first)
-    extra = data.get("data")
-    known = {
-        *(services or ()),
-        *(environment.data if environment else ()),
-        *(extra if isinstance(extra, dict) else ()),
-    }
-    names = frozenset(known)
-    for path, text in _texts(data, ()):
-        if services is not None and path[0] == "traffic":
-            for what, legal_names, found in template.mistakes(text, names):
-                check.wrong(path, what, legal_names, found)
-        for match in _MATRIX.finditer(text) if "matrix." in text else ():
-            if match.group(1) not in matrix:
-                check.wrong(path, f"unknown matrix value {match.group(1)!r}", matrix, match.group(1))
-
-
-def _texts(data: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    if isinstance(data, str):
-        if "{{" in data or "{%" in data:
-            yield path, data
-    elif isinstance(data, dict):
-        for key, value in data.items():
-            yield from _texts(value, (*path, key))
-    elif isinstance(data, list):
-        for index, value in enumerate(data):
-            yield from _texts(value, (*path, index))
-
-
-def _duplicates(check: _Check, faults: list[PlannedFault]) -> None:
+def _duplicates(check: Check, faults: list[PlannedFault]) -> None:
     first: dict[str, PlannedFault] = {}
     for fault in faults:
         if fault.name in first:
@@ -281,66 +192,76 @@ def _duplicates(check: _Check, faults: list[PlannedFault]) -> None:
         first.setdefault(fault.name, fault)
 
 
-def _environment_of(page: Source, check: _Check, given: Path | None) -> Environment | None:
+def _environment_of(page: Source, check: Check, given: Path | None) -> Environment | None:
     value = page.data.get("environment")
-    if isinstance(value, dict):
-        try:
-            inline = Source(page.file, page.text, {"environment": "inline", **value})
-            return _typed_environment(inline, ("environment",))
-        except InputError as error:
-            check.problems.extend(error.problems)
-            return None
-    if not isinstance(value, str):
-        return None
-    if given is None:
-        known: dict[str, Path] = {}
-        for folder in page.file.resolve().parents:
-            for file in sorted((folder / "environments").glob("*.yaml")):
-                known.setdefault(file.stem, file)
-            if value in known or (folder / "pyproject.toml").exists() or (folder / ".git").exists():
-                break
-        if value not in known:
-            check.wrong(("environment",), f"unknown environment {value!r}", known, value)
-            return None
-        given = known[value]
     try:
-        return load_environment(given)
+        if isinstance(value, dict):
+            return _typed_environment(page, {"environment": "inline", **value}, ("environment",))
+        if not isinstance(value, str):
+            return None
+        file = given or _find_environment(page, check, value)
+        return load_environment(file) if file else None
     except InputError as error:
         check.problems.extend(error.problems)
         return None
 
 
+def _find_environment(page: Source, check: Check, name: str) -> Path | None:
+    """``environments/NAME.yaml`` beside the file or in a folder above, up to the project's root."""
+    known: dict[str, Path] = {}
+    for folder in page.file.resolve().parents:
+        for file in sorted((folder / "environments").glob("*.yaml")):
+            known.setdefault(file.stem, file)
+        if name in known or (folder / "pyproject.toml").exists() or (folder / ".git").exists():
+            break
+    if name not in known:
+        check.wrong(("environment",), f"unknown environment {name!r}", known, name)
+    return known.get(name)
+
+
 def load_environment(file: Path) -> Environment:
     """An environment from its own file. Raises InputError with every mistake of the file."""
-    stat = file.stat()
+    try:
+        stat = file.stat()
+    except OSError as error:
+        raise InputError([Problem(source.shown(file), 1, f"cannot be read: {error.strerror}")]) from None
     return _load_environment(file.resolve(), stat.st_mtime_ns, stat.st_size)
 
 
 @functools.lru_cache(maxsize=64)
 def _load_environment(file: Path, _changed: int, _size: int) -> Environment:
-    return _typed_environment(source.read(file), ())
+    page = source.read(file)
+    return _typed_environment(page, page.data, ())
 
 
-def _typed_environment(page: Source, base: tuple[str | int, ...]) -> Environment:
-    check = _Check(page)
-    model: EnvironmentFile | None = check.typed(EnvironmentFile, page.data, base)
-    services = page.data.get("services")
-    names = frozenset(services) if isinstance(services, dict) else frozenset()
-    for name, spec in services.items() if isinstance(services, dict) else ():
+def _typed_environment(page: Source, data: dict[str, Any], base: tuple[str | int, ...]) -> Environment:
+    check = Check(page)
+    model: EnvironmentFile | None = check.typed(EnvironmentFile, data, base)
+    services = mapping(data, "services")
+    reserved(check, services, (*base, "services"))
+    reserved(check, mapping(data, "data"), (*base, "data"))
+    for name, spec in services.items():
         path = (*base, "services", name)
-        if slug(name) != name:
-            check.wrong(path, f"the service name {name!r} must consist of a-z, 0-9 and -", [slug(name)])
-        if not isinstance(spec, dict):
-            continue
-        provider = spec.get("provider")
+        if slug(name) != name or not name:
+            check.wrong(
+                path, f"the service name {name!r} must consist of a-z, 0-9 and -", [slug(name) or "orders"]
+            )
+        provider = mapping(spec).get("provider")
         if isinstance(provider, str):
             if provider not in room("providers"):
-                check.wrong((*path, "provider"), f"unknown provider {provider!r}", room("providers").names(), provider)
+                check.wrong(
+                    (*path, "provider"), f"unknown provider {provider!r}", room("providers").names(), provider
+                )
             else:
-                check.typed(room("providers").get(provider).Args, spec.get("args", {}), (*path, "args"))
-        for where, text in _texts(spec, path):
-            for what, legal, found in template.mistakes(text, names):
+                arguments = mapping(spec).get("args", {})
+                check.typed(room("providers").get(provider).Args, arguments, (*path, "args"))
+        for where, text in texts(spec, path):
+            for what, legal, found in template.mistakes(text, frozenset(services)):
                 check.wrong(where, what, legal, found)
+    if model is not None and model.production:
+        check.wrong(
+            (*base, "production"), f"{model.environment} is marked as production: faults are not for it"
+        )
     if check.problems or model is None:
         raise InputError(check.problems)
     return Environment(

@@ -3,64 +3,145 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, RootModel, ValidationError
 
-from chaoskit.errors import Problem
+from chaoskit.errors import Problem, nearest
 from chaoskit.scenario.source import Source
+
+Path_ = tuple[str | int, ...]
+
+# What pydantic calls a wrong type, and what a person would call the right one.
+_WANTED = {
+    "string_type": "text",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "list_type": "a list",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+
+
+@dataclass(frozen=True)
+class _Mistake:
+    """One of pydantic's errors. ``wanted`` is given when a value has the wrong type or is not among the literals."""
+
+    path: Path_
+    what: str
+    legal: Sequence[str] = ()
+    found: str | None = None
+    missing: str | None = None
+    wanted: Sequence[str] = field(default=())
 
 
 def problems_of(
     error: ValidationError, model: type[BaseModel], source: Source, base: Sequence[str | int] = ()
 ) -> Iterator[Problem]:
     """One problem for each mistake. ``base`` is where in the file the validated data stands."""
+    items = [_mistake(item, model, source, tuple(base)) for item in error.errors(include_url=False)]
     seen: set[tuple[object, ...]] = set()
-    for item in error.errors(include_url=False):
-        path = _in_data(source, (*base, *item["loc"]))
-        context = item.get("ctx", {})
-        legal, found = list(context.get("legal", ())), context.get("found")
-        what = item["msg"]
-        if item["type"] == "extra_forbidden":
-            key = str(item["loc"][-1])
-            fields = _keys(_at(model, item["loc"][:-1]))
-            what, legal, found = f"unknown key {key!r}", fields, key
-        elif item["type"] == "missing":
-            what = f"{str(item['loc'][-1])!r} is missing"
-            path = path[: len(base) + len(item["loc"]) - 1]
-        elif item["type"] == "literal_error":
-            legal = [
-                str(value).strip("'") for value in str(context.get("expected", "")).replace(" or ", ", ").split(", ")
-            ]
-            found = str(item["input"])
-            what = f"{found!r} is not allowed here"
-        elif item["type"] != "chaoskit":
-            what = f"{_where(item['loc'])}{what[0].lower()}{what[1:]}, found {_short(item['input'])}"
-        elif item["loc"]:
-            what = f"{_where(item['loc'])}{what}"
-        line = source.line(path)
-        if (line, what) not in seen:
-            seen.add((line, what))
-            yield Problem(source.problem((), "").file, line, what, legal, found)
+    for mistake in _without_misspelt(_unions(items)):
+        what = mistake.what if mistake.missing is None else f"{mistake.missing!r} is missing"
+        problem = source.problem(mistake.path, what, mistake.legal, mistake.found)
+        if (problem.line, what) not in seen:
+            seen.add((problem.line, what))
+            yield problem
 
 
-def _where(loc: Sequence[str | int]) -> str:
-    names = [str(step) for step in loc if not isinstance(step, int)]
+def _mistake(item: Any, model: type[BaseModel], source: Source, base: Path_) -> _Mistake:
+    path = _in_data(source, (*base, *item["loc"]))
+    context = item.get("ctx", {})
+    kind, message, value = item["type"], str(item["msg"]), item["input"]
+    if kind == "extra_forbidden":
+        key = str(item["loc"][-1])
+        return _Mistake(path, f"unknown key {key!r}", _keys(_at(model, item["loc"][:-1])), key)
+    if kind == "missing":
+        parent = _in_data(source, (*base, *item["loc"][:-1]))
+        return _Mistake(parent, "", missing=str(item["loc"][-1]))
+    if kind == "literal_error":
+        words = str(context.get("expected", "")).replace(" or ", ", ").split(", ")
+        legal = [word.strip("'") for word in words]
+        return _Mistake(path, f"{_where(path)}{value!r} is not allowed", legal, str(value), wanted=legal)
+    if kind in _WANTED:
+        wanted = _WANTED[kind]
+        return _Mistake(path, f"{_where(path)}{wanted} is expected, found {_short(value)}", wanted=[wanted])
+    if kind == "chaoskit":
+        return _Mistake(
+            path, f"{_where(path)}{message}", list(context.get("legal", ())), context.get("found")
+        )
+    message = message.removeprefix("Input ").replace(" after validation", "")
+    return _Mistake(path, f"{_where(path)}{message[0].lower()}{message[1:]}, found {_short(value)}")
+
+
+def _unions(mistakes: Sequence[_Mistake]) -> Iterator[_Mistake]:
+    """Pydantic tells one error for each member of a union: of those about one value make one."""
+    merged: set[Path_] = set()
+    for mistake in mistakes:
+        path = mistake.path
+        if not mistake.wanted:
+            yield mistake
+            continue
+        # The member of the union that fits so far knows better what is wrong further down.
+        if path in merged or any(other.path[: len(path)] == path != other.path for other in mistakes):
+            continue
+        merged.add(path)
+        same = [other for other in mistakes if other.wanted and other.path == path]
+        legal = list(dict.fromkeys(word for other in same for word in other.wanted))
+        literal = next((other for other in same if other.legal), None)
+        if len(same) == 1:
+            yield mistake
+        elif literal is not None:
+            yield _Mistake(path, literal.what, legal, literal.found)
+        else:
+            _, _, found = mistake.what.partition(" is expected")
+            yield _Mistake(path, f"{_where(path)}{_either(legal)} is expected{found}")
+
+
+def _without_misspelt(mistakes: Iterable[_Mistake]) -> list[_Mistake]:
+    """A required key that was misspelt is one mistake, not two: an unknown key and a missing one."""
+    kept = list(mistakes)
+    meant = {
+        (mistake.path[:-1], nearest(mistake.found, mistake.legal))
+        for mistake in kept
+        if mistake.found is not None and mistake.what.startswith("unknown key")
+    }
+    return [
+        mistake for mistake in kept if mistake.missing is None or (mistake.path, mistake.missing) not in meant
+    ]
+
+
+def _where(path: Path_) -> str:
+    names = [str(step) for step in path if not isinstance(step, int)]
     return f"{names[-1]}: " if names else ""
 
 
+def _either(words: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = "nothing" if value is None else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _in_data(source: Source, path: Sequence[str | int]) -> tuple[str | int, ...]:
-    """``path`` without the steps that pydantic adds for the members of a union."""
+def _in_data(source: Source, path: Sequence[str | int]) -> Path_:
+    """``path`` without the steps that pydantic adds for the members of a union and for keys."""
     kept: list[str | int] = []
     data: Any = source.data
     for step in path:
-        if isinstance(data, list) and isinstance(step, int) and step < len(data):
+        if isinstance(data, list):
+            if not isinstance(step, int) or step >= len(data):
+                continue
             data = data[step]
         elif isinstance(data, dict) and step in data:
             data = data[step]

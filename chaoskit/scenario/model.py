@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.service import ServiceSpec
@@ -103,9 +103,19 @@ class OperationBounds(Model):
     throughput: RateBound | None = None
     requests: CountBound | None = None
 
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if not self.bounds():
+            raise problem(
+                "nothing is expected here: give at least one bound", sorted(type(self).model_fields)
+            )
+        return self
+
     def bounds(self) -> list[tuple[str, Bound]]:
         """The bounds that were given, by metric name."""
-        return [(name, bound) for name in type(self).model_fields if (bound := getattr(self, name)) is not None]
+        return [
+            (name, bound) for name in type(self).model_fields if (bound := getattr(self, name)) is not None
+        ]
 
 
 class ServiceChange(Model):
@@ -127,7 +137,7 @@ class Timeline(Model):
     """How long each phase lasts. ``recovery`` is a limit: it ends as soon as steady state holds again."""
 
     steady: Duration = 3.0
-    faults: list[dict[str, dict[str, Any]]] = Field(min_length=1)
+    faults: list[Any] = Field(min_length=1)  # typed one by one, by the fault's own model
     recovery: Duration = 15.0
     after: Duration = 0.0
 
@@ -146,7 +156,7 @@ class ScenarioFile(Model):
     isolation: Literal["shared", "fresh"] = "shared"
     with_: dict[str, ServiceChange] = Field({}, alias="with")
     control: Control | None = None
-    matrix: dict[str, list[str | int | float]] = {}
+    matrix: dict[str, Annotated[list[str | int | float], Field(min_length=1)]] = {}
     data: dict[str, Any] = {}
     traffic: dict[str, Operation] = Field(min_length=1)
     steady_state: dict[str, OperationBounds] = Field(min_length=1)

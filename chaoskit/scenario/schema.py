@@ -44,7 +44,11 @@ def scenario_schema() -> dict[str, Any]:
 
 def environment_schema() -> dict[str, Any]:
     """The schema of environment files."""
-    return {"$schema": _DIALECT, **EnvironmentFile.model_json_schema(by_alias=True), "title": "chaoskit environment"}
+    return {
+        "$schema": _DIALECT,
+        **EnvironmentFile.model_json_schema(by_alias=True),
+        "title": "chaoskit environment",
+    }
 
 
 def _part(model: Any, definitions: dict[str, Any]) -> dict[str, Any]:

@@ -21,13 +21,23 @@ from chaoskit.errors import InputError, Problem
 # The C parser where PyYAML was built with it; the same language, eight times the speed.
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _STR = "tag:yaml.org,2002:str"
+_MERGE = "tag:yaml.org,2002:merge"
 # What plain text means by YAML 1.2: of the words only these are not text.
 _WORDS = {
     **dict.fromkeys(("true", "True", "TRUE", "false", "False", "FALSE"), "tag:yaml.org,2002:bool"),
     **dict.fromkeys(("null", "Null", "NULL", "~", ""), "tag:yaml.org,2002:null"),
-    "<<": "tag:yaml.org,2002:merge",
+    "<<": _MERGE,
 }
 _NUMERIC = frozenset("0123456789+-.")
+_BOOLEANS = {"true": True, "false": False}
+_COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+
+# No scenario comes near these; aliases can make a short text endless.
+DEEPEST = 60
+MOST = 100_000
+_SAFE_DEPTH = 2_000
+_TOO_DEEP = f"nested more than {DEEPEST} levels deep, or an alias that contains itself"
+_TOO_LARGE = f"more than {MOST} values, counting what aliases repeat"
 
 
 class _Loader(_Base):  # type: ignore[misc]  # chosen at run time
@@ -105,62 +115,131 @@ def read(file: Path, text: str | None = None) -> Source:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             raise InputError([Problem(shown(file), 1, f"cannot be read: {reason}")]) from None
-    problems: list[Problem] = []
-    loader = _Loader(text)
+    builder = _Builder(file)
+    data = None
     try:
-        root = loader.get_single_node()
-        data = _build(loader, root, file, problems) if root is not None else None
+        _check_depth(text)
+        loader = _Loader(text)
+        try:
+            root = loader.get_single_node()
+            data = builder.build(loader, root) if root is not None else None
+        finally:
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(filter(None, (error.context, error.problem)))
         raise InputError([Problem(shown(file), mark.line + 1 if mark else 1, f"not YAML: {what}")]) from None
-    except RecursionError:
-        raise InputError([Problem(shown(file), 1, "not usable: an alias contains itself, or too deep")]) from None
-    except yaml.YAMLError as error:
-        raise InputError([Problem(shown(file), 1, f"not YAML: {error}")]) from None
-    finally:
-        loader.dispose()
-    if not problems and not isinstance(data, dict):
-        problems.append(Problem(shown(file), 1, "a mapping is expected at the top"))
-    if problems:
-        raise InputError(problems)
+    except yaml.reader.ReaderError as error:
+        line, what = _unreadable(text, error)
+        raise InputError([Problem(shown(file), line, what)]) from None
+    if not builder.problems and not isinstance(data, dict):
+        builder.wrong(1, "a mapping is expected at the top")
+    if builder.problems:
+        raise InputError(builder.problems)
     return Source(file, text, data)
 
 
-def _build(loader: Any, node: Any, file: Path, problems: list[Problem]) -> Any:
-    if isinstance(node, yaml.ScalarNode):
-        return node.value if node.tag == _STR else _scalar(loader, node)
-    if isinstance(node, yaml.SequenceNode):
-        return [_build(loader, item, file, problems) for item in node.value]
-    if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
-        loader.flatten_mapping(node)
-    data: dict[str, Any] = {}
-    lines: dict[str, int] = {}
-    for key, value in node.value:
-        line = key.start_mark.line + 1
-        if not isinstance(key, yaml.ScalarNode):
-            problems.append(Problem(shown(file), line, "a key must be plain text"))
-        elif key.value in data:
-            problems.append(
-                Problem(shown(file), line, f"{key.value!r} stands here again; first in line {lines[key.value]}")
-            )
-        else:
-            lines[key.value] = line
-            data[key.value] = _build(loader, value, file, problems)
-    return data
+def _unreadable(text: str, error: Any) -> tuple[int, str]:
+    """Line and reason of a character that YAML does not allow."""
+    found = next((at for at, char in enumerate(text) if yaml.reader.Reader.NON_PRINTABLE.match(char)), 0)
+    return text.count("\n", 0, found) + 1, f"not YAML: {text[found : found + 1]!r}: {error.reason}"
+
+
+def _check_depth(text: str) -> None:
+    """The C parser composes nodes by recursion without a limit: hundreds of brackets in a row would end the process."""
+    indent = max(map(len, text.splitlines()), default=0)
+    if text.count("[") + text.count("{") + indent < _SAFE_DEPTH:
+        return  # as deep as this text can be at most
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                raise _error(_TOO_DEEP, event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+class _Builder:
+    """Plain data from nodes; collects what is wrong with them."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.problems: list[Problem] = []
+        self._left = MOST
+
+    def wrong(self, line: int, what: str) -> None:
+        """Note a mistake."""
+        self.problems.append(Problem(shown(self.file), line, what))
+
+    def build(self, loader: Any, node: Any, depth: int = 0) -> Any:
+        """The data of a node. Raises MarkedYAMLError for what cannot be data at all."""
+        self._left -= 1
+        if depth > DEEPEST or self._left < 0:
+            raise _error(_TOO_DEEP if depth > DEEPEST else _TOO_LARGE, node)
+        if isinstance(node, yaml.ScalarNode):
+            return node.value if node.tag == _STR else _scalar(loader, node)
+        if node.tag not in _COLLECTIONS:
+            raise _not_allowed(node)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(loader, item, depth + 1) for item in node.value]
+        return self._mapping(loader, node, depth)
+
+    def _mapping(self, loader: Any, node: Any, depth: int) -> dict[str, Any]:
+        if any(key.tag == _MERGE for key, _ in node.value):
+            _merge(loader, node)
+        data: dict[str, Any] = {}
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                self.wrong(line, "a key must be plain text")
+            elif key.value in data:
+                self.wrong(line, f"{key.value!r} stands here again; first in line {lines[key.value]}")
+            else:
+                lines[key.value] = line
+                data[key.value] = self.build(loader, value, depth + 1)
+        return data
+
+
+def _merge(loader: Any, node: Any) -> None:
+    """Take in what ``<<`` names, under what the mapping says itself: each key once, as an alias may come back here."""
+    own = [(key, value) for key, value in node.value if key.tag != _MERGE]
+    try:
+        loader.flatten_mapping(node)  # puts what is merged before what is the mapping's own
+    except RecursionError:
+        raise _error(_TOO_DEEP, node) from None
+    names = {key.value for key, _ in own if isinstance(key, yaml.ScalarNode)}
+    merged = [pair for pair in node.value[: -len(own) or None] if isinstance(pair[0], yaml.ScalarNode)]
+    latest = {key.value: (key, value) for key, value in merged if key.value not in names}
+    node.value = [*latest.values(), *own]
 
 
 def _scalar(loader: Any, node: Any) -> Any:
     text: str = node.value
-    match node.tag.rpartition(":")[2]:
-        case "bool":
-            return text.lower() == "true"
-        case "int" if ":" not in text:
-            return loader.construct_yaml_int(node)
-        case "float" if ":" not in text:
-            return loader.construct_yaml_float(node)
-        case "null":
-            return None
-        case "int" | "float" | "timestamp":
-            return text  # 12:30 and 2026-01-01 are text here: YAML 1.1 would make surprising numbers of them
-    raise yaml.constructor.ConstructorError(None, None, f"the tag {node.tag} is not allowed", node.start_mark)
+    try:
+        match node.tag.rpartition(":")[2]:
+            case "bool":
+                return _BOOLEANS[text.lower()]
+            case "int" if ":" not in text:
+                return loader.construct_yaml_int(node)
+            case "float" if ":" not in text:
+                return loader.construct_yaml_float(node)
+            case "null":
+                return None
+            case "int" | "float" | "timestamp":
+                # 12:30 and 2026-01-01 are text here: YAML 1.1 would make surprising numbers of them.
+                return text
+    except (ValueError, KeyError):
+        short = text if len(text) <= 40 else text[:37] + "..."
+        raise _error(f"{short!r} is not usable as a value", node) from None
+    raise _not_allowed(node)
+
+
+def _not_allowed(node: Any) -> yaml.MarkedYAMLError:
+    return _error(f"the tag {node.tag} is not allowed", node)
+
+
+def _error(what: str, node: Any) -> yaml.MarkedYAMLError:
+    """A mistake at a node or event."""
+    return yaml.MarkedYAMLError(problem=what, problem_mark=node.start_mark)

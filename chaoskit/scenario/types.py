@@ -6,6 +6,7 @@ Inside, a duration is a float of seconds, a size of bytes, a rate of events per 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, WithJsonSchema
@@ -19,7 +20,9 @@ from chaoskit.scenario.bounds import Bound, BoundError
 class Model(BaseModel):
     """Base of everything typed in a scenario: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, arbitrary_types_allowed=True
+    )
 
 
 def problem(what: str, legal: list[str] | None = None, found: str | None = None) -> PydanticCustomError:
@@ -31,9 +34,12 @@ def problem(what: str, legal: list[str] | None = None, found: str | None = None)
 def _quantity(parse: Callable[[object], float]) -> BeforeValidator:
     def validate(value: object) -> float:
         try:
-            return parse(value)
+            quantity = parse(value)
         except units.UnitError as error:
             raise problem(str(error), list(error.legal)) from None
+        if not isfinite(quantity):
+            raise problem(f"{value!r} is too large")
+        return quantity
 
     return BeforeValidator(validate)
 
@@ -80,7 +86,9 @@ def _share(value: float) -> float:
     return value
 
 
-Ratio = Annotated[float, AfterValidator(_share), _quantity(units.parse_ratio), _schema("25%", "a share, in %")]
+Ratio = Annotated[
+    float, AfterValidator(_share), _quantity(units.parse_ratio), _schema("25%", "a share, in %")
+]
 
 
 def _bound(dimension: str, example: str) -> Any:
@@ -92,7 +100,9 @@ def _bound(dimension: str, example: str) -> Any:
         except BoundError as error:
             raise problem(str(error), list(error.legal)) from None
 
-    return Annotated[Bound, BeforeValidator(validate), WithJsonSchema({"type": "string", "examples": [example]})]
+    return Annotated[
+        Bound, BeforeValidator(validate), WithJsonSchema({"type": "string", "examples": [example]})
+    ]
 
 
 DurationBound = _bound("duration", "< 250ms")

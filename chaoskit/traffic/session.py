@@ -83,7 +83,8 @@ class Session:
         if stream_id not in self._streams:
             raise ChaosError(f"there is no stream {stream_id!r}")
         running = self._streams[stream_id]
-        self._planned += running.stop() * running.copies
+        unsent = running.stop()  # before the sum below reads the count: it fires, too
+        self._planned += unsent * running.copies
         for name, waiting in self._waiting.items():
             self._waiting[name] = deque(entry for entry in waiting if entry[0].stream != stream_id)
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg import errors
-from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from shop import metrics
 from shop.errors import Unavailable
@@ -42,6 +42,7 @@ class Database:
         self._held: ContextVar[Connection | None] = ContextVar("held", default=None)
         self.prepared = asyncio.Event()
         self._preparing: asyncio.Task[None] | None = None
+        self._borrowers = 0
         self._poisoned = settings.service == "orders" and settings.orders_pool == "poisoned"
         # A little sooner than our own limit: where the server still listens, it ends the statement itself and
         # the connection stays good.
@@ -62,7 +63,6 @@ class Database:
                 open=False,
                 min_size=settings.db_pool_size,
                 max_size=settings.db_pool_size,
-                max_waiting=settings.db_max_waiting,
                 # Short on purpose: the pool's own reconnection backs off for seconds, and then a healed
                 # database stays out of reach. Giving up early leaves reconnecting to the next borrower.
                 reconnect_timeout=0.3,
@@ -173,6 +173,12 @@ class Database:
     async def _borrow(self, limit: float) -> Connection:
         """A connection whose other end is still there. Raises :class:`Unavailable` after ``limit`` seconds."""
         deadline = time.monotonic() + limit
+        # Counted here and not by the pool's ``max_waiting``: the pool counts callers that have long given up
+        # until a connection comes, and refuses everybody before it would open one. Once it has lost all its
+        # connections it never gets one again (psycopg_pool 3.3).
+        if self._borrowers >= self._settings.db_max_waiting:
+            raise Unavailable("database_overloaded")
+        self._borrowers += 1
         self._waiting.inc()
         try:
             while True:
@@ -186,11 +192,10 @@ class Database:
                 await self._pool.putconn(connection)
         except PoolTimeout:
             raise Unavailable("database_busy") from None
-        except TooManyRequests:
-            raise Unavailable("database_overloaded") from None
         except psycopg.OperationalError as error:
             raise Unavailable("database_unavailable") from error
         finally:
+            self._borrowers -= 1
             self._waiting.dec()
 
     async def _prepare(self) -> None:

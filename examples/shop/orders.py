@@ -135,7 +135,7 @@ class Orders:
                 Refused(402, "declined") if error.status == 402 else Refused(502, "payment_rejected")
             ) from None
         except (PaymentFailed, BreakerOpen) as error:
-            log.warning("payment not made", reason=str(error) or "breaker open")
+            log.warning("payment not made", reason=str(error) or type(error).__name__)
             if self._settings.fallback == "off":
                 raise Unavailable("payment_unavailable") from None
             self._fallbacks.labels(self._settings.service, "deferred").inc()

@@ -25,7 +25,7 @@ for _name in ("worker/task", "worker/job"):
 
 # One attempt: the outbox itself is the retry, with its own back-off.
 _ONE_ATTEMPT = Policy(attempts=1, gap=lambda _: 0.0)
-_EXPECTED = (Unavailable, PaymentFailed, BreakerOpen)
+_EXPECTED = (Unavailable, PaymentFailed, BreakerOpen, TimeoutError)
 
 
 class Worker:
@@ -87,10 +87,12 @@ class Worker:
         """Whether the row can be closed. Runs in a task, and so in a trace, of its own."""
         trace.begin(item.traceparent, item.request_id)
         try:
-            await afailpoint("worker/task")
-            await self._settle(item)
+            # Not longer than the claim is good for: past that another worker has it anyway.
+            async with asyncio.timeout(self._settings.worker_lease_s):
+                await afailpoint("worker/task")
+                await self._settle(item)
         except _EXPECTED as error:
-            log.warning("put off", order_id=item.order_id, reason=str(error) or "breaker open")
+            log.warning("put off", order_id=item.order_id, reason=str(error) or type(error).__name__)
             return False
         except Exception as error:
             self._failed(error, order_id=item.order_id)

@@ -254,7 +254,7 @@ def test_import_is_light() -> None:
     code = (
         "import sys; before = set(sys.modules); import chaoskit.failpoints; print(*set(sys.modules) - before)"
     )
-    run = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, check=True, text=True)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     loaded = set(run.stdout.split())
     assert "chaoskit.failpoints" in loaded
     assert not loaded & {"asyncio", "http.server", "json", "random", "re", "socket", "threading", "typing"}

@@ -35,6 +35,10 @@ from chaoskit.failpoints import failpoint, register
 register("orders/place")
 
 
+def place():
+    return "fine"
+
+
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         status, text = 200, "fine"
@@ -42,6 +46,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/place":
             try:
                 failpoint("orders/place")
+                text = place()
             except Exception as error:
                 status, text = 500, str(error)
         body = json.dumps({"pid": os.getpid(), "text": text, "took": time.monotonic() - began}).encode()
@@ -76,22 +81,30 @@ class World:
         self.stopped: list[str] = []
         self.answered = 0
         self._proxies: dict[str, tuple[str, int]] = {}
+        self._own: list[Service] = []
 
     def add(self, name: str, **spec: Any) -> Service:
         """Start a service, with a proxy in front of it."""
         given = ServiceSpec(**spec)
         service = create(name, given, folder=self.folder, journal=self.journal, emit=self.rows.append)
-        self.services[name] = service
+        self._own.append(service)
         service.start()
+        return self.adopt(name, service)
+
+    def adopt(self, name: str, service: Service) -> Service:
+        """Put a proxy in front of a service that runs."""
+        self.services[name] = service
         if service.port:
             self.add_proxy(name, service.port)
         return service
 
     def add_worker(self, restart: str = "never") -> Service:
-        """The process with the failpoint ``orders/place`` behind ``/place``."""
+        """The process with the failpoint ``orders/place`` and the function ``place`` behind ``/place``."""
+        program = self.folder / "worker.py"
+        program.write_text(WORKER)
         return self.add(
             "worker",
-            command=[sys.executable, "-c", WORKER],
+            command=[sys.executable, "-m", "chaoskit.failpoints.agent", str(program)],
             failpoints=True,
             restart=restart,
             ready=ReadySpec(http="/health", within="10s"),
@@ -102,7 +115,7 @@ class World:
         self._proxies[name] = (made.host, made.port)
 
     def close(self) -> None:
-        for service in self.services.values():
+        for service in self._own:
             service.stop()
         for name in self._proxies:
             self.toxiproxy.delete_proxy(name)
@@ -222,6 +235,21 @@ def world(tmp_path: Path, toxiproxy: ToxiproxyControl) -> Iterator[World]:
     yield world
     world.close()
     journal.undo_all()
+    journal.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One server for all tests, for 20 sessions; nobody writes to it."""
+    folder = tmp_path_factory.mktemp("postgres")
+    journal = Journal(folder / "undo.journal")
+    spec = ServiceSpec(
+        provider="postgres", args={"max_connections": 20}, ready=ReadySpec(tcp=True, within="30s")
+    )
+    service = create("db", spec, folder=folder, journal=journal, emit=lambda row: None)
+    service.start()
+    yield service
+    service.stop()
     journal.close()
 
 

@@ -62,6 +62,22 @@ def test_panic(world: World, ask: Ask) -> None:
     assert evidence.facts["processes"] == 1
 
 
+def test_any_function_by_name(world: World, ask: Ask) -> None:
+    """Code that knows nothing of failpoints, under chaoskit's agent."""
+    worker = world.add_worker()
+    with make("panic", at="__main__:place", message="boom").inject(world) as evidence:
+        assert ask(worker)[1]["text"] == "failpoint panic: boom"
+    assert ask(worker)[1]["text"] == "fine"
+    assert evidence.touched == 1
+
+
+def test_switched_off_by_somebody_else(world: World, ask: Ask) -> None:
+    """Then its hits are gone: broken, not vacuous."""
+    world.add_worker()
+    with pytest.raises(BrokenError, match="the hits cannot be told"), make("panic").inject(world):
+        world.failpoints("worker").delete("orders/place")
+
+
 def test_panic_share_and_times(world: World, ask: Ask) -> None:
     """A share of the calls, and no more than so many in all."""
     worker = world.add_worker()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from chaoskit.faults.pause import Pause
 from chaoskit.faults.restart import Restart
 
 if TYPE_CHECKING:
+    from chaoskit.services.base import Service
     from tests.faults.conftest import World
 
 Ask = Callable[..., tuple[int, dict[str, Any]]]
@@ -56,18 +58,17 @@ def test_nobody_to_pause(world: World) -> None:
     assert evidence.touched == 0
 
 
-def test_postgres_with_all_its_sessions(world: World) -> None:
+def test_postgres_with_all_its_sessions(world: World, postgres: Service) -> None:
     """Sessions are processes of their own; they stand still as well."""
     import psycopg
 
-    postgres = world.add("db", provider="postgres")
-    with psycopg.connect(postgres.url(), autocommit=True) as session:
+    world.adopt("db", postgres)
+    with psycopg.connect(postgres.url(), autocommit=True) as session, ThreadPoolExecutor(1) as pool:
         with Pause(service="db").inject(world):
-            session.pgconn.send_query(b"select 1")
-            import select
-
-            assert select.select([session], [], [], 0.3)[0] == []
-        assert select.select([session], [], [], 5)[0]
+            answer = pool.submit(session.execute, "select 1")
+            with pytest.raises(TimeoutError):
+                answer.result(0.3)
+        assert answer.result(5).fetchone() == (1,)
 
 
 def test_restarted(world: World, ask: Ask) -> None:

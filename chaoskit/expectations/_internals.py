@@ -1,0 +1,37 @@
+"""Signs that an answer gives away the inside of a service.
+
+Each pattern is one that a person would look for after seeing such an answer. They also match inside JSON, where
+quotation marks and line ends are escaped.
+"""
+
+from __future__ import annotations
+
+import re
+
+SIGNS: dict[str, re.Pattern[str]] = {
+    name: re.compile(pattern)
+    for name, pattern in {
+        # Python: the head and the frames of a traceback
+        "a stack trace (Python)": r"Traceback \(most recent call last\)|File \\?\"[^\"]+\\?\", line \d+",
+        # Go: a panic's first line, a goroutine's head, a frame
+        "a stack trace (Go)": r"\bgoroutine \d+ \[|\bpanic: |\bruntime error: |\w\.go:\d+\b",
+        # Java and Kotlin: a frame, the chain of causes
+        "a stack trace (Java)": r"\bat [\w.$<>]+\(\w+\.(?:java|kt):\d+\)|\bCaused by: ",
+        # JavaScript: a frame with line and column, the folder of dependencies
+        "a stack trace (Node)": r"\bat .{1,200}?\.[cm]?[jt]s:\d+:\d+|\bnode_modules/",
+        # KeyError: ..., psycopg.errors.UniqueViolation..., java.lang.NullPointerException
+        "an exception class": r"\b[A-Z]\w*(?:Error|Exception)(?:[:(]| \()"
+        r"|\b(?:[a-z_]\w*\.)+[A-Z]\w*(?:Error|Exception)\b|\bpsycopg2?\.|\basyncpg\.|\bsqlalchemy\.",
+        "a file path": r"(?<![\w:/.-])/(?:app|etc|home|opt|root|srv|tmp|usr|var)/[\w.-]+|\b[A-Z]:\\{1,2}\w",
+        "SQL": r"\bSELECT\b.{1,300}\bFROM\b|\b(?:INSERT INTO|DELETE FROM)\b|\bUPDATE \w+ SET\b|\bSQLSTATE\b"
+        r"|(?i:\binsert into \w+ ?\(|\bselect .{1,300} from \w+ where\b)"
+        r"|\bduplicate key value violates\b|\brelation \\?\"\w+\\?\" does not exist",
+    }.items()
+}
+
+
+def internals_in(body: str) -> list[str]:
+    """What of the service's inside stands in ``body``, each sign with the text that was found."""
+    return [
+        f"{name}: {found.group(0)[:60]!r}" for name, sign in SIGNS.items() if (found := sign.search(body)) is not None
+    ]

@@ -1,0 +1,228 @@
+"""Whether what the service acknowledged is really there.
+
+``ledger: {writes: place-order, read: {sql: select request_id from orders, on: postgres}}``
+
+After the last phase the data is read back, directly and not through a proxy, and compared by key with what the
+clients were told:
+
+* **lost**: the write was acknowledged, its key is not there;
+* **duplicated**: the key of a write stands there more than once;
+* **unexpected**: the write was refused (an answer came, and it was no acknowledgement) and its key is there all
+  the same, or a key is there that no client ever sent. A write without an answer may have happened or not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from chaoskit.clock import now, wait_for
+from chaoskit.errors import BrokenError, TimeoutExpired
+from chaoskit.expectations._body import ABSENT, at, document
+from chaoskit.expectations._evidence import SHOWN, vacuous, with_unit
+from chaoskit.expectations._fields import NONE, Count, Statuses, at_least_one, listed
+from chaoskit.expectations.base import Expectation, Finding, Outcome, Path_, Reader, check
+from chaoskit.history import rows as r
+from chaoskit.history.view import View
+from chaoskit.scenario.bounds import Bound
+from chaoskit.scenario.types import Duration, Model, OperationName, ServiceName, problem
+
+POLL = 0.1
+"""Seconds between two reads while deferred work is waited for."""
+
+
+class Acknowledged(Model):
+    """Which answers promise that the write will last, by status."""
+
+    status: Statuses
+
+
+class Key(Model):
+    """Where an answer carries the key of what was written: a response header or a dotted path in the JSON body."""
+
+    header: str | None = None
+    json_: str | None = Field(None, alias="json")
+
+    _asked = model_validator(mode="after")(at_least_one("header", "json_"))
+
+    @model_validator(mode="after")
+    def _one(self) -> Key:
+        if self.header is not None and self.json_ is not None:
+            raise problem("the key stands in a header or in the body, not in both", ["header", "json"])
+        return self
+
+
+class Query(Model):
+    """What to read, and on which service. The first column is the key."""
+
+    sql: str = Field(min_length=1)
+    on: ServiceName
+
+
+class Invariant(Model):
+    """A query and its answer: a value (one row, one column), a list of values (one column), or a list of rows."""
+
+    sql: str = Field(min_length=1)
+    on: ServiceName | None = None
+    equals: Any
+
+
+class Ledger(Expectation):
+    """Bounds on what the data holds of the requests of operation ``writes``.
+
+    ``acknowledged`` says which answers count as a promise (default: those that are ``ok``), ``key`` where the key
+    is: the request's correlation ``id``, or a ``header`` or ``json`` path of the answer. ``within`` is how long
+    deferred work may take after the last phase: reading goes on until nothing is lost and every invariant holds.
+    """
+
+    writes: OperationName
+    acknowledged: Acknowledged | None = None
+    key: Literal["id"] | Key = "id"
+    read: Query
+    lost: Count = NONE
+    duplicated: Count = NONE
+    unexpected: Count | None = None
+    within: Duration = 5.0
+    invariants: list[Invariant] = []
+
+    def collect(self, reader: Reader, view: View) -> Iterable[r.Read]:
+        """The rows of every query, read until they satisfy or the time is over."""
+        latest: list[r.Read] = []
+
+        def settled() -> bool:
+            latest[:] = [_read(reader, on, sql) for on, sql in self._queries()]
+            return all(read.error is None for read in latest) and self._satisfied(latest, view)
+
+        try:
+            wait_for(settled, what="acknowledged writes", limit=self.within, every=POLL)
+        except TimeoutExpired:
+            return latest  # what is still missing is for the judge to say
+        return latest
+
+    def judge(self, view: View) -> Iterator[Finding]:
+        """``ledger.OPERATION.lost``, ``.duplicated``, ``.unexpected`` and ``.invariants.N``."""
+        reads = {row.name: row for row in view.history.of(r.Read)}
+        yield from self._judge_rows(view, reads.get(_name(self.read.on, self.read.sql)))
+        for number, invariant in enumerate(self.invariants):
+            path: Path_ = ("invariants", number)
+            key, expected = f"ledger.{self.writes}.invariants.{number}", f"{invariant.equals!r}"
+            read = reads.get(_name(invariant.on or self.read.on, invariant.sql))
+            if read is None or read.error is not None:
+                yield _broken(key, expected, read, path)
+                continue
+            value = _value(read.rows)
+            outcome = Outcome.HELD if value == invariant.equals else Outcome.VIOLATED
+            yield Finding(key, outcome, expected, repr(value), len(read.rows), path, worst=invariant.sql)
+
+    def _judge_rows(self, view: View, read: r.Read | None) -> Iterator[Finding]:
+        bounds: list[tuple[str, Bound]] = [("lost", self.lost), ("duplicated", self.duplicated)]
+        if self.unexpected is not None:
+            bounds.append(("unexpected", self.unexpected))
+        for name, bound in bounds:
+            yield self._judge_keys(name, bound, view.requests(self.writes), read)
+
+    def _judge_keys(self, name: str, bound: Bound, requests: list[r.Request], read: r.Read | None) -> Finding:
+        id_, path = f"ledger.{self.writes}.{name}", (name,)
+        if read is None or read.error is not None:
+            return _broken(id_, str(bound), read, path)
+        promised = [row for row in requests if self._acknowledges(row)]
+        keyed = [row for row in promised if self._key(row) is not None]
+        if not keyed:
+            why = f"{len(promised)} acknowledged writes, none with a key" if promised else "no acknowledged write"
+            return vacuous(id_, str(bound), f"{why} of {len(requests)} requests", path, len(requests))
+        keys = self._found(name, requests, read)
+        without = len(promised) - len(keyed)
+        note = f"; {without} acknowledged answers had no key" if without else ""
+        finding = check(
+            id_, bound, len(keys), len(keyed), path=path,
+            worst=f"{len(read.rows)} rows for {len(keyed)} acknowledged writes{note}",
+            rows=[f"{key} ({why})" for key, why in list(keys.items())[:SHOWN]],
+        )  # fmt: skip
+        return with_unit(finding, lambda text: f"{text} {name} of {len(keyed)} acknowledged writes")
+
+    def _found(self, name: str, requests: list[r.Request], read: r.Read) -> Mapping[str, str]:
+        """The keys that are lost, duplicated or unexpected, each with what is known of it."""
+        there = Counter(str(row[0]) for row in read.rows if row)
+        sent: dict[str, list[r.Request]] = {}
+        for request in requests:
+            if (key := self._key(request)) is not None:
+                sent.setdefault(key, []).append(request)
+        if name == "lost":
+            return {
+                key: f"answered {next(row.status for row in rows if self._acknowledges(row))}"
+                for key, rows in sent.items()
+                if key not in there and any(map(self._acknowledges, rows))
+            }
+        if name == "duplicated":
+            return {key: f"{there[key]} times" for key in sent if there[key] > 1}
+        refused = {
+            key: f"was refused with {rows[0].status}"
+            for key, rows in sent.items()
+            if key in there and all(row.error is None and not self._acknowledges(row) for row in rows)
+        }
+        return refused | {key: "was never sent" for key in there if key not in sent}
+
+    def _acknowledges(self, request: r.Request) -> bool:
+        if self.acknowledged is None:
+            return request.ok
+        return request.status in listed(self.acknowledged.status)
+
+    def _key(self, request: r.Request) -> str | None:
+        if self.key == "id":
+            return request.id or None
+        assert isinstance(self.key, Key)
+        if self.key.header is not None:
+            return request.headers.get(self.key.header.lower())
+        found = at(document(request), self.key.json_ or "")
+        return None if found is ABSENT or found is None else str(found)
+
+    def _queries(self) -> list[tuple[str, str]]:
+        return [
+            (self.read.on, self.read.sql),
+            *((invariant.on or self.read.on, invariant.sql) for invariant in self.invariants),
+        ]
+
+    def _satisfied(self, reads: list[r.Read], view: View) -> bool:
+        lost = self._found("lost", view.requests(self.writes), reads[0])
+        wrong = (
+            _value(read.rows) != invariant.equals for read, invariant in zip(reads[1:], self.invariants, strict=True)
+        )
+        return not lost and not any(wrong)
+
+
+def _name(on: str, sql: str) -> str:
+    """What a read is called in the history: a recorded run can be judged again as long as its query is the same."""
+    return f"{on}: {sql}"
+
+
+def _read(reader: Reader, on: str, sql: str) -> r.Read:
+    try:
+        rows = reader.sql(on, sql)
+    except BrokenError as error:
+        return r.Read(name=_name(on, sql), at=now(), rows=[], error=str(error))
+    return r.Read(name=_name(on, sql), at=now(), rows=[[_plain(value) for value in row] for row in rows])
+
+
+def _plain(value: Any) -> Any:
+    """A value as the history's file gives it back, so that a judge sees the same today and next year."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return str(value)
+
+
+def _value(rows: list[list[Any]]) -> Any:
+    """One row of one column as a value, one column as a list of values, else the rows."""
+    if any(len(row) != 1 for row in rows):
+        return rows
+    return rows[0][0] if len(rows) == 1 else [row[0] for row in rows]
+
+
+def _broken(id: str, expected: str, read: r.Read | None, path: Path_) -> Finding:
+    why = f"the data could not be read: {read.error}" if read is not None else "the history holds no such read"
+    return Finding(id, Outcome.BROKEN, expected, why, 0, path)

@@ -1,0 +1,165 @@
+"""What answers look like: ``responses: {of: place-order, where: {status: 500}, no_internals: true, count: 1}``."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from chaoskit.expectations._body import ABSENT, at, document
+from chaoskit.expectations._evidence import SHOWN, first_few, told, vacuous, with_unit
+from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
+from chaoskit.expectations._internals import internals_in
+from chaoskit.expectations.base import Expectation, Finding, Outcome, check
+from chaoskit.history import rows as r
+from chaoskit.history.view import View
+from chaoskit.history.windows import Window
+from chaoskit.scenario.types import Model, OperationName, RatioBound
+
+SHARE_NEEDS = 20
+"""Requests of the operation that a share must come from."""
+
+
+class Where(Model):
+    """Which answers are looked at: those with one of these statuses, or with this kind of error (``timeout``,
+    ``refused``, ``reset``, ``closed``, ``other``). With both given, either will do.
+    """
+
+    status: Statuses | None = None
+    error: Literal["timeout", "refused", "reset", "closed", "other"] | None = None
+
+    _asked = model_validator(mode="after")(at_least_one("status", "error"))
+
+    def selects(self, request: r.Request) -> bool:
+        """Whether the answer is one of them."""
+        if self.error is not None and request.error is not None and request.error.partition(":")[0] == self.error:
+            return True
+        return self.status is not None and request.status in listed(self.status)
+
+    def __str__(self) -> str:
+        parts = [
+            f"status {', '.join(map(str, listed(self.status)))}" if self.status is not None else "",
+            self.error,
+        ]
+        return " or ".join(part for part in parts if part)
+
+
+class Responses(Expectation):
+    """Expectations on the answers to one operation, among those that ``where`` selects in a ``phase``.
+
+    Every selected answer must have ``status`` (one of these), at each dotted path of ``json`` this value, in each
+    ``header`` a match of this regular expression, in the body a match of ``body``; with ``no_internals`` no stack
+    trace, exception class, file path or SQL (see :mod:`chaoskit.expectations._internals`). ``count`` bounds how
+    many were selected, ``share`` their share of all requests of the operation in the phase. Only the first 2,048
+    characters of a body are known.
+    """
+
+    of: OperationName
+    where: Where | None = None
+    phase: Literal["faults", "steady", "recovery", "after", "all"] = "faults"
+    status: Statuses | None = None
+    json_: dict[str, Any] | None = Field(None, alias="json", min_length=1)
+    header: dict[str, Regex] | None = Field(None, min_length=1)
+    body: Regex | None = None
+    no_internals: Literal[True] | None = None
+    count: Count | None = None
+    share: RatioBound | None = None
+
+    _asked = model_validator(mode="after")(
+        at_least_one("status", "json_", "header", "body", "no_internals", "count", "share")
+    )
+
+    def judge(self, view: View) -> Iterator[Finding]:
+        """One finding for each thing asked for, ``responses.OPERATION.NAME``."""
+        requests = view.requests(self.of, self._windows(view))
+        selected = [row for row in requests if self.where is None or self.where.selects(row)]
+        for name, expected, wrong in self._demands():
+            yield self._every(name, expected, wrong, selected)
+        if self.count is not None:
+            count = check(
+                f"responses.{self.of}.count", self.count, len(selected), len(requests),
+                path=("count",), worst=_statuses(requests), rows=first_few(selected),
+            )  # fmt: skip
+            yield with_unit(count, lambda text: f"{text} of {len(requests)} answers")
+        if self.share is not None:
+            yield check(
+                f"responses.{self.of}.share", self.share, len(selected) / (len(requests) or 1), len(requests),
+                need=SHARE_NEEDS, path=("share",), worst=_statuses(requests), rows=first_few(selected),
+            )  # fmt: skip
+
+    def _windows(self, view: View) -> list[Window] | None:
+        if self.phase == "faults":
+            return view.fault_windows
+        if self.phase == "all":
+            return None
+        return [view.phases[self.phase]] if self.phase in view.phases else []
+
+    def _demands(self) -> Iterator[tuple[str, str, Callable[[r.Request], str]]]:
+        """What is asked of every answer: name, what is expected, and what of it an answer fails to meet."""
+        if self.status is not None:
+            statuses = listed(self.status)
+            yield "status", " or ".join(map(str, statuses)), partial(_status_differs, statuses)
+        for path, value in (self.json_ or {}).items():
+            yield f"json.{path}", f"{path} is {value!r}", partial(_json_differs, path, value)
+        for header, pattern in (self.header or {}).items():
+            yield f"header.{header}", f"/{pattern}/", partial(_header_differs, header, pattern)
+        if self.body is not None:
+            yield "body", f"/{self.body}/", partial(_body_differs, self.body)
+        if self.no_internals:
+            yield (
+                "no_internals",
+                "nothing of the service's inside",
+                lambda row: "; ".join(internals_in(row.body)),
+            )
+
+    def _every(self, name: str, expected: str, wrong: Callable[[r.Request], str], selected: list[r.Request]) -> Finding:
+        key, path = f"responses.{self.of}.{name}", tuple(name.split(".", 1))
+        if not selected:
+            which = f" with {self.where}" if self.where is not None else ""
+            return vacuous(key, expected, f"no answer of {self.of}{which} ({self.phase})", path)
+        bad = [(row, text) for row in selected if (text := wrong(row))]
+        total = f"{len(selected)} answers"
+        if not bad:
+            return Finding(key, Outcome.HELD, expected, f"in all of {total}", len(selected), path)
+        kinds = Counter(text for _, text in bad).most_common(3)
+        seen = f"{len(bad)} of {total} differ: {', '.join(f'{text} (× {count})' for text, count in kinds)}"
+        rows = tuple(f"{told(row)}: {text}" for row, text in bad[:SHOWN])
+        return Finding(key, Outcome.VIOLATED, expected, seen, len(selected), path, rows[0], rows)
+
+
+def _status_differs(statuses: list[int], request: r.Request) -> str:
+    return "" if request.status in statuses else _end(request)
+
+
+def _json_differs(path: str, value: Any, request: r.Request) -> str:
+    body = document(request)
+    found = at(body, path)
+    # True equals 1 for Python, but not for the client that reads the answer.
+    if found == value and isinstance(found, bool) == isinstance(value, bool):
+        return ""
+    return "no JSON" if body is ABSENT else repr(found)
+
+
+def _header_differs(name: str, pattern: str, request: r.Request) -> str:
+    value = request.headers.get(name.lower())
+    if value is None:
+        return "absent"
+    return "" if re.search(pattern, value) else repr(value)
+
+
+def _body_differs(pattern: str, request: r.Request) -> str:
+    return "" if re.search(pattern, request.body) else repr(request.body[:60])
+
+
+def _end(request: r.Request) -> str:
+    return str(request.status) if request.error is None else request.error
+
+
+def _statuses(requests: list[r.Request]) -> str:
+    """``201 × 38, timeout × 2``."""
+    kinds = Counter(map(_end, requests))
+    return ", ".join(f"{kind} × {count}" for kind, count in kinds.most_common())

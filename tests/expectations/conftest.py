@@ -1,0 +1,129 @@
+"""Histories made to measure: open-loop traffic, calls at a proxy and samples, without a clock or a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from chaoskit.history import rows as r
+from chaoskit.history.store import History
+from chaoskit.history.view import OperationFacts, View
+from chaoskit.scenario.model import OperationBounds
+
+Answer = Callable[[float], dict[str, Any]]
+ORIGIN = 1000.0
+
+
+def good(_at: float) -> dict[str, Any]:
+    """The answer of a healthy service."""
+    return {}
+
+
+class Rehearsal:
+    """A history under construction. Moments are seconds from the start of the fault; ``ORIGIN`` is that start."""
+
+    origin = ORIGIN
+
+    def __init__(
+        self, *, steady: float = 5.0, fault: float = 6.0, recovery: float = 5.0, after: float = 0.0,
+        target: str = "payments",
+    ) -> None:  # fmt: skip
+        self.history = History()
+        self.operations: dict[str, OperationFacts] = {}
+        self.start, self.lifted, self.end = -steady, fault, fault + recovery + after
+        phases = [("steady", -steady, 0.0), ("faults", 0.0, fault), ("recovery", fault, fault + recovery)]
+        if after:
+            phases.append(("after", fault + recovery, self.end))
+        for name, started, ended in phases:
+            self.add(r.Phase(name=name, started=ORIGIN + started, ended=ORIGIN + ended))
+        if fault:
+            self.fault(0.0, fault, target=target)
+
+    def add(self, row: r.Row) -> None:
+        """One row as it is."""
+        self.history.add(row)
+
+    def fault(self, started: float, ended: float, *, target: str = "payments") -> None:
+        """A fault's window."""
+        started, ended = ORIGIN + started, ORIGIN + ended
+        self.add(
+            r.Fault(
+                name="f", kind="latency", target=target, planned_start=started, planned_end=ended, started=started,
+                injected=started, ended=ended, touched=1, unit="connections",
+            )
+        )  # fmt: skip
+
+    def request(self, at: float, op: str = "place-order", seq: int = 0, **answer: Any) -> r.Request:
+        """One request, due ``at``. ``latency`` is seconds; an ``error`` or a bad ``status`` makes it not ok."""
+        latency, error = answer.pop("latency", 0.02), answer.pop("error", None)
+        status = answer.pop("status", None if error else 201)
+        row = r.Request(
+            **{
+                "op": op, "seq": seq, "stream": "base", "intended": ORIGIN + at, "sent": ORIGIN + at,
+                "ended": ORIGIN + at + latency, "status": status, "error": error,
+                "ok": error is None and status < 300, "fallback": False, "id": f"{op}-{seq}", "method": "POST",
+                "path": "/orders", **answer,
+            }
+        )  # fmt: skip
+        self.operations.setdefault(op, OperationFacts(rate=0.0, timeout=2.0))
+        self.add(row)
+        return row
+
+    def traffic(
+        self, answer: Answer = good, *, op: str = "place-order", rate: float = 40.0, timeout: float = 2.0,
+        start: float | None = None, end: float | None = None, **fixed: Any,
+    ) -> list[r.Request]:  # fmt: skip
+        """Open-loop traffic over the whole run, at even intervals. ``answer`` tells how the request due then fares."""
+        self.operations[op] = OperationFacts(rate, timeout)
+        first, last = self.start if start is None else start, self.end if end is None else end
+        count = round((last - first) * rate)
+        moments = [first + index / rate for index in range(count)]
+        return [self.request(at, op, seq, **(fixed | answer(at))) for seq, at in enumerate(moments)]
+
+    def call(self, at: float, *, id: str = "", took: float = 0.01, status: int | None = 200, **more: Any) -> float:
+        """One exchange at a proxy. Returns when it ended."""
+        end = "complete" if status is not None else "reset"
+        started, ended = ORIGIN + at, ORIGIN + at + took
+        self.add(
+            r.Exchange(
+                **{
+                    "proxy": "payments", "conn": 1, "method": "POST", "path": "/charge", "id": id,
+                    "started": started, "sent": started, "answered": ended if status is not None else None,
+                    "ended": ended, "status": status, "end": end, **more,
+                }
+            )
+        )  # fmt: skip
+        return at + took
+
+    def samples(self, metric: str, value: Callable[[float], float], *, every: float = 0.25, service: str = "orders",
+                until: float | None = None) -> None:  # fmt: skip
+        """Samples of a metric over the whole run."""
+        last = self.end if until is None else until
+        for index in range(round((last - self.start) / every)):
+            at = self.start + (index + 0.5) * every
+            self.add(r.Sample(service=service, name=metric, at=ORIGIN + at, value=value(at)))
+
+    def view(self, steady_state: Mapping[str, Mapping[str, str]] | None = None) -> View:
+        """The history, ready to be judged."""
+        bounds = {op: OperationBounds.model_validate(asked) for op, asked in (steady_state or {}).items()}
+        return View(self.history, self.operations, bounds)
+
+
+@pytest.fixture(scope="session")
+def rehearse() -> type[Rehearsal]:
+    """Makes a rehearsal: ``rehearse(fault=4.0)``."""
+    return Rehearsal
+
+
+@pytest.fixture(scope="session")
+def by_id() -> Callable[[Any, View], dict[str, Any]]:
+    """Judges: the findings of an expectation by id."""
+
+    def judge(expectation: Any, view: View) -> dict[str, Any]:
+        findings = list(expectation.judge(view))
+        assert len({finding.id for finding in findings}) == len(findings), "ids must differ"
+        return {finding.id: finding for finding in findings}
+
+    return judge

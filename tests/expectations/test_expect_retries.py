@@ -1,0 +1,215 @@
+"""``retries``: attempts, back-off and amplification, from the calls at the proxy."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from pydantic import ValidationError
+
+from chaoskit.expectations.base import EXPECTATIONS, Outcome
+
+Retries = EXPECTATIONS.get("retries")
+ALL = {
+    "on": "payments", "attempts": "<= 3", "amplification": "<= 3", "after_deadline": 0,
+    "backoff": {"factor": "1.7..2.3", "jitter": "20%..60%", "first": "100ms ± 30%"},
+}  # fmt: skip
+
+
+def steady_one(_rng, _n):
+    """Back-off without jitter: 100 ms, doubled each time."""
+    return 1.0
+
+
+def uniform(rng, _n):
+    """Jitter of ±25 %."""
+    return rng.uniform(0.75, 1.25)
+
+
+def retried(rehearse, *, attempts=3, jitter=uniform, factor=2.0, first=0.1, status=503, took=0.03, rate=40.0):
+    """Every request of the fault is tried ``attempts`` times, with exponential back-off; others once."""
+    rng, run = random.Random(7), rehearse()
+    for request in run.traffic(rate=rate):
+        at = request.sent - run.origin + 0.005
+        tries = attempts if 0 <= request.intended - run.origin < 6 else 1
+        for number in range(tries):
+            last = number == tries - 1
+            at = run.call(at, id=request.id, took=took, status=200 if last else status)
+            at += first * factor**number * jitter(rng, number)
+    return run
+
+
+def test_held(rehearse, by_id):
+    """Exponential back-off with jitter holds every bound."""
+    findings = by_id(Retries.model_validate(ALL), retried(rehearse).view())
+    assert list(findings) == [
+        f"retries.payments.{name}"
+        for name in ("attempts", "backoff.factor", "backoff.jitter", "backoff.first", "amplification", "after_deadline")
+    ]
+    assert {finding.outcome for finding in findings.values()} == {Outcome.HELD}
+    assert findings["retries.payments.attempts"].seen == "3 attempts"
+    assert findings["retries.payments.amplification"].seen == "3 attempts per operation (720 for 240)"
+    assert findings["retries.payments.backoff.factor"].path == ("backoff", "factor")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_documented_figures_of_jitter(rehearse, by_id, seed):
+    """No jitter shows as 0 %, ±25 % as 40 %, full jitter as 160 %; the factor stays 2 through all of them."""
+    for jitter, expected in ((steady_one, 0.0), (uniform, 0.4), (lambda r, _n: r.random(), 1.6)):
+        rng = random.Random(seed)
+        run = retried(rehearse, jitter=lambda _r, n, rng=rng, jitter=jitter: jitter(rng, n))
+        low, high = f"{max(0.0, expected * 80 - 1)}%", f"{expected * 120 + 1}%"
+        asked = {"on": "payments", "backoff": {"jitter": f"{low}..{high}", "factor": "1.5..2.6"}}
+        findings = by_id(Retries.model_validate(asked), run.view())
+        assert {finding.outcome for finding in findings.values()} == {Outcome.HELD}, findings
+
+
+@pytest.mark.parametrize(
+    ("how", "violated"),
+    [
+        ({"attempts": 5}, {"attempts", "amplification"}),
+        ({"jitter": steady_one}, {"backoff.jitter"}),
+        ({"factor": 1.0}, {"backoff.factor"}),
+        ({"first": 0.01}, {"backoff.first"}),
+    ],
+)
+def test_each_protection_that_is_missing_is_named(rehearse, by_id, how, violated):
+    """Exactly the bound behind the missing protection is violated."""
+    findings = by_id(Retries.model_validate(ALL), retried(rehearse, **how).view())
+    found = {id.removeprefix("retries.payments.") for id, f in findings.items() if f.outcome is Outcome.VIOLATED}
+    assert found == violated
+
+
+def test_the_worst_operation_is_named(rehearse, by_id):
+    """One operation over the limit is enough, and it is the one that is told."""
+    run = retried(rehearse)
+    run.call(3.9, id="place-order-300", status=200)
+    finding = by_id(Retries(on="payments", attempts="<= 3"), run.view())["retries.payments.attempts"]
+    assert (finding.outcome, finding.seen) == (Outcome.VIOLATED, "4 attempts")
+    assert finding.worst.startswith("operation place-order-300 (4 attempts: 503, 503, 200, 200)")
+    assert len(finding.rows) == 1
+
+
+def test_exactly_one_attempt(rehearse, by_id):
+    """What must not be retried: a bare number is an exact bound, and less than it is violated too."""
+    run = retried(rehearse, attempts=1)
+    assert by_id(Retries(on="payments", attempts=1), run.view())["retries.payments.attempts"].held
+    finding = by_id(Retries(on="payments", attempts="2..3"), run.view())["retries.payments.attempts"]
+    assert (finding.outcome, finding.seen) == (Outcome.VIOLATED, "1 attempts")
+
+
+def test_attempts_after_the_deadline(rehearse, by_id):
+    """A retry loop that outlives the client's timeout of 2 s is counted attempt by attempt."""
+    run = retried(rehearse, attempts=5, first=0.3, jitter=steady_one)
+    finding = by_id(Retries(on="payments", after_deadline=0), run.view())["retries.payments.after_deadline"]
+    assert finding.outcome is Outcome.VIOLATED
+    assert finding.seen == "480 attempts after the deadline", "attempts start at 2.2 s and 4.6 s"
+    assert "late)" in finding.worst
+    finding = by_id(Retries(on="payments", after_deadline=0, deadline="5s"), run.view())
+    assert finding["retries.payments.after_deadline"].held
+
+
+def test_when_looks_at_how_the_first_attempt_ended(rehearse, by_id):
+    """A conflict must not be retried, a lost connection may be."""
+    run = rehearse()
+    for number, request in enumerate(run.traffic()):
+        at = request.sent - run.origin
+        first = 409 if number % 2 else None
+        ended = run.call(at, id=request.id, status=first)
+        if first is None:
+            run.call(ended + 0.1, id=request.id)
+    conflict = Retries(on="payments", when={"status": [409, 422]}, attempts=1)
+    cut = Retries(on="payments", when={"error": True}, attempts=2)
+    answered = Retries(on="payments", when={"error": False}, attempts=1)
+    for expectation in (conflict, cut, answered):
+        finding = by_id(expectation, run.view())["retries.payments.attempts"]
+        assert (finding.outcome, finding.samples) == (Outcome.HELD, 120)
+
+
+def test_where_of_path_and_method_limit_what_is_looked_at(rehearse, by_id):
+    """Steady traffic, another operation, another path and another method are left out when asked."""
+    run = retried(rehearse)
+    for request in run.traffic(op="list", rate=10.0):
+        for _ in range(4):
+            run.call(request.sent - run.origin, id=request.id, path="/items?page=2", method="GET")
+    for more, attempts, samples in (
+        ({"where": "steady", "of": "place-order"}, "= 1", 200),
+        ({"where": "all", "of": "place-order"}, "1..3", 640),
+        ({"of": "list"}, "= 4", 60),
+        ({"path": "/items"}, "= 4", 60),
+        ({"method": "post"}, "= 3", 240),
+    ):
+        finding = by_id(Retries(on="payments", attempts=attempts, **more), run.view())["retries.payments.attempts"]
+        assert (finding.outcome, finding.samples) == (Outcome.HELD, samples), more
+
+
+def test_copies_share_an_id(rehearse, by_id):
+    """Two copies of a request make two calls with one id: one attempt each."""
+    run = rehearse()
+    for request in run.traffic():
+        run.request(request.intended - run.origin, seq=request.seq, copy=1)
+        for _ in range(2):
+            run.call(request.sent - run.origin, id=request.id)
+    findings = by_id(Retries(on="payments", attempts=1, amplification="<= 1"), run.view())
+    assert {finding.outcome for finding in findings.values()} == {Outcome.HELD}
+
+
+def test_overlapping_attempts_waited_for_nothing(rehearse, by_id):
+    """A hedge that starts before the first attempt has ended has no pause, not a negative one."""
+    run = rehearse()
+    for request in run.traffic():
+        for number in range(3):
+            run.call(request.sent - run.origin + number * 0.01, id=request.id, took=0.5)
+    findings = by_id(Retries.model_validate(ALL), run.view())
+    assert findings["retries.payments.backoff.first"].outcome is Outcome.VIOLATED
+    assert findings["retries.payments.backoff.factor"].outcome is Outcome.VACUOUS
+    assert findings["retries.payments.backoff.jitter"].outcome is Outcome.VIOLATED
+
+
+def test_vacuous_without_retries(rehearse, by_id):
+    """Where nothing was retried there is no back-off to judge; attempts and amplification still are."""
+    findings = by_id(Retries.model_validate(ALL), retried(rehearse, attempts=1).view())
+    outcomes = {id.removeprefix("retries.payments."): finding.outcome for id, finding in findings.items()}
+    assert outcomes == {
+        "attempts": "held", "amplification": "held", "after_deadline": "held",
+        "backoff.factor": "vacuous", "backoff.jitter": "vacuous", "backoff.first": "vacuous",
+    }  # fmt: skip
+    assert "none of 240 operations was tried more than once" in findings["retries.payments.backoff.first"].seen
+
+
+def test_vacuous_on_too_few_operations(rehearse, by_id):
+    """Nine operations prove nothing."""
+    findings = by_id(Retries.model_validate(ALL), retried(rehearse, rate=1.5).view())
+    assert {finding.outcome for finding in findings.values()} == {Outcome.VACUOUS}
+    assert "10 are needed" in findings["retries.payments.attempts"].seen
+
+
+def test_vacuous_says_what_is_missing(rehearse, by_id):
+    """No calls, calls without an id, calls of other operations: each has its own words."""
+    run = rehearse()
+    run.traffic()
+    asked = Retries(on="payments", attempts="<= 3")
+    assert "no matching call" in by_id(asked, run.view())["retries.payments.attempts"].seen
+    run.call(1.0)
+    assert "pass on the header x-request-id" in by_id(asked, run.view())["retries.payments.attempts"].seen
+    run.call(1.0, id="stranger")
+    finding = by_id(asked, run.view())["retries.payments.attempts"]
+    assert (finding.outcome, finding.path) == (Outcome.VACUOUS, ("attempts",))
+    assert "none of the 2 calls" in finding.seen
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ({"on": "payments"}, "at least one"),
+        ({"on": "payments", "backoff": {}}, "at least one"),
+        ({"on": "payments", "attempts": "three"}, "not a bound"),
+        ({"on": "payments", "attempts": True}, "not a bound"),
+        ({"on": "payments", "attempts": 1, "path": "/a("}, "not a regular expression"),
+        ({"on": "paymnts", "attempts": 1}, "unknown service"),
+    ],
+)
+def test_mistakes_are_refused_at_load(asked, text):
+    """A scenario that asks for nothing, or for what cannot be, does not load."""
+    with pytest.raises(ValidationError, match=text):
+        Retries.model_validate(asked, context={"services": {"payments"}})
