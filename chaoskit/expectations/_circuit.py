@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from chaoskit.history import rows as r
 
-OPEN_SHARE = 0.5
+OPEN_SHARE = 0.25
 """Below this share of the usual calls the circuit may be open."""
 
 CLOSED_SHARE = 0.7
@@ -59,7 +59,7 @@ def opened_at(calls: Sequence[Call], start: float, end: float, shortest: float, 
     """When the circuit opened between ``start`` and ``end``; None when it did not.
 
     That is the first call after which there is none for half the ``shortest`` probe interval, and after which
-    less than half of the calls that ``rate`` would bring come within two such intervals: one long gap between
+    at most a quarter of the calls that ``rate`` would bring come within two such intervals: one long gap between
     calls that go on as before is chance.
     """
     starts = [call.started for call in calls]

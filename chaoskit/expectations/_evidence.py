@@ -54,3 +54,8 @@ def with_unit(finding: Finding, show: Callable[[str], str]) -> Finding:
 def vacuous(id: str, expected: str, why: str, path: tuple[str | int, ...] = (), samples: int = 0) -> Finding:
     """A finding that proves nothing, with its reason."""
     return Finding(id, Outcome.VACUOUS, expected, why, samples, path)
+
+
+def many(number: str, noun: str) -> str:
+    """``1 attempt``, ``3 attempts``."""
+    return f"{number} {noun}" if number == "1" else f"{number} {noun}s"

@@ -12,7 +12,7 @@ SIGNS: dict[str, re.Pattern[str]] = {
     name: re.compile(pattern)
     for name, pattern in {
         # Python: the head and the frames of a traceback
-        "a stack trace (Python)": r"Traceback \(most recent call last\)|File \\?\"[^\"]+\\?\", line \d+",
+        "a stack trace (Python)": r"Traceback \(most recent call last\)|File \\*\"[^\"]+\", line \d+",
         # Go: a panic's first line, a goroutine's head, a frame
         "a stack trace (Go)": r"\bgoroutine \d+ \[|\bpanic: |\bruntime error: |\w\.go:\d+\b",
         # Java and Kotlin: a frame, the chain of causes
@@ -22,10 +22,10 @@ SIGNS: dict[str, re.Pattern[str]] = {
         # KeyError: ..., psycopg.errors.UniqueViolation..., java.lang.NullPointerException
         "an exception class": r"\b[A-Z]\w*(?:Error|Exception)(?:[:(]| \()"
         r"|\b(?:[a-z_]\w*\.)+[A-Z]\w*(?:Error|Exception)\b|\bpsycopg2?\.|\basyncpg\.|\bsqlalchemy\.",
-        "a file path": r"(?<![\w:/.-])/(?:app|etc|home|opt|root|srv|tmp|usr|var)/[\w.-]+|\b[A-Z]:\\{1,2}\w",
+        "a file path": r"(?<![\w:/.-])/(?:app|etc|home|opt|root|srv|tmp|usr|var)/[\w.-]+|\b[A-Z]:\\+\w",
         "SQL": r"\bSELECT\b.{1,300}\bFROM\b|\b(?:INSERT INTO|DELETE FROM)\b|\bUPDATE \w+ SET\b|\bSQLSTATE\b"
         r"|(?i:\binsert into \w+ ?\(|\bselect .{1,300} from \w+ where\b)"
-        r"|\bduplicate key value violates\b|\brelation \\?\"\w+\\?\" does not exist",
+        r"|\bduplicate key value violates\b|\brelation \\*\"\w+\\*\" does not exist",
     }.items()
 }
 

@@ -3,8 +3,8 @@
 The usual rate of calls is that of the steady phase. Attempts of one operation (same correlation id) are one
 call. What is read off the calls, with ``shortest`` for the lower limit of ``probes_every``:
 
-* **opens**: the first call of the fault that no other follows for ``shortest / 2``, if also at most half of the
-  usual calls come in the ``2 * shortest`` after it.
+* **opens**: the first call of the fault that no other follows for ``shortest / 2``, if also at most a quarter of
+  the usual calls come in the ``2 * shortest`` after it.
 * **probe**: a call between that moment and the end of the fault. Calls that come less than ``shortest / 2``
   after the end of another belong to the same probe.
 * **probes_every**: the median time from the *end* of a probe to the start of the next, since that is how long a
@@ -34,7 +34,7 @@ from chaoskit.expectations._circuit import (
     pauses_between,
     probes_of,
 )
-from chaoskit.expectations._evidence import SHOWN, moment, vacuous, with_unit
+from chaoskit.expectations._evidence import SHOWN, many, moment, vacuous, with_unit
 from chaoskit.expectations._fields import Count, Regex
 from chaoskit.expectations.base import Expectation, Finding, Outcome, check
 from chaoskit.history import rows as r
@@ -106,7 +106,7 @@ class Breaker(Expectation):
                 path=("calls_while_open",), worst=self._when(view, most[0]) if most else "",
                 rows=[self._when(view, call) for call in most[:SHOWN]],
             )  # fmt: skip
-            yield with_unit(finding, lambda text: f"{text} calls in one probe")
+            yield with_unit(finding, lambda text: f"{many(text, 'call')} in one probe")
 
     def _expected(self) -> list[tuple[str, str]]:
         expected = [
@@ -167,8 +167,11 @@ class Breaker(Expectation):
         calls = [call for probe in probes for call in probe]
         busy = max((call.ended - call.started for call in calls), default=0.0)
         open_for = seen.fault.end - opened
-        told = f"{len(probes)} probes of {len(calls)} calls in {format_duration(open_for)}"
-        if open_for >= (PAUSES_NEEDED + 2) * (self.probes_every.high + busy):
+        told = f"{many(str(len(probes)), 'probe')} ({many(str(len(calls)), 'call')}) in {format_duration(open_for)}"
+        # Calls that follow each other for so long without a pause are no probe; so few in so long are too rare.
+        restless = max((probe[-1].started - probe[0].started for probe in probes), default=0.0)
+        longest = self.probes_every.high
+        if restless >= 2 * longest or open_for >= (PAUSES_NEEDED + 2) * (longest + busy):
             return self._finding("probes_every", False, told, len(pauses), rows=rows)
         why = f"{told}; {PAUSES_NEEDED + 1} probes are needed, so let the fault last longer"
         return vacuous(f"breaker.{self.on}.probes_every", self._expected()[1][1], why, ("probes_every",), len(pauses))

@@ -20,7 +20,7 @@ from pydantic import ConfigDict, RootModel, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from chaoskit.errors import nearest
-from chaoskit.expectations._evidence import SHOWN, excess, moment, vacuous
+from chaoskit.expectations._evidence import SHOWN, excess, many, moment, vacuous
 from chaoskit.expectations._samples import (
     NEEDED,
     PROCESS,
@@ -188,7 +188,7 @@ class _Resource:
         return ""
 
     def _too_few(self, rule: str, samples: int, when: str) -> Finding:
-        return vacuous(self.id, rule, f"{samples} samples {when}; {NEEDED} are needed", self.path, samples)
+        return vacuous(self.id, rule, f"{many(str(samples), 'sample')} {when}; {NEEDED} are needed", self.path, samples)
 
     def _unseen(self, id: str, expected: str, path: Path_) -> Finding:
         names = self.view.metric_names(self.service)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from chaoskit.expectations._body import ABSENT, at, document
-from chaoskit.expectations._evidence import SHOWN, first_few, told, vacuous, with_unit
+from chaoskit.expectations._evidence import SHOWN, first_few, many, told, vacuous, with_unit
 from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
 from chaoskit.expectations._internals import internals_in
 from chaoskit.expectations.base import Expectation, Finding, Outcome, check
@@ -84,7 +84,7 @@ class Responses(Expectation):
                 f"responses.{self.of}.count", self.count, len(selected), len(requests),
                 path=("count",), worst=_statuses(requests), rows=first_few(selected),
             )  # fmt: skip
-            yield with_unit(count, lambda text: f"{text} of {len(requests)} answers")
+            yield with_unit(count, lambda text: f"{text} of {many(str(len(requests)), 'answer')}")
         if self.share is not None:
             yield check(
                 f"responses.{self.of}.share", self.share, len(selected) / (len(requests) or 1), len(requests),
@@ -122,7 +122,7 @@ class Responses(Expectation):
             which = f" with {self.where}" if self.where is not None else ""
             return vacuous(key, expected, f"no answer of {self.of}{which} ({self.phase})", path)
         bad = [(row, text) for row in selected if (text := wrong(row))]
-        total = f"{len(selected)} answers"
+        total = many(str(len(selected)), "answer")
         if not bad:
             return Finding(key, Outcome.HELD, expected, f"in all of {total}", len(selected), path)
         kinds = Counter(text for _, text in bad).most_common(3)

@@ -22,7 +22,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from chaoskit.expectations._attempts import Attempts, group, matching
-from chaoskit.expectations._evidence import SHOWN, excess, vacuous, with_unit
+from chaoskit.expectations._evidence import SHOWN, excess, many, vacuous, with_unit
 from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
 from chaoskit.expectations.base import Expectation, Finding, check
 from chaoskit.history import rows as r
@@ -139,7 +139,7 @@ class Retries(Expectation):
                     worst=f"operation {_told(worst)}; {len(over)} of {len(seen)} operations are out of bounds",
                     rows=map(_told, over[:SHOWN]),
                 )  # fmt: skip
-                return with_unit(finding, lambda text: f"{text} attempts")
+                return with_unit(finding, lambda text: many(text, "attempt"))
             case "amplification":
                 total = sum(len(operation.exchanges) for operation in seen)
                 asked = sum(len(operation.requests) for operation in seen)
@@ -148,7 +148,7 @@ class Retries(Expectation):
                     key, bound, total / asked, asked, need=NEEDED, path=path,
                     worst=f"operation {_told(most[0])}", rows=map(_told, most[:SHOWN]),
                 )  # fmt: skip
-                return with_unit(finding, lambda text: f"{text} attempts per operation ({total} for {asked})")
+                return with_unit(finding, lambda text: f"{many(text, 'attempt')} per operation ({total} for {asked})")
             case "after_deadline":
                 return self._after_deadline(key, bound, path, seen, view)
         return _pauses(key, name, bound, path, seen)
@@ -172,7 +172,7 @@ class Retries(Expectation):
             id, bound, len(late), len(seen), need=NEEDED, path=path,
             worst=f"operation {late[0][1]}" if late else "", rows=[text for _, text in late[:SHOWN]],
         )  # fmt: skip
-        return with_unit(finding, lambda text: f"{text} attempts after the deadline")
+        return with_unit(finding, lambda text: f"{many(text, 'attempt')} after the deadline")
 
 
 def _phase(view: View, name: str) -> list[Window]:
@@ -185,7 +185,7 @@ def _path(name: str) -> tuple[str, ...]:
 
 def _told(operation: Attempts) -> str:
     ends = ", ".join(str(row.status) if row.status is not None else row.end for row in operation.exchanges[:SHOWN])
-    return f"{operation.id} ({len(operation.exchanges)} attempts: {ends})"
+    return f"{operation.id} ({many(str(len(operation.exchanges)), 'attempt')}: {ends})"
 
 
 def _pauses(id: str, name: str, bound: Bound, path: tuple[str, ...], seen: list[Attempts]) -> Finding:

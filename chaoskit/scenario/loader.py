@@ -260,7 +260,8 @@ def _typed_environment(page: Source, data: dict[str, Any], base: tuple[str | int
                 check.wrong(where, what, legal, found)
     if model is not None and model.production:
         check.wrong(
-            (*base, "production"), f"{model.environment} is marked as production: faults are not for it"
+            (*base, "production"),
+            f"production: {model.environment} is marked as production: faults are not for it",
         )
     if check.problems or model is None:
         raise InputError(check.problems)

@@ -84,8 +84,9 @@ class HttpDriver:
             sock = await self._resolver.connect(origin.host, origin.port)
             try:
                 tls = self._context() if origin.tls else None
-                _, connection = await self.loop.create_connection(
-                    lambda: Connection(self, origin),
+                await self.loop.create_connection(
+                    # The request goes with it: a peer that hangs up at once must not be missed.
+                    lambda: Connection(self, origin, attempt),
                     sock=sock,
                     ssl=tls,
                     server_hostname=origin.host if tls else None,
@@ -95,12 +96,7 @@ class HttpDriver:
                 raise
         except (OSError, ValueError) as error:
             attempt.finish(Answer(error=error_name(error)))
-            return
         attempt.connecting = None
-        if attempt.over:
-            self.release(connection)
-        else:
-            connection.begin(attempt)
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
@@ -157,13 +153,13 @@ class Attempt:
 
 
 class Connection(asyncio.Protocol):
-    """One TCP (or TLS) connection carrying one request at a time."""
+    """One TCP (or TLS) connection carrying one request at a time, ``first`` as soon as it stands."""
 
-    def __init__(self, driver: HttpDriver, origin: Origin) -> None:
+    def __init__(self, driver: HttpDriver, origin: Origin, first: Attempt) -> None:
         self.origin = origin
         self.idle_since = 0.0
         self._driver = driver
-        self._attempt: Attempt | None = None
+        self._attempt: Attempt | None = first
         self._transport: asyncio.Transport | None = None
 
     def begin(self, attempt: Attempt) -> None:
@@ -182,12 +178,17 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection stands."""
+        """The connection stands: write the first request."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._driver.open.add(self)
         sock: socket.socket = transport.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        assert self._attempt is not None
+        if self._attempt.over:
+            self.forget()
+        else:
+            self.begin(self._attempt)
 
     def data_received(self, data: bytes) -> None:
         """Part of an answer came."""

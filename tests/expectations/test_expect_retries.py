@@ -76,7 +76,7 @@ def test_the_documented_figures_of_jitter(rehearse, by_id, seed):
 def test_each_protection_that_is_missing_is_named(rehearse, by_id, how, violated):
     """Exactly the bound behind the missing protection is violated."""
     findings = by_id(Retries.model_validate(ALL), retried(rehearse, **how).view())
-    found = {id.removeprefix("retries.payments.") for id, f in findings.items() if f.outcome is Outcome.VIOLATED}
+    found = {key.removeprefix("retries.payments.") for key, f in findings.items() if f.outcome is Outcome.VIOLATED}
     assert found == violated
 
 
@@ -95,7 +95,7 @@ def test_exactly_one_attempt(rehearse, by_id):
     run = retried(rehearse, attempts=1)
     assert by_id(Retries(on="payments", attempts=1), run.view())["retries.payments.attempts"].held
     finding = by_id(Retries(on="payments", attempts="2..3"), run.view())["retries.payments.attempts"]
-    assert (finding.outcome, finding.seen) == (Outcome.VIOLATED, "1 attempts")
+    assert (finding.outcome, finding.seen) == (Outcome.VIOLATED, "1 attempt")
 
 
 def test_attempts_after_the_deadline(rehearse, by_id):
@@ -169,7 +169,7 @@ def test_overlapping_attempts_waited_for_nothing(rehearse, by_id):
 def test_vacuous_without_retries(rehearse, by_id):
     """Where nothing was retried there is no back-off to judge; attempts and amplification still are."""
     findings = by_id(Retries.model_validate(ALL), retried(rehearse, attempts=1).view())
-    outcomes = {id.removeprefix("retries.payments."): finding.outcome for id, finding in findings.items()}
+    outcomes = {key.removeprefix("retries.payments."): finding.outcome for key, finding in findings.items()}
     assert outcomes == {
         "attempts": "held", "amplification": "held", "after_deadline": "held",
         "backoff.factor": "vacuous", "backoff.jitter": "vacuous", "backoff.first": "vacuous",

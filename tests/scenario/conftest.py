@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -74,11 +73,15 @@ expect:
 class Desk:
     """A folder with a scenario file that can be rewritten and loaded."""
 
+    scenario = SCENARIO
+    environment = ENVIRONMENT
+
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.file = folder / "orders.chaos.yaml"
-        self.environment = folder / "environments" / "shop.yaml"
-        self.environment.parent.mkdir()
-        self.environment.write_text(ENVIRONMENT, encoding="utf-8")
+        self.environment_file = folder / "environments" / "shop.yaml"
+        self.environment_file.parent.mkdir()
+        self.environment_file.write_text(ENVIRONMENT, encoding="utf-8")
         # The search for environments ends here.
         (folder / "pyproject.toml").touch()
 
@@ -87,11 +90,16 @@ class Desk:
         self.file.write_text(text, encoding="utf-8")
         return load(self.file)
 
-    def problems(self, text: str) -> list[Problem]:
+    def problems(self, text: str = SCENARIO) -> list[Problem]:
         """The mistakes of a file with this text; none fails the test."""
         with pytest.raises(InputError) as caught:
             self.load(text)
         return caught.value.problems
+
+    def edit(self, old: str, new: str, text: str = SCENARIO) -> str:
+        """``text`` with one piece, which must stand in it once, replaced."""
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in the text"
+        return text.replace(old, new)
 
 
 @pytest.fixture
@@ -99,15 +107,3 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A folder of its own, which is also the working directory: files are shown relative to it."""
     monkeypatch.chdir(tmp_path)
     return Desk(tmp_path)
-
-
-@pytest.fixture
-def edited() -> Callable[[str, str], str]:
-    """The valid scenario with one piece of text, which must stand in it once, replaced."""
-    return edit
-
-
-def edit(old: str, new: str, text: str = SCENARIO) -> str:
-    """``text`` with ``old`` replaced by ``new``."""
-    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in the text"
-    return text.replace(old, new)

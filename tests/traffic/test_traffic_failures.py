@@ -104,6 +104,14 @@ def test_broken_answers(
     assert (row.error, row.ok) == (word, False)
 
 
+@pytest.mark.parametrize("end", [reset, socket.socket.close])
+def test_a_peer_that_hangs_up_at_once(traffic: Any, raw: Serve, end: Callable[[socket.socket], None]) -> None:
+    """However soon the end comes after the accept, it is seen at once and not taken for a timeout."""
+    rows = request(traffic, raw(end), count=50, rate=200.0)
+    assert {row.error for row in rows} <= {"reset", "closed"}
+    assert max(row.ended - row.sent for row in rows) < 2
+
+
 def test_a_stale_connection_is_not_retried(traffic: Any, raw: Serve) -> None:
     """When a kept connection breaks under the next request, that request failed: it is not sent again."""
     received = []

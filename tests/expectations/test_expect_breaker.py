@@ -1,0 +1,265 @@
+"""``breaker``: opening, probing and closing, read off simulated breakers of several makes, and off none."""
+
+from __future__ import annotations
+
+import heapq
+import random
+
+import pytest
+from pydantic import ValidationError
+
+from chaoskit.expectations.base import EXPECTATIONS, Outcome
+from chaoskit.history import rows as r
+
+Breaker = EXPECTATIONS.get("breaker")
+ASKED = {
+    "on": "payments", "opens_within": "2s", "probes_every": "1s ± 30%", "closes_within": "3s",
+    "calls_while_open": "<= 1",
+}  # fmt: skip
+
+
+def protected(
+    rehearse, *, fault=6.0, recovery=6.0, rate=40.0, failing=0.01, failures=10, pause=1.0, trials=1, spread=0.0,
+    attempts=1, answer=True, seed=0, arrivals="constant", traffic_until=None,
+):  # fmt: skip
+    """A service whose calls go through a breaker, event by event.
+
+    It opens after ``failures`` failed calls in a row (None: no breaker), stays open for ``pause`` seconds (±
+    ``spread``), lets ``trials`` calls through, and closes when they succeed. A call fails while the fault is
+    active, after ``failing`` seconds, and is tried ``attempts`` times in all.
+    """
+    rng, run = random.Random(seed), rehearse(fault=fault, recovery=recovery)
+    until = run.end if traffic_until is None else traffic_until
+    moments = [row.intended - run.origin for row in run.traffic(rate=rate, end=until)]
+    if arrivals == "poisson":
+        moments, at = [], run.start
+        while (at := at + rng.expovariate(rate)) < until:
+            moments.append(at)
+    events = [(at, 0, number, "arrives") for number, at in enumerate(moments)]
+    heapq.heapify(events)
+    bad, open_until, under_trial = 0, -100.0, 0
+    half_open = False
+    while events:
+        at, _, number, what = heapq.heappop(events)
+        if what == "arrives":
+            if failures is not None and (at < open_until or (half_open and under_trial >= trials)):
+                continue
+            under_trial += half_open
+            call = number
+            ended, well = at, False
+            for attempt in range(attempts):
+                ended += 0.05 if attempt else 0.0
+                well = not 0 <= ended < fault
+                status = 200 if well else (503 if answer else None)
+                ended = run.call(ended, id=f"place-order-{call}", took=0.01 if well else failing, status=status)
+                if well:
+                    break
+            heapq.heappush(events, (ended, 1, number, "well" if well else "failed"))
+        elif what == "well":
+            bad, half_open, under_trial = 0, False, 0
+        elif failures is not None:
+            bad += 1
+            if half_open or bad >= failures:
+                open_until = at + pause * (1 + rng.uniform(-spread, spread))
+                bad, half_open, under_trial = 0, True, 0
+    return run
+
+
+def outcomes(findings):
+    """Outcome by the last part of the id."""
+    return {key.rpartition(".")[2]: str(finding.outcome) for key, finding in findings.items()}
+
+
+HELD = dict.fromkeys(("opens_within", "probes_every", "closes_within", "calls_while_open"), "held")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        {},
+        {"spread": 0.2, "seed": 1},
+        {"spread": 0.2, "arrivals": "poisson", "seed": 2},
+        {"failing": 0.3, "answer": False},
+        {"failing": 1.0, "answer": False, "fault": 10.0},
+        {"attempts": 3},
+        {"rate": 120.0, "failures": 30},
+        {"rate": 12.0, "failures": 5},
+    ],
+    ids=str,
+)
+def test_held(rehearse, by_id, make):
+    """A breaker is recognised whether calls fail fast or hang, with jitter, with retries, at any rate."""
+    findings = by_id(Breaker.model_validate(ASKED), protected(rehearse, **make).view())
+    assert outcomes(findings) == HELD, findings
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_breaker_is_caught_whatever_the_arrivals(rehearse, by_id, seed):
+    """Random arrivals have long gaps too; they are not taken for an open circuit."""
+    run = protected(rehearse, failures=None, arrivals="poisson", rate=15.0, fault=20.0, seed=seed)
+    findings = by_id(Breaker.model_validate(ASKED), run.view())
+    finding = findings["breaker.payments.opens_within"]
+    assert (finding.outcome, finding.seen) == (Outcome.VIOLATED, "never opened")
+    assert "before" in finding.worst
+    assert outcomes(findings) == {**dict.fromkeys(HELD, "vacuous"), "opens_within": "violated"}
+
+
+def test_retries_without_a_breaker_are_no_breaker(rehearse, by_id):
+    """Calls that hang and are retried go on at their rate."""
+    run = protected(rehearse, failures=None, failing=0.5, attempts=3, answer=False)
+    assert outcomes(by_id(Breaker.model_validate(ASKED), run.view()))["opens_within"] == "violated"
+
+
+def test_a_starved_pool_is_no_breaker(rehearse, by_id):
+    """Ten workers that hang for a second each make few calls too, but no pause comes between them."""
+    run = rehearse()
+    free, number = [0.0] * 10, 0
+    for request in run.traffic():
+        at = request.intended - run.origin
+        if not 0 <= at < 6:
+            run.call(at, id=request.id)
+        elif min(free) <= at:
+            free[free.index(min(free))] = run.call(at, id=f"slow-{number}", took=1.0, status=None)
+            number += 1
+    findings = by_id(Breaker.model_validate(ASKED), run.view())
+    assert outcomes(findings)["probes_every"] == "violated", findings
+
+
+@pytest.mark.parametrize(
+    ("make", "violated"),
+    [
+        ({"failures": 100}, "opens_within"),
+        ({"pause": 0.25}, "opens_within"),
+        ({"pause": 0.5}, "probes_every"),
+        ({"pause": 2.0, "fault": 10.0}, "probes_every"),
+        ({"trials": 3, "failing": 0.1}, "calls_while_open"),
+    ],
+    ids=str,
+)
+def test_each_deviation_is_named(rehearse, by_id, make, violated):
+    """Slow to open, probing too often or too rarely, letting too many through."""
+    findings = by_id(Breaker.model_validate(ASKED), protected(rehearse, **make).view())
+    found = outcomes(findings)
+    assert found.pop(violated) == "violated", findings
+    assert "violated" not in found.values()
+
+
+def test_figures_and_rows(rehearse, by_id):
+    """Every finding says what was measured and which calls it was read off."""
+    findings = by_id(Breaker.model_validate(ASKED), protected(rehearse).view())
+    opens, probes = findings["breaker.payments.opens_within"], findings["breaker.payments.probes_every"]
+    assert opens.seen == "after 225ms", "the tenth failure"
+    assert opens.expected == "opens within 2s of the fault"
+    assert probes.samples == 4
+    assert 0.99 < float(probes.seen.removesuffix("s")) < 1.04
+    assert probes.rows[0].endswith("at +1.2 s (10ms)")
+    assert probes.path == ("probes_every",)
+    assert findings["breaker.payments.calls_while_open"].seen == "1 call in one probe"
+
+
+def test_it_never_closes(rehearse, by_id):
+    """Long after the fault the calls are still away."""
+    run = protected(rehearse, recovery=8.0)
+    kept = run.view()
+    short = rehearse(recovery=8.0)
+    short.traffic()
+    for row in kept.history.of(r.Exchange):
+        if row.started < run.origin + 6:
+            short.add(row)
+    finding = by_id(Breaker.model_validate(ASKED), short.view())["breaker.payments.closes_within"]
+    assert (finding.outcome, finding.seen) == (Outcome.VIOLATED, "not within 6.98s")
+
+
+def test_it_closes_late(rehearse, by_id):
+    """Closing later than asked is violated with the time it took."""
+    run = protected(rehearse, pause=1.0)
+    finding = by_id(Breaker.model_validate({**ASKED, "closes_within": "100ms"}), run.view())
+    assert finding["breaker.payments.closes_within"].outcome is Outcome.VIOLATED
+
+
+def test_vacuous_when_the_traffic_ends_too_soon(rehearse, by_id):
+    """A recovery phase that ends before the breaker can close proves nothing about closing."""
+    run = protected(rehearse, traffic_until=6.1)
+    finding = by_id(Breaker.model_validate(ASKED), run.view())["breaker.payments.closes_within"]
+    assert finding.outcome is Outcome.VACUOUS
+    assert "give timeline.after a length" in finding.seen
+
+
+def test_vacuous_when_the_fault_is_too_short_to_probe(rehearse, by_id):
+    """One probe says nothing of how often they come."""
+    findings = by_id(Breaker.model_validate(ASKED), protected(rehearse, fault=2.0).view())
+    assert outcomes(findings) == {**HELD, "probes_every": "vacuous"}
+
+
+def test_violated_without_any_probe(rehearse, by_id):
+    """A circuit that is open for long and never tries again would never close by itself."""
+    run = rehearse()
+    for request in run.traffic():
+        if not 0.5 <= request.intended - run.origin < 6:
+            run.call(request.intended - run.origin, id=request.id)
+    findings = by_id(Breaker.model_validate(ASKED), run.view())
+    assert findings["breaker.payments.probes_every"].outcome is Outcome.VIOLATED
+    assert findings["breaker.payments.probes_every"].seen.startswith("0 probes (0 calls) in 5.5")
+
+
+def test_vacuous_says_why(rehearse, by_id):
+    """Too few calls, no steady phase, no load, no call during the fault: nothing can be read off."""
+    asked = Breaker.model_validate(ASKED)
+    quiet = protected(rehearse, rate=2.0)
+    silent, stopped = rehearse(), protected(rehearse, traffic_until=0.5)
+    for request in silent.traffic():
+        if not 0 <= request.intended - silent.origin < 6:
+            silent.call(request.intended - silent.origin)
+    for run, words in (
+        (quiet, "2/s calls in the steady phase are too few"),
+        (silent, "no call reached payments during the fault"),
+        (stopped, "the clients sent 3.33/s during the fault and 40/s before it"),
+        (rehearse(steady=0.0), "no steady phase"),
+        (rehearse(fault=0.0), "no fault"),
+    ):
+        findings = by_id(asked, run.view())
+        assert set(outcomes(findings).values()) == {"vacuous"}
+        assert words in findings["breaker.payments.opens_within"].seen
+
+
+def test_connections_cut_on_arrival_are_calls(rehearse, by_id):
+    """A reset before the request came through leaves no exchange, yet it was a call: no open circuit."""
+    run = rehearse()
+    for number, request in enumerate(run.traffic()):
+        at = request.intended
+        if 0 <= at - run.origin < 6:
+            run.add(
+                r.Connection(
+                    proxy="payments", conn=number + 2, client="c", opened=at, ended=at + 0.001, sent=0, received=0,
+                    end="toxic", reset=True,
+                )
+            )  # fmt: skip
+        else:
+            run.call(at - run.origin)
+    findings = by_id(Breaker.model_validate(ASKED), run.view())
+    assert findings["breaker.payments.opens_within"].seen == "never opened"
+
+
+def test_only_faults_on_the_dependency_are_counted_from(rehearse, by_id):
+    """Another fault before and after does not move the moments."""
+    run = protected(rehearse, recovery=9.0)
+    run.fault(-1.0, 8.0, target="redis")
+    findings = by_id(Breaker.model_validate(ASKED), run.view())
+    assert findings["breaker.payments.opens_within"].seen == "after 225ms"
+    assert outcomes(findings) == HELD
+
+
+def test_other_paths_do_not_count(rehearse, by_id):
+    """A health check that goes on is not a call that the breaker lets through."""
+    run = protected(rehearse)
+    for number in range(240):
+        run.call(number / 40, path="/healthz", method="GET")
+    for more in ({"path": "/charge"}, {"method": "POST"}):
+        assert outcomes(by_id(Breaker.model_validate({**ASKED, **more}), run.view())) == HELD
+    assert outcomes(by_id(Breaker.model_validate(ASKED), run.view()))["opens_within"] == "violated"
+
+
+def test_probes_need_a_lower_limit():
+    """Without one, any call would be a probe."""
+    with pytest.raises(ValidationError, match="no lower limit"):
+        Breaker.model_validate({**ASKED, "probes_every": "<= 2s"})

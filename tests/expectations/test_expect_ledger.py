@@ -1,0 +1,224 @@
+"""``ledger``: what was acknowledged is there, once."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from pydantic import ValidationError
+
+from chaoskit.errors import BrokenError
+from chaoskit.expectations.base import EXPECTATIONS, Collects, Outcome
+from chaoskit.history.store import History, load
+from chaoskit.history.view import View
+
+Ledger = EXPECTATIONS.get("ledger")
+SQL = "select request_id from orders"
+ASKED = {"writes": "place-order", "read": {"sql": SQL, "on": "postgres"}, "unexpected": 0, "within": "0.4s"}
+
+
+class Database:
+    """Answers each read with the next of its replies, the last one again and again; an error is raised."""
+
+    def __init__(self, *replies, others=None):
+        self.replies, self.others, self.reads = list(replies), others or {}, 0
+
+    def sql(self, service, statement):
+        """The Reader protocol."""
+        assert service == "postgres"
+        if statement in self.others:
+            return self.others[statement]
+        reply = self.replies[min(self.reads, len(self.replies) - 1)]
+        self.reads += 1
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+
+def orders(rehearse, answer=lambda at: {}):
+    """Eleven orders a second; returns the run and the ids of those that were acknowledged."""
+    run = rehearse()
+    rows = run.traffic(answer, rate=10.0)
+    return run, [row.id for row in rows if row.ok]
+
+
+def judged(by_id, run, database, **asked):
+    """Collects and judges; findings by what follows the operation in the id."""
+    expectation = Ledger.model_validate({**ASKED, **asked})
+    for read in expectation.collect(database, run.view()):
+        run.add(read)
+    findings = by_id(expectation, run.view())
+    return {key.removeprefix("ledger.place-order."): finding for key, finding in findings.items()}
+
+
+def outcomes(findings):
+    """Only the outcomes."""
+    return {key: str(finding.outcome) for key, finding in findings.items()}
+
+
+def test_it_collects():
+    """The engine asks it for data after the last phase."""
+    assert isinstance(Ledger.model_validate(ASKED), Collects)
+
+
+def test_held(rehearse, by_id):
+    """Every acknowledged order is there once; what timed out may be there or not."""
+    run, acknowledged = orders(rehearse, lambda at: {"error": "timeout"} if 1 <= at < 2 else {})
+    timed_out = [row.id for row in run.view().requests() if not row.ok]
+    database = Database([[key] for key in acknowledged + timed_out[:5]])
+    findings = judged(by_id, run, database)
+    assert outcomes(findings) == {"lost": "held", "duplicated": "held", "unexpected": "held"}
+    assert findings["lost"].seen == "0 lost of 150 acknowledged writes"
+    assert findings["lost"].samples == 150
+    assert database.reads == 1, "nothing was waited for"
+
+
+def test_violated(rehearse, by_id):
+    """Lost, doubled and unexpected orders are counted and named."""
+    run, acknowledged = orders(rehearse, lambda at: {"status": 409} if 1 <= at < 2 else {})
+    refused = [row.id for row in run.view().requests() if not row.ok]
+    rows = [[key] for key in [*acknowledged[2:], acknowledged[2], refused[0], "stranger"]]
+    findings = judged(by_id, run, Database(rows))
+    assert outcomes(findings) == dict.fromkeys(findings, "violated")
+    assert findings["lost"].seen == "2 lost of 150 acknowledged writes"
+    assert findings["lost"].rows == ("place-order-0 (answered 201)", "place-order-1 (answered 201)")
+    assert findings["duplicated"].rows == ("place-order-2 (2 times)",)
+    assert findings["unexpected"].rows == ("place-order-60 (was refused with 409)", "stranger (was never sent)")
+
+
+def test_deferred_work_is_waited_for(rehearse, by_id):
+    """Reading goes on until everything is there."""
+    run, acknowledged = orders(rehearse)
+    rows = [[key] for key in acknowledged]
+    database = Database(rows[:100], BrokenError("the server is starting"), rows)
+    findings = judged(by_id, run, database, within="5s")
+    assert outcomes(findings) == dict.fromkeys(findings, "held")
+    assert database.reads == 3
+
+
+def test_the_wait_has_an_end(rehearse, by_id):
+    """What is missing after the time allowed is lost, down to the number a bound allows."""
+    run, acknowledged = orders(rehearse)
+    database = Database([[key] for key in acknowledged[3:]])
+    assert judged(by_id, run, database, lost="<= 3")["lost"].seen == "3 lost of 160 acknowledged writes"
+    assert database.reads > 1
+    assert judged(by_id, run, database, lost="<= 2")["lost"].outcome is Outcome.VIOLATED
+
+
+def test_a_failed_read_is_broken(rehearse, by_id):
+    """A database that cannot be read says nothing about the service."""
+    run, _ = orders(rehearse)
+    findings = judged(by_id, run, Database(BrokenError("connection refused")))
+    assert outcomes(findings) == dict.fromkeys(findings, "broken")
+    assert findings["lost"].seen == "the data could not be read: connection refused"
+
+
+def test_a_history_without_the_read_is_broken(rehearse, by_id):
+    """A run that ended before the data was read cannot be judged by it."""
+    run, _ = orders(rehearse)
+    findings = by_id(Ledger.model_validate(ASKED), run.view())
+    assert {finding.outcome for finding in findings.values()} == {Outcome.BROKEN}
+
+
+def test_vacuous_without_an_acknowledged_write(rehearse, by_id):
+    """Nothing promised, nothing to lose."""
+    run, _ = orders(rehearse, lambda at: {"status": 503})
+    findings = judged(by_id, run, Database([]))
+    assert outcomes(findings) == dict.fromkeys(findings, "vacuous")
+    assert findings["lost"].seen == "no acknowledged write of 160 requests"
+
+
+def test_other_statuses_can_be_a_promise(rehearse, by_id):
+    """202 is a promise where the scenario says so."""
+    run, _ = orders(rehearse, lambda at: {"status": 202, "ok": False})
+    findings = judged(by_id, run, Database([]), acknowledged={"status": [201, 202]})
+    assert findings["lost"].seen == "160 lost of 160 acknowledged writes"
+
+
+@pytest.mark.parametrize("key", [{"json": "order.id"}, {"header": "X-Order"}])
+def test_the_key_can_stand_in_the_answer(rehearse, by_id, key):
+    """A number given out by the service, in the body or in a header."""
+    run, _ = orders(
+        rehearse,
+        lambda at: {"body": json.dumps({"order": {"id": round(at * 10)}}), "headers": {"x-order": str(round(at * 10))}},
+    )
+    numbers = [round(row.intended * 10 - run.origin * 10) for row in run.view().requests()]
+    findings = judged(by_id, run, Database([[number] for number in numbers]), key=key)
+    assert outcomes(findings) == dict.fromkeys(findings, "held")
+    assert judged(by_id, run, Database([[number] for number in numbers[1:]]), key=key)["lost"].rows == (
+        f"{numbers[0]} (answered 201)",
+    )
+
+
+def test_answers_without_a_key_are_told(rehearse, by_id):
+    """A wrong path finds no key in any answer: nothing is proved."""
+    run, _ = orders(rehearse)
+    findings = judged(by_id, run, Database([]), key={"json": "order.id"})
+    assert findings["lost"].outcome is Outcome.VACUOUS
+    assert findings["lost"].seen == "160 acknowledged writes, none with a key of 160 requests"
+
+
+def test_copies_of_a_request_are_one_write(rehearse, by_id):
+    """Two acknowledged copies with one id make one row, not a lost one and not a double."""
+    run, acknowledged = orders(rehearse)
+    for row in run.view().requests():
+        run.request(row.intended - run.origin, seq=row.seq, copy=1)
+    findings = judged(by_id, run, Database([[key] for key in acknowledged]))
+    assert outcomes(findings) == dict.fromkeys(findings, "held")
+
+
+def test_invariants(rehearse, by_id):
+    """A value, a list or rows; each has its own finding."""
+    run, acknowledged = orders(rehearse)
+    answers = {
+        "select min(stock) from products": [[Decimal(0)]],
+        "select name from broken": [],
+        "select state, n from totals": [["paid", 3], ["new", 1]],
+    }
+    wanted = [0, [], [["paid", 3], ["new", 2]]]
+    invariants = [{"sql": sql, "equals": value} for sql, value in zip(answers, wanted, strict=True)]
+    database = Database([[key] for key in acknowledged], others=answers)
+    findings = judged(by_id, run, database, invariants=invariants)
+    assert outcomes(findings) == {
+        "lost": "held", "duplicated": "held", "unexpected": "held",
+        "invariants.0": "held", "invariants.1": "held", "invariants.2": "violated",
+    }  # fmt: skip
+    assert findings["invariants.2"].path == ("invariants", 2)
+    assert findings["invariants.2"].seen == "[['paid', 3], ['new', 1]]"
+
+
+def test_a_recorded_run_is_judged_the_same(rehearse, by_id, tmp_path):
+    """Keys of any type survive the way through the history's files."""
+    run = rehearse()
+    keys = [UUID(int=number) for number in range(160)]
+    moments = iter(keys)
+    run.traffic(lambda at: {"id": str(next(moments))}, rate=10.0)
+    expectation = Ledger.model_validate({**ASKED, "invariants": [{"sql": "sum", "equals": 2.5}]})
+    database = Database([[key, Decimal("1.5"), None] for key in keys[1:]], others={"sum": [[Decimal("2.5")]]})
+    recorded = History(tmp_path)
+    for row in run.history.of(type(run.view().requests()[0])):
+        recorded.add(row)
+    for read in expectation.collect(database, run.view()):
+        run.add(read)
+        recorded.add(read)
+    recorded.close()
+    assert by_id(expectation, View(load(tmp_path))) == by_id(expectation, run.view())
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ({"key": {"header": "a", "json": "b"}}, "not in both"),
+        ({"key": {}}, "at least one"),
+        ({"writes": "pay"}, "unknown operation"),
+        ({"read": {"sql": SQL, "on": "postgrs"}}, "unknown service"),
+        ({"read": {"sql": "", "on": "postgres"}}, "at least 1 character"),
+    ],
+)
+def test_mistakes_are_refused_at_load(asked, text):
+    """References and keys are checked before anything runs."""
+    context = {"operations": {"place-order"}, "services": {"postgres"}}
+    with pytest.raises(ValidationError, match=text):
+        Ledger.model_validate({**ASKED, **asked}, context=context)

@@ -1,0 +1,185 @@
+"""``responses``: what answers look like."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from chaoskit.expectations._internals import SIGNS, internals_in
+from chaoskit.expectations.base import EXPECTATIONS, Outcome
+
+Responses = EXPECTATIONS.get("responses")
+CLEAN = json.dumps({"error": "Internal server error", "trace_id": "4bf92f35"})
+
+
+def panicking(rehearse, body=CLEAN, **more):
+    """One request in ten is poisoned during the fault and answered with 500."""
+    run = rehearse()
+    poisoned = {"status": 500, "body": body, "headers": {"content-type": "application/json"}} | more
+    run.traffic(lambda at: poisoned if 0 <= at < 6 and round(at * 40) % 10 == 0 else {"body": '{"id": 1}'})
+    return run
+
+
+def outcomes(findings):
+    """Outcome by what follows the operation in the id."""
+    return {key.removeprefix("responses.place-order."): str(finding.outcome) for key, finding in findings.items()}
+
+
+ASKED = {
+    "of": "place-order", "where": {"status": 500}, "json": {"error": "Internal server error"}, "body": "trace_id",
+    "header": {"Content-Type": "^application/json"}, "no_internals": True, "count": 24, "share": "= 10%",
+}  # fmt: skip
+
+
+def test_held(rehearse, by_id):
+    """A clean 500 with all that is asked of it."""
+    findings = by_id(Responses.model_validate(ASKED), panicking(rehearse).view())
+    assert set(outcomes(findings).values()) == {"held"}
+    assert findings["responses.place-order.count"].seen == "24 of 240 answers"
+    assert findings["responses.place-order.count"].worst == "201 × 216, 500 × 24"
+    assert findings["responses.place-order.json.error"].path == ("json", "error")
+
+
+def test_violated(rehearse, by_id):
+    """A stack trace in the body is found, with the request and what was found."""
+    body = 'Traceback (most recent call last):\n  File "/srv/shop/orders.py", line 7\nKeyError: 3'
+    findings = by_id(Responses.model_validate(ASKED), panicking(rehearse, body=body).view())
+    assert outcomes(findings) == {
+        "json.error": "violated", "header.Content-Type": "held", "body": "violated", "no_internals": "violated",
+        "count": "held", "share": "held",
+    }  # fmt: skip
+    finding = findings["responses.place-order.no_internals"]
+    assert finding.rows[0].startswith("place-order-200 (500, 20ms): a stack trace (Python): 'Traceback")
+    assert findings["responses.place-order.json.error"].seen == "24 of 24 answers differ: no JSON (× 24)"
+
+
+def test_status_of_all_answers(rehearse, by_id):
+    """Without ``where`` every answer is looked at, those without an answer too."""
+    run = rehearse()
+    run.traffic(lambda at: {"error": "timeout"} if at == 1.0 else {"status": 429 if at < 3 else 201})
+    assert by_id(Responses(of="place-order", status=[201, 429], phase="steady"), run.view())[
+        "responses.place-order.status"
+    ].held
+    finding = by_id(Responses(of="place-order", status=[201, 429]), run.view())["responses.place-order.status"]
+    assert (finding.outcome, finding.seen) == (Outcome.VIOLATED, "1 of 240 answers differ: timeout (× 1)")
+
+
+def test_where_by_error(rehearse, by_id):
+    """Errors are selected by their kind."""
+    run = rehearse()
+    run.traffic(lambda at: {"error": "other: broken pipe"} if 1 <= at < 2 else {})
+    assert by_id(Responses(of="place-order", where={"error": "other"}, count=40), run.view())[
+        "responses.place-order.count"
+    ].held
+    assert by_id(Responses(of="place-order", where={"error": "timeout"}, count=0), run.view())[
+        "responses.place-order.count"
+    ].held
+
+
+@pytest.mark.parametrize(
+    ("phase", "samples"), [("faults", 240), ("steady", 200), ("recovery", 200), ("after", 80), ("all", 720)]
+)
+def test_phases(rehearse, by_id, phase, samples):
+    """Each phase has its own answers."""
+    run = rehearse(after=2.0)
+    run.traffic()
+    findings = by_id(Responses(of="place-order", phase=phase, count=samples), run.view())
+    assert findings["responses.place-order.count"].outcome is Outcome.HELD
+
+
+def test_json_values(rehearse, by_id):
+    """Dotted paths, list indexes, and true is not 1."""
+    run = panicking(rehearse, body=json.dumps({"items": [{"ok": True, "n": 1}], "note": None}))
+    asked = {"items.0.n": 1, "items.0.ok": True, "note": None}
+    held = by_id(Responses(of="place-order", where={"status": 500}, json=asked), run.view())
+    assert set(outcomes(held).values()) == {"held"}
+    wrong = {"items.0.ok": 1, "items.1.n": 1, "missing": None}
+    violated = by_id(Responses(of="place-order", where={"status": 500}, json=wrong), run.view())
+    assert set(outcomes(violated).values()) == {"violated"}
+    assert "absent (× 24)" in violated["responses.place-order.json.missing"].seen
+
+
+def test_header_is_asked_for_without_regard_to_case(rehearse, by_id):
+    """Header names have no case, values are matched as regular expressions."""
+    run = panicking(rehearse, status=429, headers={"retry-after": "7"})
+    limited = {"of": "place-order", "where": {"status": 429}}
+    assert by_id(Responses(**limited, header={"Retry-After": r"^\d+$"}), run.view())[
+        "responses.place-order.header.Retry-After"
+    ].held
+    findings = by_id(Responses(**limited, header={"Retry-After": "^0$", "x-limit": "."}), run.view())
+    assert "'7' (× 24)" in findings["responses.place-order.header.Retry-After"].seen
+    assert "absent (× 24)" in findings["responses.place-order.header.x-limit"].seen
+
+
+def test_vacuous(rehearse, by_id):
+    """No selected answer proves nothing about answers; a count of them may be 0, on some requests at least."""
+    run = rehearse()
+    run.traffic(end=0.2)
+    asked = Responses(of="place-order", where={"status": 500}, no_internals=True, count=0, share="< 1%")
+    findings = by_id(asked, run.view())
+    assert outcomes(findings) == {"no_internals": "vacuous", "count": "held", "share": "vacuous"}
+    assert findings["responses.place-order.no_internals"].seen == ("no answer of place-order with status 500 (faults)")
+    empty = rehearse()
+    assert set(outcomes(by_id(asked, empty.view())).values()) == {"vacuous"}
+
+
+LEAKS = {
+    "a stack trace (Python)": ['File "/app/x.py", line 3, in charge', 'File \\"x.py\\", line 3'],
+    "a stack trace (Go)": ["goroutine 12 [running]:", "panic: boom", "runtime error: index", "pool.go:88 +0x1"],
+    "a stack trace (Java)": ["at com.shop.Orders.place(Orders.java:42)", "Caused by: java.io.IOException"],
+    "a stack trace (Node)": ["at Object.<anonymous> (/x/server.js:10:5)", "node_modules/express/lib"],
+    "an exception class": ["KeyError: 'sku'", "psycopg.errors.UniqueViolation", "java.lang.NullPointerException"],
+    "a file path": ["open /etc/shop/key.pem", "C:\\shop\\orders", "C:\\\\shop"],
+    "SQL": [
+        "SELECT * FROM orders", "insert into orders (id) values (1)", "SQLSTATE 23505",
+        'duplicate key value violates unique constraint "orders_pkey"', 'relation "orders" does not exist',
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("sign", "text"), [(sign, text) for sign, texts in LEAKS.items() for text in texts])
+def test_internals_are_found(sign, text):
+    """Every documented sign is found, also within JSON."""
+    for body in (text, json.dumps({"error": text})):
+        assert any(found.startswith(sign) for found in internals_in(body)), body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        CLEAN,
+        "",
+        '{"error": "Select a product from the list", "code": "validation_error"}',
+        '{"error": "service unavailable, retry after 5s", "path": "/orders/12", "docs": "https://x.org/app/errors"}',
+        '{"type": "https://shop.example/problems/out-of-stock", "title": "Out of stock", "status": 409}',
+        '{"error": "update your browser, then set a new password", "at": "2026-01-01T10:00:00Z"}',
+        "<html><body><h1>502 Bad Gateway</h1></body></html>",
+    ],
+)
+def test_ordinary_answers_are_not_suspected(body):
+    """What an honest error answer says is no leak."""
+    assert internals_in(body) == []
+
+
+def test_every_sign_has_an_example():
+    """The list above follows the code."""
+    assert set(LEAKS) == set(SIGNS)
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ({"of": "place-order"}, "at least one"),
+        ({"of": "place-order", "where": {}, "count": 1}, "at least one"),
+        ({"of": "place-ordr", "count": 1}, "unknown operation"),
+        ({"of": "place-order", "body": "("}, "not a regular expression"),
+        ({"of": "place-order", "header": {"x": "("}}, "not a regular expression"),
+        ({"of": "place-order", "json": {}}, "at least 1 item"),
+    ],
+)
+def test_mistakes_are_refused_at_load(asked, text):
+    """Nothing asked, nothing known, nothing that compiles."""
+    with pytest.raises(ValidationError, match=text):
+        Responses.model_validate(asked, context={"operations": {"place-order"}})

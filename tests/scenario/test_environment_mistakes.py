@@ -1,0 +1,142 @@
+"""Mistakes in environment files, and in environments written in place, are told with file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaoskit.errors import InputError
+from chaoskit.scenario.loader import load_environment
+
+TABLE = [
+    (6, "provider: redis", "provider: redsi", "unknown provider 'redsi'; legal: ", "did you mean 'redis'?"),
+    (
+        10,
+        "    ready: {http",
+        "    reday: {http",
+        "unknown key 'reday'; legal: args,",
+        "did you mean 'ready'?",
+    ),
+    (10, "within: 20s", "within: 20", "within: 20 is not a duration", "legal: us, µs, ms, s"),
+    (
+        11,
+        "restart: always",
+        "restart: allways",
+        "restart: 'allways' is not allowed",
+        "did you mean 'always'?",
+    ),
+    (13, "{{ db.url }}", "{{ dbb.url }}", "unknown name 'dbb'; legal: db, faker,", "did you mean 'db'?"),
+    (13, "{{ db.url }}", "{{ db.user }}", "the service db has no 'user'; legal: direct_url,", "port, url"),
+    (13, "{{ db.url }}", "{{ db.url", "template '{{ db.url': unexpected end of template", ""),
+    (7, "    command: python -m shop.orders\n", "", "a service has either a command or a provider", ""),
+    (
+        5,
+        "provider: redis",
+        "provider: redis\n    command: x",
+        "a service has either a command or a provider",
+        "",
+    ),
+    (7, "provider: redis", "provider: redis\n    args: {x: 1}", "unknown key 'x'", ""),
+    (
+        7,
+        "provider: redis",
+        "provider: redis\n    port: x",
+        "port: 'x' is not allowed",
+        "legal: auto, a whole number",
+    ),
+    (7, "protocol: http", "args: {x: 1}", "orders: args belong to a provider", ""),
+    (5, "  db:\n", "  DB:\n", "the service name 'DB' must consist of a-z, 0-9 and -", "legal: db"),
+    (5, "  db:\n", "  faker:\n", "the name 'faker' is taken: templates use it for something else", ""),
+    (3, "regions: [north, south]", "op: [north]", "the name 'op' is taken", ""),
+    (2, "data:\n", "production: true\ndata:\n", "production: shop is marked as production", ""),
+    (
+        2,
+        "environment: shop\n",
+        "environment: shop\nenvironment: x\n",
+        "'environment' stands here again",
+        "line 1",
+    ),
+    (5, "    provider: redis\n", "    - redis\n", "db: a mapping is expected, found ['redis']", ""),
+    (1, "environment: shop\n", "", "'environment' is missing", ""),
+]
+
+
+@pytest.mark.parametrize(("line", "old", "new", "says", "hint"), TABLE, ids=[row[2].strip() for row in TABLE])
+def test_a_mistake_in_an_environment_file(
+    desk: Any, line: int, old: str, new: str, says: str, hint: str
+) -> None:
+    """The file's own name and line, what is wrong and what is legal; a scenario that uses it tells the same."""
+    # What uses the name of a renamed service is not what this test is about.
+    valid = desk.environment.replace("{{ db.url }}", "x") if old == "  db:\n" else desk.environment
+    desk.environment_file.write_text(desk.edit(old, new, valid), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        load_environment(desk.environment_file)
+    (problem,) = caught.value.problems
+    assert str(problem).startswith(f"environments/shop.yaml:{line}: ")
+    assert says in str(problem)
+    assert hint in str(problem)
+    assert [str(other) for other in desk.problems() if "shop.yaml" in str(other)] == [str(problem)]
+
+
+def test_an_environment_that_is_wrong_hides_no_other_mistakes(desk: Any) -> None:
+    """The scenario's own mistakes come together with those of its environment; names of services are not guessed."""
+    desk.environment_file.write_text(
+        "environment: shop\nservices: {db: {provider: redsi}}\n", encoding="utf-8"
+    )
+    texts = [str(problem) for problem in desk.problems(desk.edit("rate: 40/s", "rate: 40"))]
+    assert len(texts) == 2
+    assert texts[0].startswith("environments/shop.yaml:2: unknown provider")
+    assert texts[1].startswith("orders.chaos.yaml:21: rate: 40 is not a rate")
+
+
+def test_a_mistake_in_an_environment_in_place(desk: Any) -> None:
+    """An environment in the scenario's own file is checked the same, with this file's lines."""
+    text = "environment:\n  services:\n    db: {provider: redis}\n    orders:\n      command: x\n      reday: {}\n"
+    (problem,) = desk.problems(desk.edit("environment: shop\n", text).replace("{{ pick(regions) }}", "x"))
+    assert str(problem).startswith("orders.chaos.yaml:11: unknown key 'reday'")
+
+
+def test_an_environment_in_place_of_no_services(desk: Any) -> None:
+    """An environment without services is a mistake."""
+    texts = [str(p) for p in desk.problems(desk.edit("environment: shop\n", "environment: {services: {}}\n"))]
+    assert "orders.chaos.yaml:6: services: dictionary should have at least 1 item, not 0, found {}" in texts
+
+
+def test_the_nearest_environment_is_taken(desk: Any) -> None:
+    """Environments are looked for beside the file, then in the folders above, up to the project's root."""
+    near = desk.folder / "deep" / "deeper"
+    (near / "environments").mkdir(parents=True)
+    text = desk.environment.replace("restart: always", "restart: never")
+    (near / "environments" / "shop.yaml").write_text(text, encoding="utf-8")
+    scenarios = {}
+    for folder in (near.parent, near):
+        desk.file = folder / "orders.chaos.yaml"
+        (scenarios[folder],) = desk.load()
+    assert scenarios[near.parent].environment.services["orders"].restart == "always"
+    assert scenarios[near].environment.services["orders"].restart == "never"
+    assert scenarios[near].environment.folder == near / "environments"
+
+
+def test_an_environment_above_the_projects_root_is_not_found(desk: Any) -> None:
+    """The search ends at the folder with pyproject.toml: files of other projects are not taken."""
+    inner = desk.folder / "other"
+    inner.mkdir()
+    (inner / "pyproject.toml").touch()
+    desk.file = inner / "orders.chaos.yaml"
+    assert any("unknown environment 'shop'" in str(problem) for problem in desk.problems())
+
+
+def test_an_environment_that_changes_is_read_again(desk: Any) -> None:
+    """Environments are kept between scenario files, but not past a change of the file."""
+    desk.load()
+    desk.environment_file.write_text(desk.environment.replace("regions", "areas"), encoding="utf-8")
+    (problem,) = desk.problems()
+    assert "unknown name 'regions'" in str(problem)
+
+
+def test_an_environment_file_that_is_missing(tmp_path: Path) -> None:
+    """It is told like any other mistake."""
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        load_environment(tmp_path / "nosuch.yaml")

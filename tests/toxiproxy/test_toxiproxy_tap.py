@@ -1,0 +1,387 @@
+"""The HTTP tap, the ledger and the counters."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from chaoskit.clock import wait_for
+from chaoskit.errors import BrokenError
+from chaoskit.history.rows import Connection, Exchange
+from chaoskit.toxiproxy.client import ProxyAddress, ToxiproxyControl
+
+_names = (f"t{number}" for number in itertools.count())
+
+
+@pytest.fixture
+def script(control: ToxiproxyControl, upstream: Any, connect: Any) -> Callable[..., Any]:
+    """``script(answer, ...)``: a tapped proxy to an upstream that sends the next answer for each read.
+
+    Gives the address and a function that returns the exchanges seen (at least ``count``).
+    """
+
+    def begin(*answers: bytes, hold: bool = True) -> tuple[ProxyAddress, Callable[..., list[Exchange]]]:
+        def serve(sock: Any) -> None:
+            for answer in answers:
+                if not sock.recv(65536):
+                    return
+                sock.sendall(answer)
+            while hold and sock.recv(65536):
+                pass
+
+        name = next(_names)
+        address = control.create_proxy(name, upstream(serve).address)
+        control.set_tap(name, ["x-request-id", "x-other"], ["Idempotency-Key"])
+
+        def seen(count: int = 1) -> list[Exchange]:
+            return wait_for(
+                lambda: found if len(found := exchanges(control, name)) >= count else None,
+                what=f"{count} exchanges",
+                limit=5,
+            )
+
+        return address, seen
+
+    return begin
+
+
+def exchanges(control: ToxiproxyControl, name: str) -> list[Exchange]:
+    """The exchanges through a proxy that have ended."""
+    return [row for row in control.events(0).rows if isinstance(row, Exchange) and row.proxy == name]
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\nX-Request-ID:  r1 \r\nIdempotency-Key: k\r\n\r\n"
+
+
+def test_one_exchange(script: Any, connect: Any, wire: Any, control: Any) -> None:
+    """All fields of the row."""
+    address, seen = script(OK)
+    before = time.monotonic()
+    sock = connect(address)
+    sock.sendall(GET)
+    assert wire.read(sock, len(OK)) == OK
+    after = time.monotonic()
+    (row,) = seen()
+    assert (row.method, row.path, row.id, row.status, row.end) == ("GET", "/a?b=c", "r1", 200, "complete")
+    assert row.headers == {"idempotency-key": "k"}
+    assert before <= row.started <= row.sent <= row.answered <= row.ended <= after
+    assert control.counters()[address.name].requests == 1
+
+
+def test_keep_alive_and_pipelining(script: Any, connect: Any, wire: Any) -> None:
+    """Several exchanges on a connection, also when they arrive together, in halves or byte by byte."""
+    address, seen = script(OK, OK + OK, *[b""] * 200)
+    sock = connect(address)
+    sock.sendall(GET)
+    assert wire.read(sock, len(OK)) == OK
+    sock.sendall(GET.replace(b"r1", b"r2") + GET.replace(b"r1", b"r3"))
+    assert wire.read(sock, 2 * len(OK)) == OK + OK
+    assert [row.id for row in seen(3)] == ["r1", "r2", "r3"]
+    for byte in GET.replace(b"r1", b"r4"):
+        sock.sendall(bytes([byte]))
+    sock.close()
+    assert (seen(4)[3].id, seen(4)[3].end, seen(4)[3].status) == ("r4", "closed", None)
+
+
+@pytest.mark.parametrize(
+    ("request_head", "answer", "status"),
+    [
+        (b"GET", b"HTTP/1.1 204 No Content\r\n\r\n", 204),
+        (b"GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 10\r\n\r\n", 304),
+        (b"HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", 200),
+        (
+            b"GET",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nA: b\r\n\r\n",
+            200,
+        ),
+        (b"GET", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n", 500),
+        (b"GET", b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n" + OK, 200),
+    ],
+)
+def test_ends_of_answers(
+    script: Any, connect: Any, wire: Any, request_head: bytes, answer: bytes, status: int
+) -> None:
+    """Where an answer ends depends on the method, the status and the headers; the next one is found."""
+    address, seen = script(answer, OK)
+    sock = connect(address)
+    for data, expected in ((GET.replace(b"GET", request_head), answer), (GET, OK)):
+        sock.sendall(data)
+        assert wire.read(sock, len(expected)) == expected
+    assert [(row.status, row.end) for row in seen(2)] == [(status, "complete"), (200, "complete")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Length: 3\r\n\r\nabc",
+        b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
+        b"Content-Length: 0\r\n\r\n",
+    ],
+)
+def test_requests_with_a_body(script: Any, connect: Any, wire: Any, body: bytes) -> None:
+    """Bodies are skipped; the next request is found."""
+    address, seen = script(OK, OK)
+    sock = connect(address)
+    for name in (b"one", b"two"):
+        sock.sendall(b"POST /x HTTP/1.1\r\nX-Other: " + name + b"\r\n" + body)
+        assert wire.read(sock, len(OK)) == OK
+    assert [(row.method, row.id) for row in seen(2)] == [("POST", "one"), ("POST", "two")]
+
+
+def test_answer_until_close(script: Any, connect: Any, wire: Any) -> None:
+    """An answer without a length is whole when the upstream closes."""
+    address, seen = script(b"HTTP/1.0 200 OK\r\n\r\nwhatever", hold=False)
+    sock = connect(address)
+    sock.sendall(GET)
+    assert wire.end(sock) == "fin"
+    assert (seen()[0].status, seen()[0].end) == (200, "complete")
+
+
+def test_cut_answer(script: Any, connect: Any, wire: Any, control: Any) -> None:
+    """The tap sees what the client sees: a cut answer is not complete, a swallowed one never came."""
+    address, seen = script(OK)
+    control.add_toxic(address.name, "cut", "limit_data", {"bytes": len(OK) - 2})
+    sock = connect(address)
+    sock.sendall(GET)
+    wire.end(sock)
+    assert (seen()[0].status, seen()[0].end) == (200, "closed")
+    control.remove_toxic(address.name, "cut")
+    control.add_toxic(address.name, "swallow", "timeout", {"timeout": 50})
+    sock = connect(address)
+    sock.sendall(GET)
+    wire.end(sock)
+    row = seen(2)[1]
+    assert (row.status, row.answered, row.end) == (None, None, "closed")
+    control.remove_toxic(address.name, "swallow")
+    control.add_toxic(address.name, "reset", "reset_peer", {})
+    sock = connect(address)
+    sock.sendall(GET)
+    wire.end(sock)
+    assert seen(3)[2].end == "reset"
+
+
+def test_requests_are_seen_before_toxics(script: Any, connect: Any, wire: Any, control: Any) -> None:
+    """A request that a toxic swallows was an attempt of the client; times are the client's."""
+    address, seen = script(OK)
+    control.add_toxic(address.name, "late", "latency", {"latency": 100})
+    sock = connect(address)
+    sock.sendall(GET)
+    wire.read(sock, len(OK))
+    (row,) = seen()
+    assert row.answered - row.sent >= 0.1
+    control.add_toxic(address.name, "swallow", "timeout", {"timeout": 30}, stream="upstream")
+    sock = connect(address)
+    sock.sendall(GET)
+    wire.end(sock)
+    assert (seen(2)[1].id, seen(2)[1].status) == ("r1", None)
+
+
+def test_upgrade(script: Any, connect: Any, wire: Any) -> None:
+    """After 101 the bytes are no HTTP; the exchange is complete and nothing else is seen."""
+    switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"
+    address, seen = script(switch + b"\0\1frames", OK, OK)
+    sock = connect(address)
+    sock.sendall(GET)
+    assert wire.read(sock, len(switch) + 8) == switch + b"\0\1frames"
+    sock.sendall(GET)
+    assert wire.read(sock, len(OK)) == OK
+    sock.close()
+    assert [(row.status, row.end) for row in seen()] == [(101, "complete")]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x00\x00\x00\x08\x04\xd2\x16\x2f",
+        b"HELLO\r\n\r\n",
+        b"GET / FTP/1.1\r\n\r\n",
+        b"A" * 200_000,
+        b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    ],
+)
+def test_garbage_passes_untouched(
+    control: Any, connect: Any, wire: Any, upstream: Any, garbage: bytes
+) -> None:
+    """What is not HTTP is not disturbed, and does not disturb later connections."""
+    name = next(_names)
+    address = control.create_proxy(name, upstream().address)
+    control.set_tap(name, [], [])
+    sock = connect(address)
+    sender = Thread(target=sock.sendall, args=(garbage,))
+    sender.start()
+    assert wire.read(sock, len(garbage)) == garbage
+    sender.join()
+    assert wire.round_trip(connect(address), GET) < 5
+
+
+def test_garbage_as_answer(script: Any, connect: Any, wire: Any) -> None:
+    """The exchange has no answer; the bytes arrive."""
+    address, seen = script(b"\0garbage", OK)
+    sock = connect(address)
+    sock.sendall(GET)
+    assert wire.read(sock, 8) == b"\0garbage"
+    sock.sendall(GET)
+    assert wire.read(sock, len(OK)) == OK
+    sock.close()
+    assert seen()[0].status is None
+
+
+def test_tap_on_a_live_connection(control: Any, connect: Any, wire: Any, upstream: Any) -> None:
+    """Switched on and off while the connection is open."""
+
+    def serve(sock: Any) -> None:
+        while sock.recv(65536):
+            sock.sendall(OK)
+
+    name = next(_names)
+    sock = connect(control.create_proxy(name, upstream(serve).address))
+
+    def exchange() -> None:
+        sock.sendall(GET)
+        assert wire.read(sock, len(OK)) == OK
+
+    exchange()
+    control.set_tap(name, ["x-request-id"], [])
+    exchange()
+    control.remove_tap(name)
+    exchange()
+    control.set_tap(name, [], ["x-request-id"])
+    exchange()
+    sock.close()
+    rows = wait_for(
+        lambda: found if len(found := exchanges(control, name)) > 1 else None, what="rows", limit=5
+    )
+    assert [(row.id, row.headers) for row in rows] == [("r1", {}), ("", {"x-request-id": "r1"})]
+
+
+def test_large_bodies_are_whole(control: Any, connect: Any, wire: Any, upstream: Any) -> None:
+    """Tens of megabytes through the tap, with back-pressure."""
+    body = bytes(range(256)) * 4096 * 20
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    name = next(_names)
+    address = control.create_proxy(
+        name, upstream(lambda sock: sock.recv(65536) and sock.sendall(answer)).address
+    )
+    control.set_tap(name, [], [])
+    sock = connect(address)
+    sock.sendall(GET)
+    time.sleep(0.05)
+    assert wire.read(sock, len(answer)) == answer
+    rows = wait_for(lambda: exchanges(control, name), what="the row", limit=5)
+    assert rows[0].end == "complete"
+    assert rows[0].ended >= rows[0].answered + 0.001
+
+
+def test_flush_shows_what_is_open(script: Any, connect: Any, wire: Any, control: Any) -> None:
+    """Connections and exchanges under way are there with ``flush``, and again when they have ended."""
+    address, seen = script(b"HTTP/1.1 200")
+    sock = connect(address)
+    sock.sendall(GET)
+    wire.read(sock, 12)
+    found = control.events(0, flush=True)
+    mine = [row for row in found.open_rows if row.proxy == address.name]
+    assert {type(row) for row in mine} == {Connection, Exchange}
+    assert not [row for row in found.rows if row.proxy == address.name]
+    assert not control.events(found.next).open_rows
+    sock.close()
+    assert seen()[0].answered is not None
+    assert seen()[0].status is None
+
+
+def test_cursor(script: Any, connect: Any, wire: Any, control: Any) -> None:
+    """Each row is given out once when one goes on from ``next``."""
+    address, seen = script(OK, OK)
+    sock = connect(address)
+    sock.sendall(GET)
+    seen(1)
+    first = control.events(0)
+    assert control.events(first.next).rows == []
+    sock.sendall(GET)
+    seen(2)
+    later = control.events(first.next)
+    assert [type(row) for row in later.rows if row.proxy == address.name] == [Exchange]
+    assert (later.next, later.dropped) == (first.next + len(later.rows), 0)
+
+
+@pytest.mark.parametrize("path", ["/chaoskit/events?since=x", "/chaoskit/events?since=-1"])
+def test_wrong_cursor(server: Any, path: str) -> None:
+    """A cursor is a number."""
+    assert server.call("GET", path)[0] == 400
+
+
+@pytest.mark.parametrize(
+    "body", ["", "[]", '{"protocol":"redis"}', '{"id_headers":"x"}', '{"note_headers":[5]}']
+)
+def test_wrong_tap(control: Any, server: Any, body: str) -> None:
+    """A wrong body is refused in words."""
+    control.create_proxy("wrong", "u:1")
+    status, _, text = server.call("PUT", "/chaoskit/taps/wrong", body)
+    assert (status, "bad request body" in text) == (400, True)
+    assert server.call("PUT", "/chaoskit/taps/none", "{}")[0] == 404
+
+
+def test_counters(control: Any, connect: Any, wire: Any, upstream: Any) -> None:
+    """Live, per direction, monotonic; those of a removed toxic stay."""
+    address = control.create_proxy("counted", upstream().address)
+    sock = connect(address)
+    wire.round_trip(sock, b"12345")
+    live = control.counters()["counted"]
+    assert (live.opened, live.active, live.sent, live.received, live.requests) == (1, 1, 5, 5, 0)
+    control.add_toxic("counted", "l", "latency", {"latency": 1})
+    wire.round_trip(sock, b"678")
+    control.remove_toxic("counted", "l")
+    sock.close()
+    done = wait_for(
+        lambda: c if not (c := control.counters()["counted"]).active else None, what="end", limit=5
+    )
+    assert (done.opened, done.sent, done.received) == (1, 8, 8)
+    assert (done.toxics["l"].connections, done.toxics["l"].bytes, done.toxics["l"].cut) == (1, 3, 0)
+    control.add_toxic("counted", "l", "noop", {})
+    assert control.counters()["counted"].toxics["l"].connections == 0
+
+
+def test_errors_are_broken(server: Any, control: Any) -> None:
+    """Whatever goes wrong is a BrokenError that says what was tried."""
+    with pytest.raises(BrokenError, match=r"refused to create proxy 'x': listen tcp: address foo"):
+        control.create_proxy("x", "u:1", "foo")
+    with pytest.raises(BrokenError, match=r"refused to add toxic 't' to 'none': proxy not found"):
+        control.add_toxic("none", "t", "latency", {})
+    with pytest.raises(BrokenError, match=r"cannot be reached to reset; is it running"):
+        ToxiproxyControl("http://127.0.0.1:1").reset()
+    assert control.version() == "2.12.0"
+
+
+def test_silence_is_broken(upstream: Any) -> None:
+    """A server that does not answer is given up in time."""
+    mute = upstream(lambda sock: sock.recv(1) and time.sleep(1))
+    with pytest.raises(BrokenError, match="did not answer in time when asked to reset"):
+        ToxiproxyControl(f"http://{mute.address}", timeout=0.2).reset()
+
+
+def test_control_from_many_threads(control: Any) -> None:
+    """One object, several threads, several servers: every call is answered."""
+    control.create_proxy("shared", "u:1")
+    failures: list[Exception] = []
+
+    def work(number: int) -> None:
+        try:
+            for _ in range(20):
+                control.add_toxic("shared", f"t{number}", "noop", {})
+                control.counters()
+                assert control.remove_toxic("shared", f"t{number}")
+        except Exception as error:
+            failures.append(error)
+
+    threads = [Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert failures == []
