@@ -83,7 +83,7 @@ def _mistakes(metric: str, spec: Spec, place: tuple[str, ...]) -> Iterator[tuple
         where = (*place, span) if span else place
         try:
             if span and span not in SPANS:
-                raise problem(f"{metric}: unknown key {span!r}", list(SPANS), span)
+                raise problem(f"unknown key {span!r}", list(SPANS), span)
             _bound(metric, text)
         except PydanticCustomError as mistake:
             yield where, mistake
@@ -95,7 +95,7 @@ def _bound(metric: str, text: Any) -> Bound:
         return Bound.parse(f"= {text}" if isinstance(text, int) and kind == "number" else text, kind)
     except BoundError as error:
         legal = [*rules_of(metric), *error.legal]
-        raise problem(f"{metric}: {text!r} is neither a rule nor a bound for a {kind}", legal, str(text)) from None
+        raise problem(f"{text!r} is neither a rule nor a bound for a {kind}", legal, str(text)) from None
 
 
 class _Resource:

@@ -127,8 +127,11 @@ def read(file: Path, text: str | None = None) -> Source:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        line = (
+            min(mark.line + 1, len(text.splitlines())) if mark else 1
+        )  # the parser's own end lies behind ours
         what = " ".join(filter(None, (error.context, error.problem)))
-        raise InputError([Problem(shown(file), mark.line + 1 if mark else 1, f"not YAML: {what}")]) from None
+        raise InputError([Problem(shown(file), line, f"not YAML: {what}")]) from None
     except yaml.reader.ReaderError as error:
         line, what = _unreadable(text, error)
         raise InputError([Problem(shown(file), line, what)]) from None

@@ -82,7 +82,14 @@ def test_an_unknown_metric_is_an_error(rehearse):
         measure(requests_of(rehearse, [(0.1, True, False)]), "p42", 1.0)
 
 
-def test_latency_counts_timeouts_and_waiting_to_be_sent(rehearse):
+def test_latency_counts_from_the_intended_send_time(rehearse):
+    """A request that was sent a second late and answered at once took a second."""
+    run = rehearse()
+    run.traffic(lambda at: {"sent": run.origin + at + 1.0, "latency": 1.01})
+    assert judged(run.view(), "p50", "< 500ms").seen == "1.01s"
+
+
+def test_latency_counts_timeouts(rehearse):
     """A request that was given up after 2 s was a 2 s request, though it failed."""
     run = rehearse()
     run.traffic(lambda at: {"latency": 2.0, "error": "timeout"} if 1 <= at < 2 else {})

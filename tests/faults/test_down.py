@@ -77,7 +77,7 @@ def test_short_connections_just_before(world: World, door: str, connect: Callabl
         talker.close()
     wait_for(lambda: world.toxiproxy.counters()[door].active == 0, what="all connections to end", limit=5)
     with Down(on=door).inject(world) as evidence:
-        stay(1.0)
+        stay(1.5)
     assert evidence.facts["cut"] == 0
     assert evidence.touched == evidence.facts["opened_before"] == 4
     assert evidence.facts["back"] is None
@@ -89,7 +89,7 @@ def test_traffic_long_ago_does_not_count(world: World, door: str, connect: Calla
     talker.say()
     talker.close()
     wait_for(lambda: world.toxiproxy.counters()[door].active == 0, what="all connections to end", limit=5)
-    stay(0.6)
+    stay(1.5)
     with Down(on=door).inject(world) as evidence:
         stay(0.3)
     assert evidence.touched == 0

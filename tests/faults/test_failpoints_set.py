@@ -90,9 +90,9 @@ def test_panic_share_and_times(world: World, ask: Ask) -> None:
 def test_sleep(world: World, ask: Ask) -> None:
     """The call takes longer inside."""
     worker = world.add_worker()
-    with make("sleep", delay="200ms", times=1).inject(world) as evidence:
-        assert ask(worker)[1]["took"] >= 0.2
-        assert ask(worker)[1]["took"] < 0.2
+    with make("sleep", delay="500ms", times=1).inject(world) as evidence:
+        assert ask(worker)[1]["took"] >= 0.5
+        assert ask(worker)[1]["took"] < 0.5
     assert evidence.touched == 1
 
 

@@ -202,7 +202,9 @@ def test_plain_connections(world: World, connect: Callable[..., Talker]) -> None
         "db", provider="noop"
     )  # the echo server has no process; its proxy counts
     with exhaust(on="echo", hold=7).inject(world) as evidence:
-        assert world.toxiproxy.counters()["echo"].active == 7
+        wait_for(
+            lambda: world.toxiproxy.counters()["echo"].active == 7, what="the proxy to accept them", limit=5
+        )
     assert (evidence.touched, evidence.facts["limit"]) == (7, None)
     wait_for(lambda: world.toxiproxy.counters()["echo"].active == 0, what="their ends", limit=5)
 

@@ -46,7 +46,7 @@ KEYS = [
     "latency",
     "retries",
 ]
-TRIES = settings(max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+TRIES = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def places(tree: Any) -> list[tuple[Any, Any]]:

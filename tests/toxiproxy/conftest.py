@@ -106,12 +106,10 @@ def control(server: Server) -> Iterator[ToxiproxyControl]:
 
 
 @pytest.fixture(scope="session")
-def real_toxiproxy() -> Iterator[Server | None]:
-    """The original, when it is on PATH."""
+def original() -> Iterator[Server]:
+    """The original, which must be on PATH."""
     binary = shutil.which("toxiproxy-server")
-    if binary is None:
-        yield None
-        return
+    assert binary is not None
     with closing(socket.create_server(("127.0.0.1", 0))) as probe:
         port = probe.getsockname()[1]
     process = subprocess.Popen([binary, "-host", "127.0.0.1", "-port", str(port)], stdout=subprocess.DEVNULL)

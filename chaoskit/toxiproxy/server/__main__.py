@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import sys
+from time import monotonic
 
 from chaoskit.toxiproxy.server.address import AddressError, join, lookup
 from chaoskit.toxiproxy.server.api import VERSION, Api
@@ -20,6 +21,8 @@ from chaoskit.toxiproxy.server.metrics import Metrics
 from chaoskit.toxiproxy.server.proxy import Context
 from chaoskit.toxiproxy.server.reactor import READ, Reactor
 from chaoskit.toxiproxy.server.state import ApiError, State
+
+_LOG_DELAY = 0.02  # seconds
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,8 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(flags: Flags, log: Log) -> int:
-    reactor = Reactor()
-    reactor.after_step = log.flush
+    reactor = Reactor(lambda error: _report(log, error))
+    log.on_first_line = lambda: _soon(reactor, log)
     if not _stop_with_us(reactor, flags.parent):
         return 0
     _prepare_process()
@@ -72,6 +75,16 @@ def _serve(flags: Flags, log: Log) -> int:
     server.close()
     state.close()
     return 0
+
+
+def _report(log: Log, error: Exception) -> None:
+    from traceback import format_exception  # costs start-up time, and should never be needed
+
+    log.error("Unexpected error", error="".join(format_exception(error)))
+
+
+def _soon(reactor: Reactor, log: Log) -> None:
+    reactor.at(monotonic() + _LOG_DELAY, log.flush)
 
 
 def _listen(host: str, port: int) -> socket.socket:

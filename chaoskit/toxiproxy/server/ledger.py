@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
-from json import dumps
+from json import JSONEncoder
 from typing import Any, Literal
 
+_encode = JSONEncoder(separators=(",", ":")).encode
 Kind = Literal["connections", "exchanges"]
 
 CAPACITY = 200_000
@@ -37,7 +38,7 @@ class Ledger:
         first = min(max(cursor, oldest), self._added)
         page = list(islice(self._rows, first - oldest, first - oldest + PAGE))
         after = first + len(page)
-        head = dumps({"next": after, "dropped": max(0, oldest - cursor), "more": after < self._added})
+        head = _encode({"next": after, "dropped": max(0, oldest - cursor), "more": after < self._added})
         lines = [head, *page]
         if after == self._added:
             lines += still_open
@@ -49,4 +50,4 @@ def encode(kind: Kind, row: dict[str, Any], still_open: bool = False) -> str:
     line: dict[str, Any] = {"kind": kind, "row": row}
     if still_open:
         line["open"] = True
-    return dumps(line, separators=(",", ":"))
+    return _encode(line)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import stat
 import time
-from json import dumps
+from collections.abc import Callable
+from json import JSONEncoder
 
 _LEVELS = {"trace": -1, "debug": 0, "info": 1, "warn": 2, "error": 3, "fatal": 4, "panic": 5, "disabled": 9}
 
+_encode = JSONEncoder(separators=(",", ":")).encode
+
 
 class Log:
-    """Collects lines and writes them when told to, in one piece.
+    """Collects lines and writes them a moment later, in one piece (a write per line costs more than the line).
 
     A reader that does not read must not stop the proxy: a pipe is written without blocking, and what does not
     fit is dropped.
@@ -21,6 +24,9 @@ class Log:
         self._fd = fd
         self._threshold = _LEVELS.get(level or os.environ.get("LOG_LEVEL", "info"), 1)
         self._lines: list[str] = []
+        self._rest = b""  # of a line that was written in part
+        self.on_first_line: Callable[[], None] = lambda: None
+        """Called when there is something to write again: to call :meth:`flush` soon."""
         self._second = 0
         self._time = ""
         if stat.S_ISFIFO(os.fstat(fd).st_mode):
@@ -49,16 +55,25 @@ class Log:
                 self._second = second
                 self._time = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
             line = {"level": level, **fields, "time": self._time, "message": message}
-            self._lines.append(dumps(line, separators=(",", ":")))
+            self._lines.append(_encode(line))
+            if len(self._lines) == 1:
+                self.on_first_line()
 
     def flush(self) -> None:
         """Write what was collected."""
         if not self._lines:
             return
-        data = ("\n".join(self._lines) + "\n").encode()
+        data = self._rest + ("\n".join(self._lines) + "\n").encode()
+        at_start = not self._rest
         self._lines.clear()
+        self._rest = b""
         try:
             while data:
-                data = data[os.write(self._fd, data) :]
+                size = os.write(self._fd, data)
+                at_start = data[size - 1 : size] == b"\n"
+                data = data[size:]
+        except BlockingIOError:
+            if not at_start:
+                self._rest = data[: data.index(b"\n") + 1]
         except OSError:
-            return  # nobody reads, or the reader is gone: the proxy goes on
+            return  # the reader is gone: the proxy goes on

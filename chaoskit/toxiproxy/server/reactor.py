@@ -32,7 +32,9 @@ class Timer:
 class Reactor:
     """Calls back when a file descriptor is ready or a moment has come. One thread, except for :meth:`post`."""
 
-    def __init__(self) -> None:
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        """``failed`` is told of what a callback raised; the loop goes on, for the other connections."""
+        self._failed = failed
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callback] = {}
         self._timers: list[tuple[float, int, Timer]] = []
@@ -44,8 +46,6 @@ class Reactor:
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self.watch(self._wake_read, READ, self._woken)
-        self.after_step: Callable[[], None] = lambda: None
-        """Called after each round of callbacks (the log is written there, in one piece)."""
 
     @property
     def wake_fd(self) -> int:
@@ -105,10 +105,12 @@ class Reactor:
             for fd, events in self._poll():
                 callback = callbacks.get(fd)  # an earlier callback of this step may have closed it
                 if callback is not None:
-                    callback(events)
+                    try:
+                        callback(events)
+                    except Exception as error:
+                        self._failed(error)
             if timers:
                 self._run_timers()
-            self.after_step()
 
     def _poll(self) -> list[tuple[int, int]]:
         timers = self._timers
@@ -132,7 +134,10 @@ class Reactor:
             timer = heappop(timers)[2]
             callback, timer.callback = timer.callback, None
             if callback is not None:
-                callback()
+                try:
+                    callback()
+                except Exception as error:
+                    self._failed(error)
 
     def _wake(self) -> None:
         try:

@@ -10,10 +10,8 @@ from os import listdir
 
 from chaoskit.toxiproxy.server.toxics.base import Toxic
 
-_NAMES = {name[:-3] for name in listdir(__path__[0]) if name.endswith(".py")} - {  # noqa: PTH208 - pathlib costs start-up time
-    "__init__",
-    "base",
-}
+_FILES = listdir(__path__[0])  # noqa: PTH208 - pathlib costs start-up time
+_NAMES = {name[:-3] for name in _FILES if name.endswith(".py")} - {"__init__", "base"}
 
 
 def names() -> list[str]:

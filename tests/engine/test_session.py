@@ -1,0 +1,111 @@
+"""The engine on real servers: what it records, what it judges, and that judging again gives the same."""
+
+from __future__ import annotations
+
+import json
+import statistics
+
+import pytest
+
+from chaoskit.engine.session import Session, rejudge
+from chaoskit.errors import InputError
+from chaoskit.expectations.base import Outcome
+from chaoskit.history import rows as r
+from chaoskit.history.store import load
+from chaoskit.scenario.loader import load as load_scenarios
+
+
+@pytest.fixture
+def session(tmp_path):
+    """A session that is closed in the end."""
+    session = Session(tmp_path / "reports", seed=7)
+    yield session
+    session.close()
+
+
+def test_held_with_evidence_history_and_the_same_verdict_again(project, session):
+    """One scenario, twice in the same environment: held, on time, written down, judged again alike."""
+    (scenario,) = load_scenarios(project())
+    first = session.run(scenario)
+    assert first.verdict.outcome is Outcome.HELD, first.verdict.reason
+    second = session.run(scenario)
+    assert second.verdict.outcome is Outcome.HELD, second.verdict.reason
+
+    (fault,) = second.history.of(r.Fault)
+    assert fault.touched > 0
+    assert fault.injected - fault.planned_start < 0.25
+    assert [phase.name for phase in second.history.of(r.Phase)] == ["steady", "faults", "recovery"]
+    assert {service.service for service in second.history.of(r.Sample)} >= {"postgres", "redis", "stub"}
+    delayed = [row.ended - row.intended for row in second.history.of(r.Request) if fault.injected < row.intended < fault.planned_end]
+    assert statistics.median(delayed) >= 0.05
+
+    assert len(load(second.folder).of(r.Request)) == second.verdict.samples
+    _, again, _ = rejudge(second.folder)
+    assert again == second.verdict
+    meta = json.loads((second.folder / "run.json").read_text())
+    assert meta["seed"] == 7
+    assert meta["broken"] is None
+
+
+def test_violated_and_judged_again_with_another_bound(project, session, tmp_path):
+    """A bound that cannot be met is violated; the same history holds against a wider one."""
+    (scenario,) = load_scenarios(project(delay="150ms", bound="< 20ms"))
+    result = session.run(scenario)
+    assert result.verdict.outcome is Outcome.VIOLATED
+    (finding,) = [judged.finding for judged in result.verdict.failed()]
+    assert finding.id == "during.ask.p90"
+    assert finding.samples >= 40
+
+    wider = project(delay="150ms", bound="< 1s")
+    _, verdict, _ = rejudge(result.folder, wider)
+    assert verdict.outcome is Outcome.HELD, verdict.reason
+
+
+def test_the_same_seed_sends_the_same_requests(project, session):
+    """Ids are drawn from the seed: two runs of one scenario send the same ones."""
+    (scenario,) = load_scenarios(project())
+    ids = []
+    for _ in range(2):
+        requests = session.run(scenario).history.of(r.Request)
+        ids.append([row.id for row in sorted(requests, key=lambda row: row.seq)][:50])
+    assert ids[0] == ids[1]
+
+
+def test_nothing_runs_after_close(project, tmp_path):
+    """Servers, worker and proxy end with the session; the journal goes."""
+    from conftest import processes_of
+
+    session = Session(tmp_path / "reports")
+    (scenario,) = load_scenarios(project())
+    session.run(scenario)
+    assert len(processes_of(tmp_path)) > 1
+    session.close()
+    session.close()
+    assert processes_of(tmp_path) == set()
+    assert not list((tmp_path / "reports").rglob("*.journal"))
+
+
+def test_a_service_that_cannot_start_is_broken(project, session):
+    """The verdict is broken, with the service's last words, and the next run of it does not try again."""
+    file = project()
+    environment = file.parent / "environments" / "small.yaml"
+    environment.write_text(
+        environment.read_text() + "  bad: {command: [sh, -c, 'echo out of cheese; exit 3'], ready: {tcp: true}}\n"
+    )
+    (scenario,) = load_scenarios(file)
+    result = session.run(scenario)
+    assert result.verdict.outcome is Outcome.BROKEN
+    assert "out of cheese" in result.verdict.reason
+    assert "exit status 3" in result.verdict.reason
+    again = session.run(scenario)
+    assert again.verdict.outcome is Outcome.BROKEN
+    assert again.wall < 1
+
+
+def test_a_production_environment_is_refused(project):
+    """Marked production: the scenario is not even loaded."""
+    file = project()
+    environment = file.parent / "environments" / "small.yaml"
+    environment.write_text("production: true\n" + environment.read_text())
+    with pytest.raises(InputError, match=r"small.yaml:1: .*production"):
+        load_scenarios(file)
