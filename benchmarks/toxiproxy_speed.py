@@ -2,7 +2,8 @@
 
 Compared with a direct connection and, when ``toxiproxy-server`` is on PATH, with the original in the same run.
 Figures of a busy machine swing: compare within a run, and look at the processor time that the proxy spent for
-a gigabyte, a round trip, a connection (second line of each server), which depends less on the neighbours.
+a gigabyte, a round trip, a connection (second line of each server), which depends less on the neighbours. The
+best of three rounds is shown; the rounds of all take turns.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
 
 from chaoskit.toxiproxy.launch import address_in, server_command
 
-SECONDS = 1.0
+SECONDS = 0.4
+ROUNDS = 3
 LATENCY = 0.010
 _RST = struct.pack("ii", 1, 0)  # no TIME_WAIT: thousands of connections a second would run out of ports
 
@@ -189,62 +192,72 @@ def process(command: list[str], ready: Callable[[str], Address | None]) -> Itera
 
 
 def cpu(pid: int) -> float:
-    """Processor seconds a process has used."""
+    """Processor seconds a process has used; 0 for none."""
+    if not pid:
+        return 0.0
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(name: str, address: Address, proxy: Proxy | None = None, pid: int = 0) -> list[list[str]]:
-    """Two lines of the table: rates, and processor time of the proxy."""
-    rates, costs = [name], [""]
-    for run, unit in (
-        (lambda: throughput(address, 1), 1e-3),  # MB to GB
-        (lambda: throughput(address, 50), 1e-3),
-        (lambda: round_trips(address, 1), 1e-6),
-        (lambda: round_trips(address, 50), 1e-6),
-        (lambda: new_connections(address), 1e-6),
-    ):
-        before = cpu(pid) if pid else 0.0
-        rate = run()
-        rates.append(f"{rate:,.0f}")
-        if pid:
-            spent = (cpu(pid) - before) / (rate * SECONDS * unit)
-            costs.append(f"{spent:.2f} s/GB" if unit == 1e-3 else f"{spent:.0f} µs")
-    if proxy is None:
-        return [rates]
-    plain = statistics.median(trip_times(address, 50))
-    proxy.set_latency()
-    times = trip_times(address, 50)
-    late = sorted((seconds - plain - LATENCY) * 1e6 for seconds in times)
-    early = sum(seconds < LATENCY for seconds in times)
-    rates += [f"{statistics.median(late):,.0f}", f"{late[int(len(late) * 0.99)]:,.0f}", str(early)]
-    return [rates, costs]
+RUNS: tuple[tuple[str, float, Callable[[Address], float]], ...] = (
+    ("MB/s 1", 1e-3, lambda address: throughput(address, 1)),
+    ("MB/s 50", 1e-3, lambda address: throughput(address, 50)),
+    ("trips/s 1", 1e-6, lambda address: round_trips(address, 1)),
+    ("trips/s 50", 1e-6, lambda address: round_trips(address, 50)),
+    ("conns/s", 1e-6, new_connections),
+)
+"""Head of the column; its unit in that of the costs (GB, millions: processor seconds become µs); what to run."""
+
+
+@dataclass
+class Subject:
+    """What is measured: a way to the upstream, and the proxy's process if it has one."""
+
+    name: str
+    address: Address
+    proxy: Proxy | None = None
+    pid: int = 0
+    rates: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
+
+    def measure(self) -> None:
+        """One round. The best of all rounds is kept: what is lost to the neighbours says nothing."""
+        for column, unit, run in RUNS:
+            before = cpu(self.pid)
+            rate = run(self.address)
+            cost = (cpu(self.pid) - before) / (rate * SECONDS * unit)
+            self.rates[column] = max(rate, self.rates.get(column, 0))
+            self.costs[column] = min(cost, self.costs.get(column, cost))
+
+    def lines(self) -> list[list[str]]:
+        """Rates and the error of a latency; the second line is processor time."""
+        rates = [self.name, *(f"{self.rates[column]:,.0f}" for column, _, _ in RUNS)]
+        if self.proxy is None:
+            return [[*rates, "", "", ""]]
+        plain = statistics.median(trip_times(self.address, 50))
+        self.proxy.set_latency()
+        times = trip_times(self.address, 50)
+        late = sorted((seconds - plain - LATENCY) * 1e6 for seconds in times)
+        early = sum(seconds < LATENCY for seconds in times)
+        rates += [f"{statistics.median(late):,.0f}", f"{late[int(len(late) * 0.99)]:,.0f}", str(early)]
+        costs = [
+            f"{cost:.2f} s/GB" if "MB" in column else f"{cost:.0f} µs" for column, cost in self.costs.items()
+        ]
+        return [rates, ["", *costs, "", "", ""]]
 
 
 def main() -> None:
     """Measure and print."""
-    head = [
-        "",
-        "MB/s 1",
-        "MB/s 50",
-        "trips/s 1",
-        "trips/s 50",
-        "conns/s",
-        "10 ms: p50 µs late",
-        "p99",
-        "early",
-    ]
-    rows = [head]
     with ExitStack() as stack:
         _, upstream = stack.enter_context(
             process([sys.executable, __file__, "peer"], lambda line: ("127.0.0.1", int(line)))
         )
-        rows += measure("direct", upstream)
+        subjects = [Subject("direct", upstream)]
         pid, api = stack.enter_context(process(server_command(seed=1), address_in))
         proxy = Proxy(api, upstream)
-        rows += measure("embedded", proxy.address, proxy, pid)
-        original = shutil.which("toxiproxy-server")
-        if original is not None:
+        subjects.append(Subject("embedded", proxy.address, proxy, pid))
+        binary = shutil.which("toxiproxy-server")
+        if binary is not None:
             with socket.create_server(("127.0.0.1", 0)) as probe:
                 port = probe.getsockname()[1]
 
@@ -254,14 +267,17 @@ def main() -> None:
                 time.sleep(0.2)  # the line comes before it listens
                 return "127.0.0.1", port
 
-            pid, api = stack.enter_context(
-                process([original, "-host", "127.0.0.1", "-port", str(port)], ready)
-            )
+            command = [binary, "-host", "127.0.0.1", "-port", str(port)]
+            pid, api = stack.enter_context(process(command, ready))
             proxy = Proxy(api, upstream)
-            rows += measure("original", proxy.address, proxy, pid)
-    for row in rows:
-        row += [""] * (len(head) - len(row))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+            subjects.append(Subject("original", proxy.address, proxy, pid))
+        for _ in range(ROUNDS):
+            for subject in subjects:
+                subject.measure()
+        rows = [["", *(column for column, _, _ in RUNS), "10 ms: p50 µs late", "p99", "early"]]
+        for subject in subjects:
+            rows += subject.lines()
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
 

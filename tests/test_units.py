@@ -99,7 +99,7 @@ def test_a_rate_that_was_shown_can_be_read(rate: float) -> None:
 
 @given(ratio=st.floats(0, 1))
 def test_a_share_is_never_rounded_up_to_all(ratio: float) -> None:
-    """Four significant digits survive, and 100% is shown for nothing less (but for less than one in a hundred million)."""
+    """Four significant digits survive, and 100% is shown for nothing less."""
     text = units.format_ratio(ratio)
     assert units.parse_ratio(text) == pytest.approx(ratio, rel=6e-4, abs=1e-12)
     assert text != "100%" or ratio == 1

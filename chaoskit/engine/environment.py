@@ -7,6 +7,7 @@ service is started anew, at the same address.
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -88,13 +89,10 @@ class LiveEnvironment:
             for name, spec in wanted.services.items()
             if self._specs[name] != spec
         }
-        for name in changed:
+        ill = [name for name, service in self._services.items() if self.tainted and service.spec.provider is None]
+        for name in {*changed, *ill}:
             self._services[name].stop()
         self._services.update(changed)
-        if self.tainted:
-            for service in self._services.values():
-                if service.spec.provider is None:
-                    service.stop()
         dead = {name: service for name, service in self._services.items() if not service.alive()}
         for service in self._services.values():
             if service.alive():
@@ -282,6 +280,16 @@ class _Command(ProcessService):
     def __init__(self, live: LiveEnvironment, name: str, spec: ServiceSpec, **rest: Any) -> None:
         super().__init__(name, spec, **rest)
         self._live = live
+
+    @property
+    def stop_signal(self) -> int:
+        """When an environment is changed or ends, nobody waits for an orderly shutdown."""
+        return signal.SIGKILL
+
+    @property
+    def restart_signal(self) -> int:
+        """The fault ``restart`` is an orderly one."""
+        return signal.Signals[f"SIG{self.spec.stop.signal}"]
 
     def environment(self) -> dict[str, str]:
         """The rendered environment variables."""

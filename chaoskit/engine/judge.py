@@ -24,7 +24,7 @@ from chaoskit.units import format_duration
 # A generator that is later than this at its 99th percentile has measured itself, not the service.
 LAG_LIMIT = 0.1
 RECOVERY_WINDOW = 1.0
-STEADY_GUARD = 0.25
+STEADY_GUARD = 1.0
 
 
 def view_of(scenario: Scenario, history: History) -> View:
@@ -41,22 +41,23 @@ def judge(scenario: Scenario, history: History, broken: str | None = None) -> Ve
     view = view_of(scenario, history)
     samples = len(history.of(r.Request))
     if broken is None:
-        broken = _broken(view)
+        broken = _broken(scenario, view)
     findings: list[Judged] = []
-    if broken is None:
-        try:
+    recovery: float | None = None
+    try:
+        if broken is None:
             findings = list(_findings(scenario, view))
-        except Exception as error:
-            # A judge that crashed has said nothing; it must never look like a pass.
-            broken = f"judging failed: {type(error).__name__}: {error}"
-    recovery = _recovery(view)
+        recovery = _recovery(view)
+    except Exception as error:
+        # A judge that crashed has said nothing; it must never look like a pass.
+        broken = broken or f"judging failed: {type(error).__name__}: {error}"
     if broken is not None:
         return Verdict(Outcome.BROKEN, broken, findings, view.faults, recovery, samples)
     outcome, reason = _conclude(findings, view)
     return Verdict(outcome, reason, findings, view.faults, recovery, samples)
 
 
-def _broken(view: View) -> str | None:
+def _broken(scenario: Scenario, view: View) -> str | None:
     for schedule in view.history.of(r.Schedule):
         if schedule.lag_p99 > LAG_LIMIT:
             return (
@@ -70,6 +71,10 @@ def _broken(view: View) -> str | None:
             return f"fault {fault.name}: {fault.error}"
     if not view.history.of(r.Schedule):
         return "the run did not come to its end: the traffic generator never closed its schedule"
+    injected = {fault.name for fault in view.faults}
+    for planned in scenario.faults:
+        if planned.name not in injected:
+            return f"fault {planned.name} was never injected"
     return None
 
 
@@ -77,7 +82,9 @@ def _findings(scenario: Scenario, view: View) -> Iterator[Judged]:
     for finding in judge_operations("steady_state", scenario.model.steady_state, view, _steady(view)):
         yield _placed(scenario, finding, ("steady_state",))
     for planned in scenario.expectations:
-        for finding in planned.expectation.judge(view):
+        findings = list(planned.expectation.judge(view))
+        # An expectation that found nothing to judge must not pass for one that was met.
+        for finding in findings or [Finding(planned.kind, Outcome.VACUOUS, "a finding", "nothing was judged", 0)]:
             yield _placed(scenario, finding, planned.path)
     if not any(planned.kind == "recovery" for planned in scenario.expectations):
         yield _placed(scenario, _recovers(scenario, view), ("timeline", "recovery"))
@@ -88,12 +95,17 @@ def _findings(scenario: Scenario, view: View) -> Iterator[Judged]:
 
 
 def _steady(view: View) -> list[Window]:
-    """The steady phase without its last moment: what was sent then is still under way when the fault strikes."""
+    """The steady phase up to the earliest request that was still under way when the first fault struck.
+
+    Such a request belongs neither to the steady state nor to the fault. Only the last :data:`STEADY_GUARD` seconds
+    are left out for it: a request that hangs for longer is the steady state's own trouble.
+    """
     phase = view.phases.get("steady")
     if phase is None:
         return []
     end = phase.end if view.first_fault is None else min(phase.end, view.first_fault)
-    return [Window(phase.start, end - STEADY_GUARD)]
+    under_way = [row.intended for row in view.requests(None, [Window(end - STEADY_GUARD, end)]) if row.ended >= end]
+    return [Window(phase.start, min(under_way, default=end))]
 
 
 def _placed(scenario: Scenario, finding: Finding, base: tuple[str | int, ...]) -> Judged:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from chaoskit.scenario.model import Scenario
+from chaoskit.scenario.model import PlannedFault, Scenario
 from chaoskit.scenario.source import shown
 from chaoskit.units import format_duration, format_rate
 
@@ -41,16 +41,20 @@ def plan(scenario: Scenario) -> Plan:
     end = start + scenario.faults_length
     steps = [Step(0.0, timeline.steady, "phase steady")]
     for fault in sorted(scenario.faults, key=lambda fault: fault.at):
-        arguments = ", ".join(
-            f"{name}={value}" for name, value in fault.fault.model_dump(exclude_defaults=True).items()
-        )
-        steps.append(
-            Step(start + fault.at, fault.length, f"fault {fault.name}: {fault.kind} {arguments}", fault.fault.target)
-        )
+        what = f"fault {fault.name}: {fault.kind} {_arguments(scenario, fault)}".rstrip()
+        steps.append(Step(start + fault.at, fault.length, what, fault.fault.target))
     steps.append(Step(end, timeline.recovery, "phase recovery (ends when steady state holds again)"))
     if timeline.after:
         steps.append(Step(end + timeline.recovery, timeline.after, "phase after"))
     return Plan(scenario, tuple(steps))
+
+
+def _arguments(scenario: Scenario, fault: PlannedFault) -> str:
+    """The arguments as they stand in the file, with their units."""
+    written = scenario.source.data
+    for step in (*fault.path, fault.kind):
+        written = written[step]
+    return ", ".join(f"{name}={value}" for name, value in (written or {}).items())
 
 
 def describe(planned: Plan) -> Iterator[str]:

@@ -187,7 +187,10 @@ def rejudge(folder: Path, scenario_file: Path | None = None) -> tuple[Scenario, 
     file = folder / META
     if not file.exists():
         raise BrokenError(f"{folder} holds no recorded scenario ({META} is missing)")
-    meta = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        meta = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BrokenError(f"{file} cannot be read: {error}") from None
     source = scenario_file or folder / "scenario.chaos.yaml"
     environment = folder / "environment.yaml"
     found = load_scenarios(source, environment_file=environment if environment.exists() else None)

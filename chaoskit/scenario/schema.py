@@ -6,53 +6,101 @@ from typing import Any
 
 from chaoskit.scenario.loader import room
 from chaoskit.scenario.model import EnvironmentFile, ScenarioFile
+from chaoskit.scenario.types import Duration, Model
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
+class _Window(Model):
+    at: Duration
+    length: Duration
+
+
 def scenario_schema() -> dict[str, Any]:
     """The schema of ``*.chaos.yaml`` files."""
-    schema = ScenarioFile.model_json_schema(by_alias=True)
-    definitions: dict[str, Any] = schema.setdefault("$defs", {})
-    duration = {"type": "string", "examples": ["5s"]}
-    kinds = {name: _part(room("faults").get(name), definitions) for name in room("faults")}
-    definitions["PlannedFault"] = {
-        "type": "object",
-        "properties": {**kinds, "at": duration, "for": duration},
-        "required": ["for"],
-        "minProperties": 2,
-        "maxProperties": 3,
-        "additionalProperties": False,
-    }
-    definitions["Timeline"]["properties"]["faults"]["items"] = {
+    definitions: dict[str, Any] = {}
+    schema = _part("scenario", ScenarioFile, definitions)
+    environment = _environment(definitions)
+    environment["required"].remove("environment")
+    schema["properties"]["environment"] = {"anyOf": [{"type": "string"}, environment]}
+    definitions["scenario.Timeline"]["properties"]["faults"]["items"] = {
         "type": "object",
         "minProperties": 1,
         "maxProperties": 1,
-        "additionalProperties": {"$ref": "#/$defs/PlannedFault"},
+        "additionalProperties": _fault(definitions),
     }
-    expectations: dict[str, Any] = {}
-    for name in room("expectations"):
-        one = _part(room("expectations").get(name), definitions)
-        expectations[name] = {"anyOf": [one, {"type": "array", "items": one}]}
+    expectations = {
+        name: _part(name, room("expectations").get(name), definitions) for name in room("expectations")
+    }
     schema["properties"]["expect"] = {
         "type": "object",
-        "properties": expectations,
+        "properties": {
+            name: {"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]}
+            for name, one in expectations.items()
+        },
         "additionalProperties": False,
     }
-    return {"$schema": _DIALECT, **schema, "title": "chaoskit scenario"}
+    return {"$schema": _DIALECT, **schema, "title": "chaoskit scenario", "$defs": definitions}
 
 
 def environment_schema() -> dict[str, Any]:
     """The schema of environment files."""
+    definitions: dict[str, Any] = {}
+    schema = _environment(definitions)
+    return {"$schema": _DIALECT, **schema, "title": "chaoskit environment", "$defs": definitions}
+
+
+def _fault(definitions: dict[str, Any]) -> dict[str, Any]:
+    """A fault of the timeline: its window, and exactly one kind with its arguments."""
+    window = _part("window", _Window, definitions)["properties"]
+    kinds = {name: _part(name, room("faults").get(name), definitions) for name in room("faults")}
+    for name, arguments in kinds.items():
+        if not arguments.get("required"):
+            kinds[name] = {"anyOf": [arguments, {"type": "null"}]}
     return {
-        "$schema": _DIALECT,
-        **EnvironmentFile.model_json_schema(by_alias=True),
-        "title": "chaoskit environment",
+        "type": "object",
+        "properties": {**kinds, "at": window["at"], "for": window["length"]},
+        "required": ["for"],
+        "oneOf": [{"required": [name]} for name in kinds],
+        "additionalProperties": False,
     }
 
 
-def _part(model: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    """The schema of one plug-in, its definitions moved to the common ones."""
-    schema: dict[str, Any] = model.model_json_schema(by_alias=True, ref_template="#/$defs/{model}")
-    definitions.update(schema.pop("$defs", {}))
+def _environment(definitions: dict[str, Any]) -> dict[str, Any]:
+    """An environment; what may stand under a service's ``args`` depends on its provider."""
+    schema = _part("environment", EnvironmentFile, definitions)
+    service = definitions["environment.ServiceSpec"]
+    providers = room("providers").names()
+    service["properties"]["provider"] = {"enum": providers}
+    service["allOf"] = [
+        {
+            "if": {"properties": {"provider": {"const": name}}, "required": ["provider"]},
+            "then": {"properties": {"args": _part(name, room("providers").get(name).Args, definitions)}},
+        }
+        for name in providers
+    ]
+    service["oneOf"] = [{"required": ["command"]}, {"required": ["provider"]}]
     return schema
+
+
+def _part(name: str, model: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema of one model; its own definitions go to the common ones, under its name."""
+    schema: dict[str, Any] = model.model_json_schema(by_alias=True, ref_template=f"#/$defs/{name}.{{model}}")
+    for key, definition in schema.pop("$defs", {}).items():
+        definitions[f"{name}.{key}"] = _without_inner_defaults(definition)
+    cleaned: dict[str, Any] = _without_inner_defaults(schema)
+    return cleaned
+
+
+def _without_inner_defaults(schema: Any) -> Any:
+    """Without defaults that nobody may write: quantities are text in a file and numbers of base units inside."""
+    if isinstance(schema, list):
+        return [_without_inner_defaults(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    number = schema.get("type") == "string" and not isinstance(schema.get("default"), str)
+    return {
+        key: _without_inner_defaults(value)
+        for key, value in schema.items()
+        if not (key == "default" and (number or isinstance(value, dict | list | None)))
+    }

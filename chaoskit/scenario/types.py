@@ -5,6 +5,7 @@ Inside, a duration is a float of seconds, a size of bytes, a rate of events per 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from math import isfinite
 from typing import Annotated, Any
@@ -50,33 +51,36 @@ def _not_negative(value: float) -> float:
     return value
 
 
-def _schema(example: str, what: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "examples": [example], "description": what})
+def _schema(example: str, what: str, legal: dict[str, float]) -> WithJsonSchema:
+    words = "|".join(map(re.escape, legal))
+    # A matrix value may stand in place of any quantity.
+    pattern = rf"^\s*[+-]?[0-9.]+([eE][+-]?[0-9]+)?\s*({words})\s*$|\{{\{{"
+    return WithJsonSchema({"type": "string", "examples": [example], "description": what, "pattern": pattern})
 
 
 Duration = Annotated[
     float,
     AfterValidator(_not_negative),
     _quantity(units.parse_duration),
-    _schema("800ms", "duration: us, ms, s, m, h"),
+    _schema("800ms", "duration: us, ms, s, m, h", units.DURATION_UNITS),
 ]
 Rate = Annotated[
     float,
     AfterValidator(_not_negative),
     _quantity(units.parse_rate),
-    _schema("40/s", "events per time: /s, /m, /h"),
+    _schema("40/s", "events per time: /s, /m, /h", units.RATE_UNITS),
 ]
 Size = Annotated[
     float,
     AfterValidator(_not_negative),
     _quantity(units.parse_size),
-    _schema("64KB", "size: B, KB, MB, GB, KiB, MiB"),
+    _schema("64KB", "size: B, KB, MB, GB, KiB, MiB", units.SIZE_UNITS),
 ]
 Bandwidth = Annotated[
     float,
     AfterValidator(_not_negative),
     _quantity(units.parse_bandwidth),
-    _schema("100KB/s", "bytes per second: KB/s, MB/s"),
+    _schema("100KB/s", "bytes per second: KB/s, MB/s", units.BANDWIDTH_UNITS),
 ]
 
 
@@ -87,8 +91,15 @@ def _share(value: float) -> float:
 
 
 Ratio = Annotated[
-    float, AfterValidator(_share), _quantity(units.parse_ratio), _schema("25%", "a share, in %")
+    float,
+    AfterValidator(_share),
+    _quantity(units.parse_ratio),
+    _schema("25%", "a share, in %", units.RATIO_UNITS),
 ]
+
+
+_COMPARED = r"^\s*(>=|<=|==|=|>|<|≥|≤)|\.\.|±|\+/?-|\{\{"
+"""What a bound must hold somewhere: a sign of comparison, a range, a spread, or a matrix value."""
 
 
 def _bound(dimension: str, example: str) -> Any:
@@ -101,7 +112,9 @@ def _bound(dimension: str, example: str) -> Any:
             raise problem(str(error), list(error.legal)) from None
 
     return Annotated[
-        Bound, BeforeValidator(validate), WithJsonSchema({"type": "string", "examples": [example]})
+        Bound,
+        BeforeValidator(validate),
+        WithJsonSchema({"type": "string", "examples": [example], "pattern": _COMPARED}),
     ]
 
 

@@ -216,7 +216,7 @@ def test_the_database_is_spared_while_the_cache_is_down(start, redis_down):
 
 def test_an_old_copy_is_served_when_nothing_fresher_can_be_reached(start, rig, redis_down):
     """Redis and PostgreSQL down: what was seen before is served and marked; what was not is 503."""
-    orders = start("orders", LOCAL_CACHE_TTL_S="0")
+    orders = start("orders", LOCAL_CACHE_TTL_S="0", DB_ACQUIRE_TIMEOUT_S="1")
     fresh = orders.get("/products/sku-45")
     assert "x-degraded" not in fresh.headers
     redis_down()

@@ -243,3 +243,28 @@ def test_a_thousand_connections(control: Any, connect: Any, wire: Any, proxy: An
     for sock in socks:
         sock.close()
     wait_for(lambda: control.counters()["p"].active == 0, what="the end of all", limit=10)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x00\x00\x00\x08\x04\xd2\x16\x2f",
+        b"HELLO\r\n\r\n",
+        b"GET / FTP/1.1\r\n\r\n",
+        b"A" * 200_000,
+        b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    ],
+)
+def test_a_tap_passes_garbage_untouched(
+    control: Any, connect: Any, wire: Any, upstream: Any, garbage: bytes
+) -> None:
+    """What is not HTTP is not disturbed, and does not disturb later connections."""
+    address = control.create_proxy("g", upstream().address)
+    control.set_tap("g", [], [])
+    sock = connect(address)
+    sender = Thread(target=sock.sendall, args=(garbage,))
+    sender.start()
+    assert wire.read(sock, len(garbage)) == garbage
+    sender.join()
+    assert wire.round_trip(connect(address)) < 5

@@ -1,0 +1,151 @@
+"""``chaoskit judge`` on recorded runs, and ``chaoskit clean``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Chaoskit = Callable[..., Any]
+Record = Callable[..., Path]
+
+CONTROL = "control: {with: {stub: {env: {A: b}}}, violates: [during.ask.p95]}\n"
+
+
+def test_a_run_that_held(chaoskit: Chaoskit, record: Record) -> None:
+    """Verdict, every finding with its line, and exit status 0."""
+    answer = chaoskit("judge", record())
+    assert answer.status == 0
+    lines = answer.out.splitlines()
+    assert lines[0].startswith("made-up: held: ")
+    assert "  + during.ask.p95: expected < 500ms, seen 10ms (100) scenario.chaos.yaml:14" in lines
+    assert lines[-1] == "  recovery 0s"
+
+
+def test_a_run_that_was_violated(chaoskit: Chaoskit, record: Record) -> None:
+    """Exit status 1."""
+    answer = chaoskit("judge", record(latency=0.6))
+    assert answer.status == 1
+    assert answer.out.startswith("made-up: violated: during.ask.p95: expected < 500ms, seen 600ms")
+    assert "\n  - during.ask.p95" in answer.out
+
+
+def test_other_bounds_need_no_other_run(chaoskit: Chaoskit, record: Record, tmp_path: Path) -> None:
+    """``--scenario`` judges the same history by another file."""
+    folder = record(latency=0.6)
+    wider = tmp_path / "wider.chaos.yaml"
+    text = (folder / "scenario.chaos.yaml").read_text(encoding="utf-8")
+    wider.write_text(text.replace("< 500ms", "< 1s"), encoding="utf-8")
+    answer = chaoskit("judge", folder, "--scenario", wider)
+    assert answer.status == 0
+    assert "wider.chaos.yaml:14" in answer.out
+
+
+def test_all_scenarios_of_a_run(chaoskit: Chaoskit, record: Record) -> None:
+    """The folder of a whole run is judged scenario by scenario; one that failed fails all."""
+    record("first")
+    run = record("second", latency=0.6).parent
+    answer = chaoskit("judge", run)
+    assert answer.status == 1
+    assert answer.out.startswith("first: held")
+    assert "second: violated" in answer.out
+
+
+def test_controls(chaoskit: Chaoskit, record: Record) -> None:
+    """A control that was violated where it says was caught: 0. One that held was not: 1."""
+    text = (record("x") / "scenario.chaos.yaml").read_text(encoding="utf-8") + CONTROL
+    caught = chaoskit("judge", record("caught", latency=0.6, text=text, control=True))
+    missed = chaoskit("judge", record("missed", text=text, control=True))
+    assert (caught.status, missed.status) == (0, 1)
+    assert caught.out.startswith("caught: caught: caught by during.ask.p95")
+    assert missed.out.startswith("missed: not caught: not violated with the protection off: during.ask.p95")
+
+
+def test_what_broke_the_run_is_not_forgotten(chaoskit: Chaoskit, record: Record) -> None:
+    """A run that was broken stays broken, however its rows look."""
+    answer = chaoskit("judge", record(broken="orders ended before it was ready"))
+    assert answer.status == 1
+    assert answer.out.startswith("made-up: broken: orders ended before it was ready")
+
+
+def test_folders_that_hold_no_run(chaoskit: Chaoskit, tmp_path: Path) -> None:
+    """Nothing to judge: exit status 2, and the paths are named."""
+    (tmp_path / "empty").mkdir()
+    for path in ("empty", "nosuch"):
+        answer = chaoskit("judge", path)
+        assert (answer.status, answer.err) == (2, f"no recorded scenario in {path}\n")
+
+
+def test_a_history_with_a_bad_line(chaoskit: Chaoskit, record: Record) -> None:
+    """A last line that was cut is dropped; a bad line in the middle is named, and nothing is judged."""
+    folder = record()
+    file = folder / "events.jsonl"
+    file.write_bytes(b'{"service":"a","at":1.0,"what":"started"}\n{"service":"a","at"')
+    assert chaoskit("judge", folder).status == 0
+    file.write_bytes(b'{"service":\n{"service":"a","at":1.0,"what":"started"}\n')
+    answer = chaoskit("judge", folder)
+    assert answer.status == 2
+    assert f"{file}:1: not a row of a history" in answer.err
+
+
+def test_a_scenario_with_mistakes(chaoskit: Chaoskit, record: Record, tmp_path: Path) -> None:
+    """They are told like anywhere else, with exit status 2."""
+    bad = tmp_path / "bad.chaos.yaml"
+    bad.write_text("scenario: x\n", encoding="utf-8")
+    answer = chaoskit("judge", record(), "--scenario", bad)
+    assert answer.status == 2
+    assert "bad.chaos.yaml:1: 'timeline' is missing" in answer.err
+
+
+def test_a_run_whose_description_was_cut(chaoskit: Chaoskit, record: Record) -> None:
+    """A run that was killed while it wrote ``run.json`` is named, not a crash."""
+    folder = record()
+    (folder / "run.json").write_text('{"matrix": {}, "con', encoding="utf-8")
+    answer = chaoskit("judge", folder)
+    assert answer.status == 2
+    assert "run.json" in answer.err
+
+
+def test_a_matrix_value_that_is_gone(chaoskit: Chaoskit, record: Record) -> None:
+    """A recorded combination that the scenario no longer has cannot be judged."""
+    answer = chaoskit("judge", record(matrix={"delay": "1s"}))
+    assert answer.status == 2
+    assert "no scenario with the matrix values {'delay': '1s'}" in answer.err
+
+
+def test_clean_with_nothing_to_do(chaoskit: Chaoskit, tmp_path: Path) -> None:
+    """No reports, or reports of runs that ended well: fine, and said so."""
+    assert chaoskit("clean").out == "nothing was left behind\n"
+    (tmp_path / "elsewhere" / "runs").mkdir(parents=True)
+    answer = chaoskit("clean", "--reports", "elsewhere")
+    assert (answer.status, answer.out) == (0, "nothing was left behind\n")
+
+
+def test_clean_sweeps_what_a_killed_run_left(chaoskit: Chaoskit, tmp_path: Path) -> None:
+    """A journal of a process that is gone: its folder is removed, and said so; the second time nothing is left."""
+    import subprocess
+    import sys
+
+    left = tmp_path / "left"
+    code = (
+        "import os, sys; from pathlib import Path; from chaoskit.journal import Journal\n"
+        "journal = Journal(Path(sys.argv[1]), run_id='1'); journal.make_folder(Path(sys.argv[2])); os._exit(9)"
+    )
+    run = tmp_path / "reports" / "runs" / "1"
+    run.mkdir(parents=True)
+    subprocess.run(
+        [sys.executable, "-c", code, str(run / "undo.journal"), str(left)], check=False, timeout=30
+    )
+    assert left.is_dir()
+    answer = chaoskit("clean")
+    assert answer.status == 0
+    assert answer.out.endswith("1 things swept\n")
+    assert not left.exists()
+    assert chaoskit("clean").out == "nothing was left behind\n"
+
+
+def test_the_recorded_run_is_plain_json(record: Record) -> None:
+    """What other tools read of a run."""
+    meta: dict[str, Any] = json.loads((record() / "run.json").read_text(encoding="utf-8"))
+    assert meta == {"matrix": {}, "control": False}

@@ -1,0 +1,122 @@
+"""``chaoskit validate``, ``plan`` and ``schema``: what files say, without running anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Chaoskit = Callable[..., Any]
+
+SCENARIO = """\
+scenario: The stub answers
+environment: {services: {stub: {provider: noop}}}
+traffic: {ask: {request: "GET {{ stub.url }}/", rate: 50/s}}
+steady_state: {ask: {success_rate: ">= 99%"}}
+timeline: {faults: [{slow: {noop: {}, for: 2s}}]}
+"""
+MATRIX = SCENARIO.replace("for: 2s", 'for: "{{ matrix.long }}"') + "matrix: {long: [1s, 2s, 3s]}\n"
+
+
+def write(folder: Path, **files: str) -> None:
+    """Scenario files by name."""
+    for name, text in files.items():
+        (folder / f"{name}.chaos.yaml").write_text(text, encoding="utf-8")
+
+
+def test_valid_files_are_counted(chaoskit: Chaoskit, tmp_path: Path) -> None:
+    """A folder is searched to its depth; a matrix counts with each combination. Exit status 0."""
+    folder = tmp_path / "scenarios" / "deep"
+    folder.mkdir(parents=True)
+    write(folder, one=SCENARIO, many=MATRIX)
+    (folder / "other.yaml").write_text("- no scenario", encoding="utf-8")
+    answer = chaoskit("validate")
+    assert (answer.status, answer.out) == (0, "2 files, 4 scenarios, 0 mistakes\n")
+
+
+def test_all_mistakes_of_all_files_are_told(chaoskit: Chaoskit, tmp_path: Path) -> None:
+    """Each with file and line, one a line; the files that are right still count. Exit status 1."""
+    write(
+        tmp_path,
+        good=SCENARIO,
+        bad=SCENARIO.replace("noop: {}", "nop: {}").replace("50/s", "50"),
+        worse="scenario: [",
+    )
+    answer = chaoskit("validate", ".")
+    assert answer.status == 1
+    lines = answer.out.splitlines()
+    assert lines[0].startswith("bad.chaos.yaml:3: rate: 50 is not a rate")
+    assert lines[1].startswith("bad.chaos.yaml:5: unknown fault 'nop'; legal: ")
+    assert lines[1].endswith("did you mean 'noop'?")
+    assert lines[2].startswith("worse.chaos.yaml:1: not YAML: ")
+    assert lines[3] == "3 files, 1 scenarios, 3 mistakes"
+
+
+def test_single_files_are_taken_as_given(chaoskit: Chaoskit, tmp_path: Path) -> None:
+    """Several paths, files and folders."""
+    (tmp_path / "more").mkdir()
+    write(tmp_path, one=SCENARIO, two="broken")
+    write(tmp_path / "more", three=SCENARIO)
+    assert chaoskit("validate", "one.chaos.yaml", "more").out == "2 files, 2 scenarios, 0 mistakes\n"
+
+
+def test_paths_that_are_not_there(chaoskit: Chaoskit, tmp_path: Path) -> None:
+    """A path that is missing could not be asked (2); a folder without scenarios proves nothing (1)."""
+    answer = chaoskit("validate", "nosuch")
+    assert (answer.status, answer.err) == (2, "nosuch:1: no such file or folder\n")
+    (tmp_path / "empty").mkdir()
+    answer = chaoskit("validate", "empty")
+    assert (answer.status, answer.err) == (1, "no *.chaos.yaml below empty\n")
+    assert chaoskit("plan", "nosuch.chaos.yaml").status == 2
+
+
+def test_a_plan_as_text(chaoskit: Chaoskit, tmp_path: Path) -> None:
+    """One for each scenario of the files."""
+    write(tmp_path, many=MATRIX)
+    answer = chaoskit("plan", "many.chaos.yaml")
+    assert answer.status == 0
+    assert answer.out.count("fault slow: noop") == 3
+    assert "for 3s" in answer.out
+    assert "touches" in answer.out
+
+
+def test_a_plan_of_a_file_with_mistakes(chaoskit: Chaoskit, tmp_path: Path) -> None:
+    """The mistakes, on stderr, with exit status 2."""
+    write(tmp_path, bad=SCENARIO.replace("50/s", "50"))
+    answer = chaoskit("plan", "bad.chaos.yaml")
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err.startswith("bad.chaos.yaml:3: rate")
+
+
+def test_schemas_are_json(chaoskit: Chaoskit) -> None:
+    """One for scenarios, one for environments."""
+    scenario, environment = (json.loads(chaoskit("schema", *flags).out) for flags in ([], ["--environment"]))
+    assert scenario["title"] == "chaoskit scenario"
+    assert environment["title"] == "chaoskit environment"
+    assert "timeline" in scenario["required"]
+    assert "services" in environment["required"]
+
+
+def test_version_help_and_unknown_commands(chaoskit: Chaoskit) -> None:
+    """As any command line."""
+    from chaoskit import __version__
+
+    assert chaoskit("--version").out == f"chaoskit {__version__}\n"
+    help_text = chaoskit("--help").out
+    assert all(
+        f"\n    {command} " in help_text
+        for command in ("validate", "plan", "judge", "clean", "schema", "proxy")
+    )
+    for arguments in ((), ("nosuch",), ("validate", "--nosuch"), ("judge",)):
+        assert chaoskit(*arguments).status == 2
+
+
+def test_a_file_that_may_not_be_read(chaoskit: Chaoskit, tmp_path: Path) -> None:
+    """A folder with a scenario's name and a link that leads nowhere are mistakes, not crashes."""
+    (tmp_path / "folder.chaos.yaml").mkdir()
+    (tmp_path / "link.chaos.yaml").symlink_to("nosuch")
+    answer = chaoskit("validate", ".")
+    assert answer.status == 1
+    assert "folder.chaos.yaml:1: cannot be read: Is a directory" in answer.out
+    assert "link.chaos.yaml:1: cannot be read: No such file or directory" in answer.out

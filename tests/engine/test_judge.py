@@ -1,0 +1,309 @@
+"""Judging is a pure function with an order of precedence, and nothing that went wrong looks like a pass."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chaoskit.engine.judge import judge
+from chaoskit.expectations.base import Finding, Outcome
+from chaoskit.expectations.noop import Noop
+from chaoskit.history import rows as r
+from chaoskit.history.store import History
+from chaoskit.history.store import load as load_history
+from chaoskit.scenario.loader import load
+from chaoskit.scenario.model import Scenario
+
+TEXT = """\
+scenario: Made up
+environment: {services: {stub: {provider: noop}}}
+traffic:
+  ask: {request: "GET {{ stub.url }}/", rate: 50/s}
+steady_state:
+  ask: {success_rate: ">= 99%", p95: "< 200ms"}
+timeline:
+  steady: 2s
+  faults:
+    - slow: {noop: {}, at: 0s, for: 2s}
+  recovery: 3s
+expect:
+  during:
+    ask: {success_rate: ">= 90%", p95: "< 500ms"}
+  noop: {note: nothing}
+"""
+ZERO = 1000.0
+"""When the fault begins: after 2 s of steady phase."""
+
+
+@pytest.fixture(scope="module")
+def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
+    """The scenario that all histories here belong to."""
+    file = tmp_path_factory.mktemp("judge") / "made-up.chaos.yaml"
+    file.write_text(TEXT, encoding="utf-8")
+    (scenario,) = load(file)
+    return scenario
+
+
+def request(at: float, seq: int, latency: float, ok: bool = True) -> r.Request:
+    """One request, ``at`` seconds after the fault began."""
+    return r.Request(
+        op="ask", seq=seq, stream="base:ask", intended=ZERO + at, sent=ZERO + at, ended=ZERO + at + latency,
+        status=200 if ok else 500, error=None, ok=ok, fallback=False, id=str(seq),
+    )  # fmt: skip
+
+
+def fault(**other: Any) -> r.Fault:
+    """The scenario's fault: from 0 to 2 s, having touched something."""
+    fields: dict[str, Any] = {
+        "name": "slow", "kind": "noop", "target": "stub", "planned_start": ZERO, "planned_end": ZERO + 2,
+        "started": ZERO, "injected": ZERO, "ended": ZERO + 2, "touched": 3, "unit": "connections",
+    }  # fmt: skip
+    return r.Fault(**{**fields, **other})
+
+
+def schedule(**other: Any) -> r.Schedule:
+    """What a generator on time says."""
+    fields = {"at": ZERO + 5, "planned": 350, "sent": 350, "lag_p50": 0.0, "lag_p99": 0.001, "lag_max": 0.002}
+    return r.Schedule(**{**fields, **other})
+
+
+def fast(_at: float) -> tuple[float, bool]:
+    """Every request answers well in 10 ms."""
+    return 0.01, True
+
+
+def history(
+    answer: Callable[[float], tuple[float, bool]] = fast,
+    *,
+    faults: tuple[r.Fault, ...] = (fault(),),
+    schedules: tuple[r.Schedule, ...] = (schedule(),),
+    folder: Path | None = None,
+) -> History:
+    """Seven seconds of traffic at 50/s; ``answer`` gives latency and success of the request due at a moment."""
+    made = History(folder)
+    for name, start, end in (("steady", -2, 0), ("faults", 0, 2), ("recovery", 2, 5)):
+        made.add(r.Phase(name=name, started=ZERO + start, ended=ZERO + end))
+    for seq in range(350):
+        at = -2 + seq / 50
+        made.add(request(at, seq, *answer(at)))
+    for row in (*faults, *schedules):
+        made.add(row)
+    return made
+
+
+def slow_during(at: float) -> tuple[float, bool]:
+    """A second per answer while the fault is active."""
+    return (1.0, True) if 0 <= at < 2 else (0.01, True)
+
+
+def slow_always(_at: float) -> tuple[float, bool]:
+    """Too slow even without a fault."""
+    return 1.0, True
+
+
+def test_held(scenario: Scenario) -> None:
+    """Everything met, on enough samples: every finding has held and points to its line."""
+    verdict = judge(scenario, history())
+    assert verdict.outcome is Outcome.HELD
+    assert {judged.finding.id: judged.line for judged in verdict.findings} == {
+        "steady_state.ask.success_rate": 6,
+        "steady_state.ask.p95": 6,
+        "during.ask.success_rate": 14,
+        "during.ask.p95": 14,
+        "noop": 15,
+        "recovery": 11,
+        "fault.slow": 10,
+    }
+    assert all(judged.finding.held for judged in verdict.findings)
+    assert verdict.recovery == pytest.approx(0, abs=0.05)
+    assert verdict.samples == 350
+
+
+def test_violated(scenario: Scenario) -> None:
+    """A bound that was not met: violated, and the finding tells what was expected and seen."""
+    verdict = judge(scenario, history(slow_during))
+    assert verdict.outcome is Outcome.VIOLATED
+    assert verdict.violated() == ["during.ask.p95"]
+    (failed,) = verdict.failed()
+    assert (failed.finding.expected, failed.finding.seen, failed.finding.samples) == ("< 500ms", "1s", 100)
+    assert verdict.reason == "during.ask.p95: expected < 500ms, seen 1s"
+
+
+def test_recovery_is_judged_unasked(scenario: Scenario) -> None:
+    """A scenario without a recovery expectation is violated when steady state does not come back."""
+    verdict = judge(scenario, history(lambda at: (0.01, at < 2)))
+    assert verdict.violated() == ["recovery"]
+    assert verdict.recovery is None
+
+
+def test_vacuous_without_evidence(scenario: Scenario) -> None:
+    """A fault that touched nothing proves nothing, however good the figures are."""
+    verdict = judge(scenario, history(faults=(fault(touched=0),)))
+    assert verdict.outcome is Outcome.VACUOUS
+    assert verdict.reason == (
+        "the rehearsal proves nothing: fault.slow: expected the fault acts on connections, seen 0 connections"
+    )
+
+
+def test_vacuous_with_too_few_samples(scenario: Scenario) -> None:
+    """A percentile of nothing is not a pass."""
+    made = History()
+    for row in (*history().of(r.Phase), fault(), schedule()):
+        made.add(row)
+    verdict = judge(scenario, made)
+    assert verdict.outcome is Outcome.VACUOUS
+    assert "no samples; 20 are needed" in verdict.reason
+
+
+def test_vacuous_without_steady_state(scenario: Scenario) -> None:
+    """Where steady state never held, violations under the fault are not the fault's."""
+    verdict = judge(scenario, history(slow_always))
+    assert "during.ask.p95" in verdict.violated()
+    assert verdict.outcome is Outcome.VACUOUS
+    assert verdict.reason.startswith(
+        "the steady state never held, so the faults prove nothing: steady_state.ask.p95"
+    )
+
+
+def test_violated_before_vacuous(scenario: Scenario) -> None:
+    """A violation stands, even where a fault has no evidence."""
+    verdict = judge(scenario, history(slow_during, faults=(fault(touched=0),)))
+    assert verdict.outcome is Outcome.VIOLATED
+    assert [judged.finding.outcome for judged in verdict.failed()] == [Outcome.VIOLATED, Outcome.VACUOUS]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (
+            {"schedules": (schedule(lag_p99=0.2),)},
+            "the traffic generator fell behind its schedule: p99 200ms",
+        ),
+        ({"schedules": (schedule(sent=349),)}, "the traffic generator sent 349 of 350 planned requests"),
+        ({"schedules": ()}, "the run did not come to its end"),
+        ({"faults": (fault(error="no such container"),)}, "fault slow: no such container"),
+        ({"faults": ()}, "fault slow was never injected"),
+    ],
+    ids=["late", "short", "cut", "fault", "no-fault"],
+)
+@pytest.mark.parametrize("answer", [fast, slow_during, slow_always])
+def test_broken_before_everything(
+    scenario: Scenario, given: dict[str, Any], says: str, answer: Callable[[float], tuple[float, bool]]
+) -> None:
+    """Where chaoskit itself failed, no figure counts: neither for nor against the service."""
+    verdict = judge(scenario, history(answer, **given))
+    assert verdict.outcome is Outcome.BROKEN
+    assert says in verdict.reason
+
+
+def test_what_broke_the_run_is_the_reason(scenario: Scenario) -> None:
+    """What the engine says went wrong comes before what the history shows."""
+    verdict = judge(scenario, history(), broken="orders ended before it was ready")
+    assert (verdict.outcome, verdict.reason) == (Outcome.BROKEN, "orders ended before it was ready")
+
+
+class Crashes(Noop):
+    """An expectation with a mistake in it."""
+
+    def judge(self, view: Any) -> Any:
+        """Fail after a first finding."""
+        yield Finding("crashes", Outcome.HELD, "anything", "anything", 1)
+        raise ZeroDivisionError("division by zero")
+
+
+class Silent(Noop):
+    """An expectation that finds nothing to say."""
+
+    def judge(self, view: Any) -> Any:
+        """Say nothing."""
+        return iter(())
+
+
+class Broken(Noop):
+    """An expectation whose data could not be read."""
+
+    def judge(self, view: Any) -> Any:
+        """Say so."""
+        yield Finding("ledger", Outcome.BROKEN, "0 lost", "connection refused", 0)
+
+
+def with_expectation(scenario: Scenario, expectation: Noop) -> Scenario:
+    """The scenario with its ``noop`` replaced."""
+    first, second = scenario.expectations
+    return dataclasses.replace(
+        scenario, expectations=[first, dataclasses.replace(second, expectation=expectation)]
+    )
+
+
+@pytest.mark.parametrize("answer", [fast, slow_during, slow_always])
+def test_a_crash_while_judging_is_never_a_pass(
+    scenario: Scenario, answer: Callable[[float], tuple[float, bool]]
+) -> None:
+    """An expectation that raises has said nothing: broken."""
+    verdict = judge(with_expectation(scenario, Crashes()), history(answer))
+    assert verdict.outcome is Outcome.BROKEN
+    assert verdict.reason == "judging failed: ZeroDivisionError: division by zero"
+
+
+def test_an_expectation_that_finds_nothing_is_vacuous(scenario: Scenario) -> None:
+    """No finding at all is not a pass either."""
+    verdict = judge(with_expectation(scenario, Silent()), history())
+    assert verdict.outcome is Outcome.VACUOUS
+    assert "noop" in verdict.reason
+
+
+@pytest.mark.parametrize("answer", [fast, slow_during, slow_always])
+def test_a_broken_finding_breaks_the_verdict(
+    scenario: Scenario, answer: Callable[[float], tuple[float, bool]]
+) -> None:
+    """Data that could not be read back comes before violations and a lost steady state."""
+    verdict = judge(with_expectation(scenario, Broken()), history(answer))
+    assert (verdict.outcome, verdict.failed()[0].finding.id) == (Outcome.BROKEN, "ledger")
+
+
+ANSWERS = st.lists(
+    st.tuples(st.floats(0.0, 3.0).map(lambda latency: round(latency, 6)), st.booleans()),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(answers=ANSWERS, touched=st.integers(0, 2), lag=st.sampled_from([0.001, 0.2]), ended=st.booleans())
+def test_judging_is_pure(
+    scenario: Scenario,
+    tmp_path_factory: pytest.TempPathFactory,
+    answers: list[tuple[float, bool]],
+    touched: int,
+    lag: float,
+    ended: bool,
+) -> None:
+    """The same history gives the same verdict: judged twice, in another order of rows, and after a round trip."""
+    folder = tmp_path_factory.mktemp("run")
+
+    def answer(at: float) -> tuple[float, bool]:
+        return answers[int((at + 2) * 7) % len(answers)]
+
+    made = history(
+        answer,
+        faults=(fault(touched=touched),),
+        schedules=(schedule(lag_p99=lag),) if ended else (),
+        folder=folder,
+    )
+    first = judge(scenario, made)
+    made.close()
+    assert judge(scenario, made) == first
+    assert judge(scenario, load_history(folder)) == first
+    backwards = History()
+    for kind in r.KINDS.values():
+        for row in reversed(made.of(kind)):
+            backwards.add(row)
+    assert judge(scenario, backwards) == first
+    held = all(judged.finding.held for judged in first.findings)
+    assert (first.outcome is Outcome.HELD) is (held and lag < 0.1 and ended)

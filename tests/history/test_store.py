@@ -1,0 +1,147 @@
+"""The history on disk: what was written is read back, also after a crash."""
+
+from __future__ import annotations
+
+import string
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chaoskit.errors import BrokenError
+from chaoskit.history import rows as r
+from chaoskit.history.store import History, load
+
+
+def sample(value: float) -> r.Sample:
+    """A row."""
+    return r.Sample(service="orders", name="x", at=value, value=value)
+
+
+def test_what_was_added_is_read_back(tmp_path: Path) -> None:
+    """All rows of all kinds, in order; kinds without rows have no file."""
+    history = History(tmp_path / "run")
+    rows = [sample(1), r.Log(service="orders", at=2, line="ä\n\t\"'\\"), sample(3)]
+    for row in rows:
+        history.add(row)
+    history.close()
+    again = load(tmp_path / "run")
+    assert again.of(r.Sample) == [rows[0], rows[2]]
+    assert again.of(r.Log) == [rows[1]]
+    assert again.counts() == {"samples": 2, "logs": 1} == history.counts()
+    assert {file.name for file in (tmp_path / "run").iterdir()} == {"samples.jsonl", "logs.jsonl"}
+
+
+def test_rows_can_be_followed(tmp_path: Path) -> None:
+    """``since`` gives what came after an index, and copies: they do not change later."""
+    history = History()
+    history.add(sample(1))
+    seen = history.of(r.Sample)
+    history.add(sample(2))
+    assert len(seen) == 1
+    assert history.since(r.Sample, 1) == [sample(2)]
+    assert history.since(r.Sample, 2) == []
+
+
+def test_what_was_flushed_survives_a_crash(tmp_path: Path) -> None:
+    """Rows that were handed to the system can be read while the history is still open."""
+    history = History(tmp_path)
+    history.add(sample(1))
+    history.flush()
+    assert load(tmp_path).of(r.Sample) == [sample(1)]
+    history.close()
+
+
+def test_a_history_has_an_end(tmp_path: Path) -> None:
+    """Rows that come after the end are dropped, in memory and on disk; closing twice is fine."""
+    history = History(tmp_path)
+    history.add(sample(1))
+    history.close()
+    history.add(sample(2))
+    history.flush()
+    history.close()
+    assert history.of(r.Sample) == load(tmp_path).of(r.Sample) == [sample(1)]
+
+
+@pytest.mark.parametrize("kept", range(1, 12))
+def test_a_last_line_that_was_cut_is_dropped(tmp_path: Path, kept: int) -> None:
+    """A process killed in mid-line leaves a piece of a row: the rows before it count."""
+    whole = msgspec.json.encode(sample(1)) + b"\n"
+    (tmp_path / "samples.jsonl").write_bytes(whole + whole[: kept * len(whole) // 12])
+    assert load(tmp_path).of(r.Sample) == [sample(1)]
+
+
+@pytest.mark.parametrize("bad", [b"{", b'{"service": 3}', b"null", b"\xff\xfe", b"[]", b"{}"])
+@pytest.mark.parametrize("last", [False, True])
+def test_a_bad_line_elsewhere_is_an_error(tmp_path: Path, bad: bytes, last: bool) -> None:
+    """A whole line that is no row is named with file and line: dropping it would change the verdict."""
+    whole = msgspec.json.encode(sample(1)) + b"\n"
+    (tmp_path / "samples.jsonl").write_bytes(whole + bad + b"\n" + (b"" if last else whole))
+    with pytest.raises(BrokenError, match=r"samples\.jsonl:2: not a row of a history"):
+        load(tmp_path)
+
+
+def test_an_empty_folder_is_an_empty_history(tmp_path: Path) -> None:
+    """Nothing was seen; that is not an error."""
+    assert load(tmp_path).counts() == {}
+
+
+def test_rows_from_several_threads(tmp_path: Path) -> None:
+    """No row is lost or mixed with another."""
+    history = History(tmp_path)
+
+    def add(first: int) -> None:
+        for number in range(first, first + 500):
+            history.add(sample(number))
+
+    threads = [threading.Thread(target=add, args=(start,)) for start in range(0, 2000, 500)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    history.close()
+    assert sorted(row.value for row in load(tmp_path).of(r.Sample)) == list(range(2000))
+    assert load(tmp_path).of(r.Sample) == history.of(r.Sample)
+
+
+TEXT = st.text(string.printable + "äß☃\u2028\x00", max_size=10)
+TIMES = st.floats(0, 1e9)
+JSON = st.dictionaries(
+    TEXT, st.one_of(st.integers(-5, 5), TEXT, st.none(), st.lists(st.booleans(), max_size=2)), max_size=3
+)
+BY_TYPE: dict[Any, Any] = {
+    str: TEXT,
+    float: TIMES,
+    int: st.integers(0, 2**50),
+    bool: st.booleans(),
+    int | None: st.none() | st.integers(-64, 600),
+    str | None: st.none() | TEXT,
+    float | None: st.none() | TIMES,
+    dict[str, str]: st.dictionaries(TEXT, TEXT, max_size=2),
+    dict[str, Any]: JSON,
+    list[list[Any]]: st.lists(st.lists(st.integers(-5, 5) | TEXT | st.none(), max_size=2), max_size=2),
+}
+
+
+def rows_of(kind: type[r.Row]) -> st.SearchStrategy[r.Row]:
+    """Any row of a kind."""
+    fields = {field.name: BY_TYPE[field.type] for field in msgspec.structs.fields(kind)}
+    return st.builds(kind, **fields)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(st.one_of(*map(rows_of, r.KINDS.values())), max_size=6))
+def test_any_rows_survive(tmp_path_factory: pytest.TempPathFactory, rows: list[r.Row]) -> None:
+    """Whatever was seen, line ends and all: the same rows come back."""
+    folder = tmp_path_factory.mktemp("run")
+    history = History(folder)
+    for row in rows:
+        history.add(row)
+    history.close()
+    again = load(folder)
+    for kind in r.KINDS.values():
+        assert again.of(kind) == [row for row in rows if type(row) is kind]
