@@ -72,6 +72,8 @@ class Session:
         history = History(folder)
         meta = self._describe(scenario, folder, control)
         broken: str | None = "the run was interrupted"
+        # Written first, so that what is left of a run that was killed can be judged too.
+        _write(folder / META, {**meta, "broken": broken})
         try:
             changes = [scenario.model.with_]
             if control and scenario.model.control is not None:

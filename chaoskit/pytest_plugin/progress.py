@@ -32,9 +32,11 @@ class ProgressLine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._reporter is not None and self._terminal and self._shown:
+        if self._reporter is not None and self._shown:
             with self._uncaptured():
-                self._reporter.rewrite("", erase=True)
+                if self._terminal:
+                    self._reporter.rewrite("", erase=True)
+            self._reporter.currentfspath = None  # its line is gone: the result begins a new one with the file's name
 
     def show(self, progress: Progress) -> None:
         """Called a few times a second by the engine, on the main thread."""
@@ -55,7 +57,7 @@ class ProgressLine:
 
 
 def _text(progress: Progress) -> str:
-    parts = [f"{progress.phase:<8} {format_duration(progress.left):>6} left"]
+    parts = [f"{progress.phase:<8} {progress.left:>5.1f} s left"]
     if progress.success is not None and progress.p99 is not None:
         parts.append(f"success {format_ratio(progress.success)}")
         parts.append(f"p99 {format_duration(progress.p99)}")

@@ -21,7 +21,7 @@ LOG_LINES = 300
 
 
 def labels(scenario: Scenario, control: bool) -> Iterator[tuple[str, str]]:
-    """Values and kinds of Allure's labels for a scenario."""
+    """Values and kinds of Allure's labels for a scenario. Its tags are pytest markers, which Allure takes as tags."""
     model = scenario.model
     yield model.severity, "severity"
     yield "controls" if control else "scenarios", "epic"
@@ -29,8 +29,6 @@ def labels(scenario: Scenario, control: bool) -> Iterator[tuple[str, str]]:
     yield scenario.name, "story"
     if model.owner:
         yield model.owner, "owner"
-    for tag in (*model.tags, *([model.case] if model.case else [])):
-        yield tag, "tag"
 
 
 def attach(result: Result, listener: Any) -> None:

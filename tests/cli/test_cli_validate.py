@@ -103,7 +103,7 @@ def test_version_help_and_unknown_commands(chaoskit: Chaoskit) -> None:
     from chaoskit import __version__
 
     assert chaoskit("--version").out == f"chaoskit {__version__}\n"
-    help_text = chaoskit("--help").out
+    text = chaoskit("--help").out
     assert all(
         f"\n    {command} " in help_text
         for command in ("validate", "plan", "judge", "clean", "schema", "proxy")

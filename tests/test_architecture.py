@@ -1,0 +1,184 @@
+"""The house has floors: imports point down, plug-ins of a room do not know each other, and each has its tests."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HOUSE = ROOT / "chaoskit"
+
+FLOORS = [
+    {"errors", "clock", "units", "registry", "pids", "journal", "processes"},
+    {"scenario"},
+    {"history"},
+    {"toxiproxy", "failpoints", "services", "traffic", "observers"},
+    {"faults", "expectations"},
+    {"engine"},
+    {"reporters"},
+    {"pytest_plugin", "cli"},
+]
+LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+
+# Types of what a registry finds: the language holds faults and expectations without importing their rooms.
+UP_FOR_TYPES_ONLY = {("scenario", "faults"), ("scenario", "expectations")}
+
+# Rooms of plug-ins, each a file; what several of them share stands in files with an underscore.
+ROOMS = [
+    "faults",
+    "expectations",
+    "services/providers",
+    "toxiproxy/server/toxics",
+    "observers",
+    "reporters",
+    "cli",
+]
+SHARED = {"base", "installed"}
+PLAIN_TOOLS = {
+    # The secrets' mask and the short facts of a result are used by every reporter.
+    "reporters": {"mask", "summary"},
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import, with the place where it stands."""
+
+    module: str
+    target: str
+    line: int
+    types_only: bool
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line} imports {self.target}"
+
+
+def modules() -> dict[str, Path]:
+    """All modules of the house by name."""
+    found = {}
+    for file in sorted(HOUSE.rglob("*.py")):
+        name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        found[name.removesuffix(".__init__")] = file
+    return found
+
+
+MODULES = modules()
+
+
+def imports(module: str) -> Iterator[Import]:
+    """Every import of a module, wherever it stands, with the submodules that ``from x import y`` means."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    typing = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            targets = [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module}:{node.lineno}: imports are absolute here"
+            whole = [f"{node.module}.{name.name}" for name in node.names]
+            targets = [name if name in MODULES else str(node.module) for name in whole]
+        else:
+            continue
+        for target in targets:
+            yield Import(module, target, node.lineno, id(node) in typing)
+
+
+def room(module: str) -> str:
+    """The room, or the module of the ground floor; empty for the package itself."""
+    return module.split(".")[1] if "." in module else ""
+
+
+ALL = [found for module in MODULES for found in imports(module)]
+INSIDE = [found for found in ALL if found.target.split(".")[0] == "chaoskit"]
+
+
+def test_every_room_has_its_floor() -> None:
+    """A new room must be given its place here."""
+    rooms = {room(module) for module in MODULES} - {""}
+    assert rooms == set(LEVEL)
+
+
+def test_imports_point_down() -> None:
+    """No room imports one above it, nor one beside it; types may name what a registry finds above."""
+    wrong = []
+    for found in INSIDE:
+        here, there = room(found.module), room(found.target)
+        if here == there or not there or (found.types_only and (here, there) in UP_FOR_TYPES_ONLY):
+            continue
+        if not here:
+            wrong.append(str(found))  # importing chaoskit imports nothing
+        elif LEVEL[there] > LEVEL[here] or (LEVEL[there] == LEVEL[here] != 0):
+            wrong.append(str(found))
+    assert wrong == []
+
+
+def test_the_ground_floor_has_no_cycles() -> None:
+    """Modules of the ground floor may use each other in one direction."""
+    edges = {(room(found.module), room(found.target)) for found in INSIDE}
+    ground = {(here, there) for here, there in edges if LEVEL.get(here) == LEVEL.get(there) == 0}
+    assert not {(here, there) for here, there in ground if (there, here) in ground and here != there}
+
+
+@pytest.mark.parametrize("folder", ROOMS)
+def test_plug_ins_of_a_room_do_not_import_each_other(folder: str) -> None:
+    """Each can be read, copied and removed alone."""
+    package = f"chaoskit.{folder.replace('/', '.')}"
+    files = (
+        {file.stem for file in (HOUSE / folder).glob("[!_]*.py")} - SHARED - PLAIN_TOOLS.get(folder, set())
+    )
+    assert files
+    plug_ins = {f"{package}.{name}" for name in files}
+    wrong = [str(f) for f in INSIDE if f.module in plug_ins and f.target in plug_ins - {f.module}]
+    assert wrong == []
+
+
+def test_failpoints_stand_alone() -> None:
+    """A service imports them without anything else of chaoskit, and without third parties."""
+    wrong = [
+        str(found)
+        for found in ALL
+        if found.module.startswith("chaoskit.failpoints")
+        and found.target.split(".")[0] not in sys.stdlib_module_names
+        and not found.target.startswith("chaoskit.failpoints")
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "tests"),
+    [("faults", "faults"), ("expectations", "expectations"), ("services/providers", "services")],
+)
+def test_every_plug_in_has_a_test(folder: str, tests: str) -> None:
+    """Each is named in the tests of its room, as a word of the language or as a class."""
+    text = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests" / tests).glob("*.py"))
+    missing = []
+    for file in sorted((HOUSE / folder).glob("[!_]*.py")):
+        name = file.stem
+        camel = "".join(part.capitalize() for part in name.split("_"))
+        if name in SHARED | {"noop"}:
+            continue
+        if not re.search(rf"""["']{name}["']|\b{name}:|\b{camel}\b|import {name}\b""", text):
+            missing.append(name)
+    assert missing == []
+
+
+@pytest.mark.parametrize("folder", ["faults", "expectations", "services/providers", "observers"])
+def test_a_noop_ships_in_each_room(folder: str) -> None:
+    """The shortest example there is, where a guide can begin."""
+    assert (HOUSE / folder / "noop.py").exists()
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    """Its docstring is the first thing a reader sees."""
+    texts = {name: file.read_text(encoding="utf-8") for name, file in MODULES.items()}
+    assert [name for name, text in texts.items() if text and not ast.get_docstring(ast.parse(text))] == []
