@@ -94,7 +94,7 @@ class ScenarioItem(pytest.Item):
         from chaoskit.pytest_plugin.progress import ProgressLine
         from chaoskit.reporters import allure, summary
 
-        with ProgressLine(self.config) as line:
+        with ProgressLine(self.config, self.nodeid) as line:
             result = self._plugin().session.run(self.scenario, control=self.control, on_progress=line.show)
         self.result = result
         self.summary = {**summary.of(result), "nodeid": self.nodeid}

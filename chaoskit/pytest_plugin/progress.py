@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class ProgressLine:
     """Shows :class:`~chaoskit.engine.run.Progress` through pytest's own terminal writer."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, nodeid: str) -> None:
+        self._nodeid = nodeid
         reporter: Any = config.pluginmanager.getplugin("terminalreporter")
         worker = hasattr(config, "workerinput")
         self._reporter = None if worker or reporter is None or config.get_verbosity() < 0 else reporter
@@ -36,7 +37,9 @@ class ProgressLine:
             with self._uncaptured():
                 if self._terminal:
                     self._reporter.rewrite("", erase=True)
-            self._reporter.currentfspath = None  # its line is gone: the result begins a new one with the file's name
+                if self._reporter.showfspath:  # the line with the file's name is gone: begin it anew for the result
+                    self._reporter.currentfspath = None
+                    self._reporter.write_fspath_result(self._nodeid, "")
 
     def show(self, progress: Progress) -> None:
         """Called a few times a second by the engine, on the main thread."""
