@@ -14,20 +14,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from chaoskit.clock import wait_for
+from chaoskit.engine.interposer import Interposer
 from chaoskit.errors import BrokenError
 from chaoskit.failpoints.client import FailpointClient, FailpointError
 from chaoskit.history.rows import Row
 from chaoskit.journal import Journal
 from chaoskit.observers.tap_poller import TapPoller
-from chaoskit.processes import ManagedProcess, start_process
 from chaoskit.scenario.model import Environment
 from chaoskit.scenario.service import ServiceSpec
 from chaoskit.services.base import Service
 from chaoskit.services.create import PROVIDERS
 from chaoskit.services.process import ProcessService
 from chaoskit.toxiproxy.client import ToxiproxyControl
-from chaoskit.toxiproxy.launch import address_in, server_command
 from chaoskit.traffic.generator import TrafficGenerator
 from chaoskit.traffic.spec import Stream
 from chaoskit.traffic.templates import render
@@ -38,7 +36,14 @@ NOTED_HEADERS = ["idempotency-key", "traceparent"]
 class LiveEnvironment:
     """The services of one environment while they run. It is the :class:`~chaoskit.faults.base.World` of faults."""
 
-    def __init__(self, environment: Environment, folder: Path, journal: Journal, traffic: TrafficGenerator) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        folder: Path,
+        journal: Journal,
+        traffic: TrafficGenerator,
+        toxiproxy: str = "embedded",
+    ) -> None:
         self.environment = environment
         self.journal = journal
         self._traffic = traffic
@@ -47,8 +52,7 @@ class LiveEnvironment:
         self._services: dict[str, Service] = {}
         self._specs: dict[str, ServiceSpec] = {}
         self._proxies: dict[str, tuple[str, int]] = {}
-        self._server: ManagedProcess | None = None
-        self._toxiproxy: ToxiproxyControl | None = None
+        self.interposer = Interposer(toxiproxy, folder / "toxiproxy", journal)
         self._held: list[Callable[[], None]] = []
         self._answered: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -59,7 +63,8 @@ class LiveEnvironment:
 
     def start(self) -> None:
         """Start Toxiproxy, then the services: providers one after the other, then the commands together."""
-        self._start_toxiproxy()
+        self.interposer.start()
+        self.poller = TapPoller(self.toxiproxy, discard)
         for name, spec in self.environment.services.items():
             self._services[name] = self._make(name, spec)
         for name, service in self._services.items():
@@ -71,12 +76,10 @@ class LiveEnvironment:
     def stop(self) -> None:
         """End everything, latest first. One that fails does not keep the others running."""
         with contextlib.ExitStack() as stack:
-            if self._server is not None:
-                stack.callback(self._server.terminate, 1.0)
+            stack.callback(self.interposer.stop)
             for service in self._services.values():
                 stack.callback(service.stop)
         self._services.clear()
-        self._server = None
 
     def prepare(self, wanted: Environment) -> bool:
         """Make it as good as new, with the services as ``wanted`` says. True when one of them was started for it.
@@ -138,9 +141,7 @@ class LiveEnvironment:
 
     def check(self) -> None:
         """Raises BrokenError when Toxiproxy died."""
-        if self._server is None or self._server.poll() is not None:
-            lines = "\n  ".join(self._server.last_lines) if self._server else ""
-            raise BrokenError(f"the Toxiproxy server died; its last lines:\n  {lines}")
+        self.interposer.check()
 
     def addresses(self) -> dict[str, dict[str, Any]]:
         """What templates may ask of each service. ``url``, ``host`` and ``port`` lead through its proxy."""
@@ -166,9 +167,7 @@ class LiveEnvironment:
     @property
     def toxiproxy(self) -> ToxiproxyControl:
         """The Toxiproxy server."""
-        if self._toxiproxy is None:
-            raise BrokenError("the Toxiproxy server has not been started")
-        return self._toxiproxy
+        return self.interposer.control
 
     def service(self, name: str) -> Service:
         """A running service."""
@@ -218,34 +217,6 @@ class LiveEnvironment:
         self._held.append(undo)
 
     # Inside
-
-    def _start_toxiproxy(self) -> None:
-        address: list[tuple[str, int]] = []
-
-        def look(_stream: str, line: str, _at: float) -> None:
-            if not address and (found := address_in(line)):
-                address.append(found)
-
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._server = start_process(
-            server_command(),
-            name="toxiproxy",
-            journal=self.journal,
-            pidfile=self._folder / "toxiproxy.pid",
-            on_line=look,
-        )
-        server = self._server
-        wait_for(
-            lambda: address or server.poll() is not None,
-            what="the embedded Toxiproxy server",
-            limit=10.0,
-            every=0.005,
-            last_seen=lambda: " / ".join(server.last_lines) or "no output",
-        )
-        if not address:
-            raise BrokenError("the embedded Toxiproxy server ended: " + " / ".join(server.last_lines))
-        self._toxiproxy = ToxiproxyControl(f"http://{address[0][0]}:{address[0][1]}")
-        self.poller = TapPoller(self._toxiproxy, discard)
 
     def _make(self, name: str, spec: ServiceSpec, port: int | None = None) -> Service:
         """A service whose templates are rendered; ``port`` is kept when it takes the place of another."""

@@ -17,6 +17,7 @@ from typing import Any
 import chaoskit
 from chaoskit.clock import now
 from chaoskit.engine.environment import LiveEnvironment, discard
+from chaoskit.engine.interposer import resolve
 from chaoskit.engine.judge import judge
 from chaoskit.engine.run import OnProgress, Run
 from chaoskit.engine.verdict import ControlVerdict, Verdict, judge_control
@@ -47,11 +48,13 @@ class Result:
 class Session:
     """Runs scenarios one after the other; environments are started once and kept until :meth:`close`.
 
-    ``reports`` is the folder for all output. What dead runs left behind is swept first, and told in ``swept``.
+    ``toxiproxy`` is ``auto``, ``embedded``, ``binary`` or a URL. ``reports`` is the folder for all output. What
+    dead runs left behind is swept first, and told in ``swept``.
     """
 
-    def __init__(self, reports: Path, *, seed: int | None = None, label: str = "") -> None:
+    def __init__(self, reports: Path, *, seed: int | None = None, label: str = "", toxiproxy: str = "embedded") -> None:
         self.seed = seed if seed is not None else random.SystemRandom().randrange(2**31)
+        self.toxiproxy = resolve(toxiproxy)
         self.runs = reports / "runs"
         self.runs.mkdir(parents=True, exist_ok=True)
         self.swept: Sequence[str] = sweep(self.runs)
@@ -80,7 +83,7 @@ class Session:
                 changes.append(scenario.model.control.with_)
             live, generator = self.open(scenario.environment, fresh=scenario.model.isolation == "fresh")
             cold = live.prepare(changed(scenario.environment, *changes))
-            meta["prepared"] = now() - began
+            meta.update(prepared=now() - began, toxiproxy=live.interposer.describe())
             try:
                 Run(scenario, live, generator, history, seed=self.seed, cold=cold, on_progress=on_progress).execute()
             finally:
@@ -132,7 +135,7 @@ class Session:
         if key not in self._environments:
             index = sum(1 for _ in self.folder.glob("environment-*"))
             folder = self.folder / f"environment-{index}-{environment.name}"
-            live = LiveEnvironment(environment, folder, self.journal, generator)
+            live = LiveEnvironment(environment, folder, self.journal, generator, self.toxiproxy)
             try:
                 live.start()
             except ChaosError as error:
@@ -177,7 +180,7 @@ class Session:
             "wall_clock_minus_monotonic": time.time() - now(),
             "chaoskit": chaoskit.__version__,
             "python": sys.version.split()[0],
-            "toxiproxy": "embedded",
+            "toxiproxy": self.toxiproxy,
         }
 
 

@@ -22,6 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--chaos-seed", type=int, metavar="N", help="seed of data, schedule and faults (default: random)")
     group.addoption("--chaos-reports", metavar="DIR", help="folder for runs and Allure results (default: reports)")
+    group.addoption(
+        "--chaos-toxiproxy",
+        metavar="ENGINE",
+        help="auto (the default: binary if toxiproxy-server is on the PATH), embedded, binary, or http://HOST:PORT",
+    )
+    parser.addini("chaos_toxiproxy", "which Toxiproxy serves: as --chaos-toxiproxy", default="auto")
     parser.addini("chaos_reports", "folder for runs and Allure results", default="reports")
 
 

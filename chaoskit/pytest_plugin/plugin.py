@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaoskit.errors import ChaosError
 from chaoskit.pytest_plugin.collect import ScenarioFile, ScenarioItem
 from chaoskit.scenario.loader import SUFFIX, room
 
@@ -26,6 +27,7 @@ class ChaosPlugin:
         self._session: Session | None = None
         self._markers: set[str] = set()
         self.reports = Path(config.rootpath, config.getoption("--chaos-reports") or config.getini("chaos_reports"))
+        self.toxiproxy: str = config.getoption("--chaos-toxiproxy") or config.getini("chaos_toxiproxy")
         self.controls: bool = config.getoption("--chaos-controls")
         for name in ("chaos", "control"):
             self.register_marker(name)
@@ -51,7 +53,9 @@ class ChaosPlugin:
             from chaoskit.engine.session import Session
 
             worker = getattr(self.config, "workerinput", {}).get("workerid", "")
-            self._session = Session(self.reports, seed=self.config.getoption("--chaos-seed"), label=worker)
+            self._session = Session(
+                self.reports, seed=self.config.getoption("--chaos-seed"), label=worker, toxiproxy=self.toxiproxy
+            )
         return self._session
 
     def register_marker(self, name: str) -> None:
@@ -89,9 +93,15 @@ class ChaosPlugin:
     @pytest.hookimpl
     def pytest_report_header(self) -> str:
         """One line that says what the run will use."""
+        from chaoskit.engine.interposer import resolve
+
         seed = self.config.getoption("--chaos-seed")
+        try:
+            engine = resolve(self.toxiproxy)
+        except ChaosError as error:
+            raise pytest.UsageError(str(error)) from None
         return (
-            f"chaoskit: Toxiproxy embedded; runtime process; seed {'random' if seed is None else seed}; "
+            f"chaoskit: Toxiproxy {engine}; runtime process; seed {'random' if seed is None else seed}; "
             f"reports {self.reports.name}/"
         )
 

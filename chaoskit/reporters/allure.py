@@ -52,7 +52,7 @@ class _Writer:
 
         text = summary.of(self.result)
         dynamic: Any = allure.dynamic  # ships no types
-        dynamic.description(f"**{text['outcome']}**: {mask(text['reason'])}")
+        dynamic.description(f"**{text['outcome']}**: {text['reason']}")
         dynamic.parameter("seed", self.result.seed, excluded=True)
         for name, value in self.result.scenario.matrix.items():
             dynamic.parameter(name, value)

@@ -14,7 +14,8 @@ _PATTERNS = (
     # password=secret, "api_key": "secret"
     (
         re.compile(
-            r"(\b[\w-]*(?:password|passwd|secret|token|api[_-]?key)[\"']?\s*[:=]\s*[\"']?)[^\s\"',;&}]+", re.IGNORECASE
+            r"(\b[\w-]*(?:password|passwd|secret|token|(?:api|access|private)[_-]?key)[\"']?\s*[:=]\s*[\"']?)[^\s\"',;&}]+",
+            re.IGNORECASE,
         ),
         rf"\1{MASK}",
     ),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from chaoskit.expectations.base import Outcome
+from chaoskit.reporters.mask import mask
 from chaoskit.units import format_duration
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def of(result: Result) -> dict[str, Any]:
         "control": control is not None,
         "passed": passed,
         "outcome": outcome,
-        "reason": control.reason if control else verdict.reason,
+        "reason": mask(control.reason if control else verdict.reason),
         "worst": failed[0].finding.id if failed else "",
         "recovery": verdict.recovery,
         "evidence": [f"{fault.touched} {fault.unit}" for fault in verdict.faults],
@@ -42,8 +43,11 @@ def of(result: Result) -> dict[str, Any]:
 
 
 def failure(result: Result) -> str:
-    """Why it failed: every finding that did not hold, with its line, what was expected, and what was seen."""
-    return "\n".join(_failure(result))
+    """Why it failed: every finding that did not hold, with its line, what was expected, and what was seen.
+
+    It goes to terminals, JUnit and Allure, so secrets (in a service's last log lines, say) are masked.
+    """
+    return mask("\n".join(_failure(result)))
 
 
 def _failure(result: Result) -> Iterator[str]:
@@ -66,7 +70,8 @@ def _failure(result: Result) -> Iterator[str]:
     for fault in verdict.faults:
         facts = ", ".join(f"{key}={value}" for key, value in fault.evidence.items())
         window = f"{format_duration(fault.injected - fault.started)} to inject, " if fault.injected else ""
-        yield f"fault {fault.name} ({fault.kind} on {fault.target}): {window}touched {fault.touched} {fault.unit} {facts}"
+        touched = f"{window}touched {fault.touched} {fault.unit} {facts}".rstrip()
+        yield f"fault {fault.name} ({fault.kind} on {fault.target}): {touched}"
     recovery = "never" if verdict.recovery is None else f"after {format_duration(verdict.recovery)}"
     yield f"steady state held again: {recovery};  requests: {verdict.samples};  seed: {result.seed}"
     yield f"history: {result.folder}   (judge it again: chaoskit judge {result.folder})"

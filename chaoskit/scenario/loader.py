@@ -1,39 +1,26 @@
-"""From files to Scenarios: every mistake of a file is told at once, with its line.
-
-Rooms above this one (faults, expectations, providers) are reached through their registries by name, so the
-language knows none of them.
-"""
+"""From files to Scenarios: every mistake of a file is told at once, with its line."""
 
 from __future__ import annotations
 
-import functools
-import importlib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import RootModel, ValidationError
 
 from chaoskit.errors import InputError, Problem
-from chaoskit.registry import Registry
-from chaoskit.scenario import matrix, source, template
+from chaoskit.scenario import matrix, source
 from chaoskit.scenario.check import Check
-from chaoskit.scenario.model import (
-    Environment,
-    EnvironmentFile,
-    PlannedExpectation,
-    PlannedFault,
-    Scenario,
-    ScenarioFile,
-    ServiceChange,
-)
-from chaoskit.scenario.names import check_names, mapping, reserved, texts
+from chaoskit.scenario.environments import changed, environment_of, load_environment
+from chaoskit.scenario.model import PlannedExpectation, PlannedFault, Scenario, ScenarioFile
+from chaoskit.scenario.names import check_names, mapping, slug
+from chaoskit.scenario.rooms import room
 from chaoskit.scenario.source import Source
 from chaoskit.scenario.types import Duration, Model
 
+__all__ = ["SUFFIX", "changed", "find", "load", "load_environment", "room", "slug"]
+
 SUFFIX = ".chaos.yaml"
-_SLUG = re.compile(r"[^a-z0-9]+")
 
 
 class Window(Model):
@@ -41,22 +28,6 @@ class Window(Model):
 
     at: Duration
     length: Duration
-
-
-@functools.cache
-def room(name: str) -> Registry[Any]:
-    """The registry of a room above: ``faults``, ``expectations`` or ``providers``."""
-    module, attribute = {
-        "faults": ("chaoskit.faults.base", "FAULTS"),
-        "expectations": ("chaoskit.expectations.base", "EXPECTATIONS"),
-        "providers": ("chaoskit.services.create", "PROVIDERS"),
-    }[name]
-    return cast("Registry[Any]", getattr(importlib.import_module(module), attribute))
-
-
-def slug(text: str) -> str:
-    """``text`` as an item name: ``[a-z0-9-]`` only, because Allure and ``-k`` cut other characters."""
-    return _SLUG.sub("-", text.lower()).strip("-")
 
 
 def load(file: Path, *, environment_file: Path | None = None, text: str | None = None) -> list[Scenario]:
@@ -96,7 +67,7 @@ def _scenario(
 ) -> Scenario:
     check = Check(page)
     data = page.data
-    environment = _environment_of(page, check, environment_file)
+    environment = environment_of(page, check, environment_file)
     traffic = data.get("traffic")
     context = {
         "services": set(environment.services) if environment else None,
@@ -172,9 +143,10 @@ def _expectations(check: Check, kind: str, arguments: Any, context: Any) -> Iter
     if kind not in room("expectations"):
         check.wrong(path, f"unknown expectation {kind!r}", room("expectations").names(), kind)
         return
-    if arguments == []:
-        check.wrong(path, f"{kind}: nothing is expected here")
     model = room("expectations").get(kind)
+    if arguments == [] or (arguments == {} and issubclass(model, RootModel)):
+        check.wrong(path, f"{kind}: nothing is expected here")
+        return
     blocks = arguments if isinstance(arguments, list) else [arguments]
     for index, block in enumerate(blocks):
         place = (*path, index) if isinstance(arguments, list) else path
@@ -190,103 +162,3 @@ def _duplicates(check: Check, faults: list[PlannedFault]) -> None:
             line = check.page.line(first[fault.name].path)
             check.wrong(fault.path, f"a fault named {fault.name!r} stands in line {line} already")
         first.setdefault(fault.name, fault)
-
-
-def _environment_of(page: Source, check: Check, given: Path | None) -> Environment | None:
-    value = page.data.get("environment")
-    try:
-        if isinstance(value, dict):
-            return _typed_environment(page, {"environment": "inline", **value}, ("environment",))
-        if not isinstance(value, str):
-            return None
-        file = given or _find_environment(page, check, value)
-        return load_environment(file) if file else None
-    except InputError as error:
-        check.problems.extend(error.problems)
-        return None
-
-
-def _find_environment(page: Source, check: Check, name: str) -> Path | None:
-    """``environments/NAME.yaml`` beside the file or in a folder above, up to the project's root."""
-    known: dict[str, Path] = {}
-    for folder in page.file.resolve().parents:
-        for file in sorted((folder / "environments").glob("*.yaml")):
-            known.setdefault(file.stem, file)
-        if name in known or (folder / "pyproject.toml").exists() or (folder / ".git").exists():
-            break
-    if name not in known:
-        check.wrong(("environment",), f"unknown environment {name!r}", known, name)
-    return known.get(name)
-
-
-def load_environment(file: Path) -> Environment:
-    """An environment from its own file. Raises InputError with every mistake of the file."""
-    try:
-        stat = file.stat()
-    except OSError as error:
-        raise InputError([Problem(source.shown(file), 1, f"cannot be read: {error.strerror}")]) from None
-    return _load_environment(file.resolve(), stat.st_mtime_ns, stat.st_size)
-
-
-@functools.lru_cache(maxsize=64)
-def _load_environment(file: Path, _changed: int, _size: int) -> Environment:
-    page = source.read(file)
-    return _typed_environment(page, page.data, ())
-
-
-def _typed_environment(page: Source, data: dict[str, Any], base: tuple[str | int, ...]) -> Environment:
-    check = Check(page)
-    model: EnvironmentFile | None = check.typed(EnvironmentFile, data, base)
-    services = mapping(data, "services")
-    reserved(check, services, (*base, "services"))
-    reserved(check, mapping(data, "data"), (*base, "data"))
-    for name, spec in services.items():
-        path = (*base, "services", name)
-        if slug(name) != name or not name:
-            check.wrong(
-                path, f"the service name {name!r} must consist of a-z, 0-9 and -", [slug(name) or "orders"]
-            )
-        provider = mapping(spec).get("provider")
-        if isinstance(provider, str):
-            if provider not in room("providers"):
-                check.wrong(
-                    (*path, "provider"), f"unknown provider {provider!r}", room("providers").names(), provider
-                )
-            else:
-                arguments = mapping(spec).get("args", {})
-                check.typed(room("providers").get(provider).Args, arguments, (*path, "args"))
-        for where, text in texts(spec, path):
-            for what, legal, found in template.mistakes(text, frozenset(services)):
-                check.wrong(where, what, legal, found)
-    if model is not None and model.production:
-        check.wrong(
-            (*base, "production"),
-            f"production: {model.environment} is marked as production: faults are not for it",
-        )
-    if check.problems or model is None:
-        raise InputError(check.problems)
-    return Environment(
-        model.environment, model.services, model.data, page.file.resolve().parent, page, model.production
-    )
-
-
-def changed(environment: Environment, *changes: Mapping[str, ServiceChange]) -> Environment:
-    """The environment with the services changed as a scenario, then its control, say."""
-    services = dict(environment.services)
-    for change in changes:
-        for name, new in change.items():
-            spec = services[name]
-            update: dict[str, Any] = {"env": {**spec.env, **new.env}}
-            if new.restart is not None:
-                update["restart"] = new.restart
-            if new.args is not None:
-                update["args"] = {**spec.args, **new.args}
-            services[name] = spec.model_copy(update=update)
-    return Environment(
-        environment.name,
-        services,
-        environment.data,
-        environment.folder,
-        environment.source,
-        environment.production,
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 _REFERENCE = re.compile(r"\{\{\s*matrix\.(\w+)\s*\}\}")
@@ -19,10 +19,9 @@ def combinations(matrix: Any) -> list[dict[str, Any]]:
     return [dict(zip(matrix, values, strict=True)) for values in itertools.product(*matrix.values())]
 
 
-def references(text: str) -> Iterator[str]:
+def references(text: str) -> list[str]:
     """The names of the matrix values that a text asks for."""
-    if "matrix." in text:
-        yield from _REFERENCE.findall(text)
+    return _REFERENCE.findall(text) if "matrix." in text else []
 
 
 def fill(data: Any, values: Mapping[str, Any]) -> Any:

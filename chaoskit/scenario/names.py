@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from chaoskit.scenario import matrix, template
 from chaoskit.scenario.check import Check, Path_
 from chaoskit.scenario.model import Environment
+
+Texts = list[tuple[Path_, str]]
+_SLUG = re.compile(r"[^a-z0-9]+")
+
+
+def slug(text: str) -> str:
+    """``text`` as an item name: ``[a-z0-9-]`` only, because Allure and ``-k`` cut other characters."""
+    return _SLUG.sub("-", text.lower()).strip("-")
 
 
 def check_names(
@@ -20,24 +29,34 @@ def check_names(
     data = check.page.data
     _operations(check, data)
     _control(check, data)
-    _matrix(check, raw, values)
+    written = texts({key: value for key, value in raw.items() if key != "matrix"})
+    _matrix(check, raw, values, written)
     if environment is not None:
         _services(check, data, set(environment.services))
-        _templates(check, data, environment)
+        _templates(check, written if raw is data else texts(data), data, environment)
 
 
-def texts(data: Any, path: Path_ = ()) -> Iterator[tuple[Path_, str]]:
+def texts(data: Any, path: Path_ = ()) -> Texts:
     """Every text that holds a template, keys included, and where it stands."""
-    if isinstance(data, str):
-        if "{{" in data or "{%" in data:
-            yield path, data
-    elif isinstance(data, dict):
-        for key, value in data.items():
-            yield from texts(key, (*path, key))
-            yield from texts(value, (*path, key))
+    found: Texts = []
+    _texts(data, path, found)
+    return found
+
+
+def _texts(data: Any, path: Path_, found: Texts) -> None:
+    # Plain values are passed over without a call for each: files come by the thousand.
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(data, dict):
+        items = data.items()
+        found.extend(((*path, key), key) for key in data if "{{" in key or "{%" in key)
     elif isinstance(data, list):
-        for index, value in enumerate(data):
-            yield from texts(value, (*path, index))
+        items = enumerate(data)
+    for key, value in items:
+        if isinstance(value, str):
+            if "{{" in value or "{%" in value:
+                found.append(((*path, key), value))
+        elif isinstance(value, (dict, list)):
+            _texts(value, (*path, key), found)
 
 
 def mapping(data: Any, *path: str) -> Mapping[str, Any]:
@@ -98,10 +117,10 @@ def _control(check: Check, data: Mapping[str, Any]) -> None:
             known = inner
 
 
-def _matrix(check: Check, raw: Mapping[str, Any], values: set[str]) -> None:
+def _matrix(check: Check, raw: Mapping[str, Any], values: set[str], written: Texts) -> None:
     reserved(check, mapping(raw, "data"), ("data",))
     used: set[str] = set()
-    for path, text in texts({key: value for key, value in raw.items() if key != "matrix"}):
+    for path, text in written:
         for name in matrix.references(text):
             used.add(name)
             if name not in values:
@@ -112,11 +131,11 @@ def _matrix(check: Check, raw: Mapping[str, Any], values: set[str]) -> None:
         )
 
 
-def _templates(check: Check, data: Mapping[str, Any], environment: Environment) -> None:
+def _templates(check: Check, written: Texts, data: Mapping[str, Any], environment: Environment) -> None:
     services = frozenset(environment.services)
     known = frozenset({*environment.data, *mapping(data, "data")})
-    for path, text in texts(data):
-        if any(True for _ in matrix.references(text)):
+    for path, text in written:
+        if matrix.references(text):
             continue  # told already
         # What changes of a service is rendered when it starts, from the addresses of the services alone.
         names = known if path[0] == "traffic" else frozenset[str]()

@@ -30,7 +30,8 @@ _WORDS = {
 }
 _NUMERIC = frozenset("0123456789+-.")
 _BOOLEANS = {"true": True, "false": False}
-_COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+_COLLECTIONS = {yaml.MappingNode: "tag:yaml.org,2002:map", yaml.SequenceNode: "tag:yaml.org,2002:seq"}
+_ScalarNode = yaml.ScalarNode
 
 # No scenario comes near these; aliases can make a short text endless.
 DEEPEST = 60
@@ -51,8 +52,8 @@ class _Loader(_Base):  # type: ignore[misc]  # chosen at run time
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
         """The tag of a node without one."""
-        if kind is not yaml.ScalarNode:
-            return super().resolve(kind, value, implicit)
+        if kind is not _ScalarNode:
+            return _COLLECTIONS[kind]
         if not implicit[0]:
             return _STR
         if value[:1] in _NUMERIC:
@@ -115,7 +116,7 @@ def read(file: Path, text: str | None = None) -> Source:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             raise InputError([Problem(shown(file), 1, f"cannot be read: {reason}")]) from None
-    builder = _Builder(file)
+    builder = _Builder(file, text)
     data = None
     try:
         _check_depth(text)
@@ -166,9 +167,10 @@ def _check_depth(text: str) -> None:
 class _Builder:
     """Plain data from nodes; collects what is wrong with them."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, text: str) -> None:
         self.file = file
         self.problems: list[Problem] = []
+        self._merges = "<<" in text
         self._left = MOST
 
     def wrong(self, line: int, what: str) -> None:
@@ -180,22 +182,22 @@ class _Builder:
         self._left -= 1
         if depth > DEEPEST or self._left < 0:
             raise _error(_TOO_DEEP if depth > DEEPEST else _TOO_LARGE, node)
-        if isinstance(node, yaml.ScalarNode):
+        if isinstance(node, _ScalarNode):
             return node.value if node.tag == _STR else _scalar(loader, node)
-        if node.tag not in _COLLECTIONS:
+        if node.tag != _COLLECTIONS[type(node)]:
             raise _not_allowed(node)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(loader, item, depth + 1) for item in node.value]
         return self._mapping(loader, node, depth)
 
     def _mapping(self, loader: Any, node: Any, depth: int) -> dict[str, Any]:
-        if any(key.tag == _MERGE for key, _ in node.value):
+        if self._merges and any(key.tag == _MERGE for key, _ in node.value):
             _merge(loader, node)
         data: dict[str, Any] = {}
         lines: dict[str, int] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
+            if not isinstance(key, _ScalarNode):
                 self.wrong(line, "a key must be plain text")
             elif key.value in data:
                 self.wrong(line, f"{key.value!r} stands here again; first in line {lines[key.value]}")

@@ -1,4 +1,5 @@
 """GET /price: a price in euros. Another service knows the rate and has 300 ms to tell it."""
+
 import os
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, web

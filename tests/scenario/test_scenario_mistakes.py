@@ -90,6 +90,7 @@ TABLE = [
     mistake("text for a list", "tags: [pool]", "tags: pool", "tags: a list is expected, found 'pool'"),
     mistake("nothing for a mapping", "  recovery: {within: 5s}", "  recovery:", "recovery: a mapping is expected, found nothing"),
     mistake("an empty list", "  recovery: {within: 5s}", "  recovery: []", "recovery: nothing is expected here"),
+    mistake("an empty mapping", "  recovery: {within: 5s}", "  after: {}", "after: nothing is expected here"),
     mistake("of two types", "status: 201", "status: [x]", "status: a whole number is expected, found 'x'"),
     mistake("none of two types", "environment: shop\n", "environment: 3 #!\n", "environment: text or a mapping is expected, found 3"),
     mistake("too many", "rate: 40/s", "rate: 40/s\n    copies: 1000 #!", "copies: should be less than or equal to 100"),

@@ -7,6 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+_ASIDE = re.compile(r"\s+(\(see :\w+:`[^`]+`\)|in\s+:mod:`[^`]+`)")
+"""Where the code goes on: nothing for a reader of the reference."""
+
 _ROLE = re.compile(r":\w+:`~?(?:[\w.]+\.)?(\w+)`")
 _CODE = re.compile(r"``(.+?)``", re.DOTALL)
 _RULE = re.compile(r"=+( +=+)+")
@@ -14,7 +17,7 @@ _RULE = re.compile(r"=+( +=+)+")
 
 def prose(of: Any) -> str:
     """The docstring of a module or a class as Markdown; empty without one of its own."""
-    lines = inspect.cleandoc(of.__doc__ or "").splitlines()
+    lines = _ASIDE.sub("", inspect.cleandoc(of.__doc__ or "")).splitlines()
     return _CODE.sub(r"`\1`", _ROLE.sub(r"`\1`", "\n".join(_blocks(lines))))
 
 
@@ -32,7 +35,7 @@ def split_arguments(text: str) -> tuple[str, dict[str, str], str]:
             item.append(lines.pop(0).strip())
         name, _, meaning = " ".join(item).removeprefix("- `").partition("`: ")
         listed[name] = meaning
-    return before.replace("Arguments: none.\n", "").strip(), listed, "\n".join(lines).strip()
+    return before.replace("Arguments: none.\n\n", "").strip(), listed, "\n".join(lines).strip()
 
 
 def table(head: list[str], rows: list[list[str]]) -> Iterator[str]:
@@ -50,7 +53,7 @@ def _blocks(lines: list[str]) -> Iterator[str]:
         if _RULE.fullmatch(line):
             yield from _table(line, lines)
         elif line.endswith("::"):
-            yield from (line[:-1].rstrip(" ") if line != "::" else "", *_literal(lines))
+            yield from (line[:-2].rstrip() + ":", *_literal(lines))
         else:
             yield line
 

@@ -1,0 +1,170 @@
+"""Which Toxiproxy serves an environment, and its life: embedded, a real one from the PATH, or one at a URL."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from chaoskit.clock import wait_for
+from chaoskit.errors import BrokenError, ChaosError, unknown
+from chaoskit.journal import Journal, register_kind
+from chaoskit.processes import ManagedProcess, OnLine, free_port, start_process
+from chaoskit.toxiproxy.client import ProxyAddress, ToxiproxyControl
+from chaoskit.toxiproxy.fronted import FrontedToxiproxy
+from chaoskit.toxiproxy.launch import address_in, server_command
+
+BINARY = "toxiproxy-server"
+MODES = ("auto", "embedded", "binary")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+START_LIMIT = 10.0
+
+
+def resolve(mode: str) -> str:
+    """``auto`` as what it comes to here. Raises ChaosError for what is not legal or not there."""
+    if mode.startswith(("http://", "https://")):
+        if urlsplit(mode).hostname not in LOOPBACK:
+            raise ChaosError(f"--chaos-toxiproxy={mode}: only a Toxiproxy on loopback may be used")
+        return mode
+    if mode == "docker":
+        raise ChaosError(
+            "--chaos-toxiproxy=docker: containers are not supported yet; legal: auto, embedded, binary, URL"
+        )
+    if mode not in MODES:
+        raise ChaosError("--chaos-toxiproxy: " + unknown("engine", mode, [*MODES, "http://HOST:PORT"]))
+    if mode == "auto":
+        return "binary" if shutil.which(BINARY) else "embedded"
+    if mode == "binary" and not shutil.which(BINARY):
+        raise ChaosError(f"--chaos-toxiproxy=binary: no {BINARY} on the PATH")
+    return mode
+
+
+def _undo_proxy(facts: dict[str, object]) -> None:
+    """A proxy on a server that outlives us."""
+    control = ToxiproxyControl(str(facts["url"]))
+    with contextlib.suppress(BrokenError):  # it is gone, or its server is
+        control.delete_proxy(str(facts["name"]))
+    control.close()
+
+
+register_kind("proxy", _undo_proxy)
+
+
+class Interposer:
+    """The Toxiproxy of one environment. ``mode`` is what :func:`resolve` gave; ``folder`` holds its pidfiles."""
+
+    def __init__(self, mode: str, folder: Path, journal: Journal) -> None:
+        self.mode = mode
+        self._folder = folder
+        self._journal = journal
+        self._processes: list[ManagedProcess] = []
+        self._control: ToxiproxyControl | None = None
+
+    def start(self) -> None:
+        """Start it, with the tap in front where the server is a real one. Raises BrokenError."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        embedded = self._start_embedded()
+        if self.mode == "embedded":
+            self._control = ToxiproxyControl(embedded)
+            return
+        url = self._start_binary() if self.mode == "binary" else self.mode
+        prefix = f"chaoskit-{self._journal.run_id}-{self._folder.name}-"
+        real = ToxiproxyControl(url)
+        real.version()
+        self._control = _Journaled(embedded, real, prefix, url, self._journal)
+
+    @property
+    def control(self) -> ToxiproxyControl:
+        """How it is controlled. Raises BrokenError before :meth:`start`."""
+        if self._control is None:
+            raise BrokenError("the Toxiproxy server has not been started")
+        return self._control
+
+    def describe(self) -> str:
+        """Which server serves, with its version."""
+        return f"{'at ' if '://' in self.mode else ''}{self.mode} {self.control.version()}"
+
+    def check(self) -> None:
+        """Raises BrokenError when a server died."""
+        for process in self._processes:
+            if process.poll() is not None:
+                raise BrokenError(f"{process.name} died; its last lines:\n  " + "\n  ".join(process.last_lines))
+
+    def stop(self) -> None:
+        """End the servers, and remove our proxies from one that is not ours."""
+        if self._control is not None and "://" in self.mode:
+            with contextlib.suppress(BrokenError):
+                for name in self._control.counters():
+                    self._control.delete_proxy(name)
+        for process in reversed(self._processes):
+            process.terminate(1.0)
+        self._processes.clear()
+
+    def _start_embedded(self) -> str:
+        address: list[tuple[str, int]] = []
+
+        def look(_stream: str, line: str, _at: float) -> None:
+            if not address and (found := address_in(line)):
+                address.append(found)
+
+        server = self._start(server_command(), "toxiproxy-embedded", look)
+        wait_for(
+            lambda: address or server.poll() is not None,
+            what="the embedded Toxiproxy server",
+            limit=START_LIMIT,
+            every=0.005,
+            last_seen=lambda: " / ".join(server.last_lines) or "no output",
+        )
+        if not address:
+            raise BrokenError("the embedded Toxiproxy server ended: " + " / ".join(server.last_lines))
+        return f"http://{address[0][0]}:{address[0][1]}"
+
+    def _start_binary(self) -> str:
+        port = free_port()
+        binary = shutil.which(BINARY)
+        if binary is None:
+            raise BrokenError(f"no {BINARY} on the PATH any more")
+        server = self._start([binary, "-host", "127.0.0.1", "-port", str(port)], BINARY, lambda *_: None)
+        control = ToxiproxyControl(f"http://127.0.0.1:{port}")
+
+        def answers() -> bool:
+            with contextlib.suppress(BrokenError):
+                return bool(control.version())
+            return server.poll() is not None
+
+        wait_for(answers, what=BINARY, limit=START_LIMIT, last_seen=lambda: " / ".join(server.last_lines))
+        control.close()
+        self.check()
+        return f"http://127.0.0.1:{port}"
+
+    def _start(self, command: list[str], name: str, on_line: OnLine) -> ManagedProcess:
+        process = start_process(
+            command,
+            name=name,
+            journal=self._journal,
+            pidfile=self._folder / f"{name}.pid",
+            on_line=on_line,
+        )
+        self._processes.append(process)
+        return process
+
+
+class _Journaled(FrontedToxiproxy):
+    """Writes a proxy down before it is made on a server that may outlive us."""
+
+    def __init__(self, tap_url: str, real: ToxiproxyControl, prefix: str, url: str, journal: Journal) -> None:
+        super().__init__(tap_url, real, prefix)
+        self._url = url
+        self._journal = journal
+        self._entries: dict[str, int] = {}
+
+    def create_proxy(self, name: str, upstream: str, listen: str = "127.0.0.1:0") -> ProxyAddress:
+        """Journal it, then make it."""
+        self._entries[name] = self._journal.add("proxy", url=self._url, name=self._name(name))
+        return super().create_proxy(name, upstream, listen)
+
+    def delete_proxy(self, name: str) -> None:
+        """Remove it, and note that it is gone."""
+        super().delete_proxy(name)
+        self._journal.done(self._entries.pop(name))

@@ -1,0 +1,128 @@
+"""Environments: found by name in ``environments/`` folders, or written in place; and changed for one scenario."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from chaoskit.errors import InputError, Problem
+from chaoskit.scenario import source, template
+from chaoskit.scenario.check import Check
+from chaoskit.scenario.model import Environment, EnvironmentFile, ServiceChange
+from chaoskit.scenario.names import mapping, reserved, slug, texts
+from chaoskit.scenario.rooms import room
+from chaoskit.scenario.source import Source
+
+
+def environment_of(page: Source, check: Check, given: Path | None) -> Environment | None:
+    """The environment that a scenario names or holds, or the file ``given`` instead; None with the mistakes noted."""
+    value = page.data.get("environment")
+    try:
+        if isinstance(value, dict):
+            return _typed_environment(page, {"environment": "inline", **value}, ("environment",))
+        if not isinstance(value, str):
+            return None
+        file = given or _find_environment(page, check, value)
+        return load_environment(file) if file else None
+    except InputError as error:
+        check.problems.extend(error.problems)
+        return None
+
+
+def _find_environment(page: Source, check: Check, name: str) -> Path | None:
+    """``environments/NAME.yaml`` beside the file or in a folder above, up to the project's root."""
+    known: dict[str, Path] = {}
+    for folder in page.file.resolve().parents:
+        known = {**_environments_in(folder / "environments"), **known}
+        if name in known or (folder / "pyproject.toml").exists() or (folder / ".git").exists():
+            break
+    if name not in known:
+        check.wrong(("environment",), f"unknown environment {name!r}", known, name)
+    return known.get(name)
+
+
+def _environments_in(folder: Path) -> dict[str, Path]:
+    try:
+        return _listed(folder, folder.stat().st_mtime_ns)
+    except OSError:
+        return {}  # most folders have none
+
+
+@functools.lru_cache(maxsize=256)
+def _listed(folder: Path, _changed: int) -> dict[str, Path]:
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def load_environment(file: Path) -> Environment:
+    """An environment from its own file. Raises InputError with every mistake of the file."""
+    try:
+        stat = file.stat()
+    except OSError as error:
+        raise InputError([Problem(source.shown(file), 1, f"cannot be read: {error.strerror}")]) from None
+    return _load_environment(file, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _load_environment(file: Path, _changed: int, _size: int) -> Environment:
+    page = source.read(file)
+    return _typed_environment(page, page.data, ())
+
+
+def _typed_environment(page: Source, data: dict[str, Any], base: tuple[str | int, ...]) -> Environment:
+    check = Check(page)
+    model: EnvironmentFile | None = check.typed(EnvironmentFile, data, base)
+    services = mapping(data, "services")
+    reserved(check, services, (*base, "services"))
+    reserved(check, mapping(data, "data"), (*base, "data"))
+    for name, spec in services.items():
+        path = (*base, "services", name)
+        if slug(name) != name or not name:
+            check.wrong(
+                path, f"the service name {name!r} must consist of a-z, 0-9 and -", [slug(name) or "orders"]
+            )
+        provider = mapping(spec).get("provider")
+        if isinstance(provider, str):
+            if provider not in room("providers"):
+                check.wrong(
+                    (*path, "provider"), f"unknown provider {provider!r}", room("providers").names(), provider
+                )
+            else:
+                arguments = mapping(spec).get("args", {})
+                check.typed(room("providers").get(provider).Args, arguments, (*path, "args"))
+        for where, text in texts(spec, path):
+            for what, legal, found in template.mistakes(text, frozenset(services)):
+                check.wrong(where, what, legal, found)
+    if model is not None and model.production:
+        check.wrong(
+            (*base, "production"),
+            f"production: {model.environment} is marked as production: faults are not for it",
+        )
+    if check.problems or model is None:
+        raise InputError(check.problems)
+    return Environment(
+        model.environment, model.services, model.data, page.file.resolve().parent, page, model.production
+    )
+
+
+def changed(environment: Environment, *changes: Mapping[str, ServiceChange]) -> Environment:
+    """The environment with the services changed as a scenario, then its control, say."""
+    services = dict(environment.services)
+    for change in changes:
+        for name, new in change.items():
+            spec = services[name]
+            update: dict[str, Any] = {"env": {**spec.env, **new.env}}
+            if new.restart is not None:
+                update["restart"] = new.restart
+            if new.args is not None:
+                update["args"] = {**spec.args, **new.args}
+            services[name] = spec.model_copy(update=update)
+    return Environment(
+        environment.name,
+        services,
+        environment.data,
+        environment.folder,
+        environment.source,
+        environment.production,
+    )

@@ -1,0 +1,20 @@
+"""The rooms above, reached through their registries by name: the language knows no fault, expectation or provider."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from typing import Any, cast
+
+from chaoskit.registry import Registry
+
+
+@functools.cache
+def room(name: str) -> Registry[Any]:
+    """The registry of a room above: ``faults``, ``expectations`` or ``providers``."""
+    module, attribute = {
+        "faults": ("chaoskit.faults.base", "FAULTS"),
+        "expectations": ("chaoskit.expectations.base", "EXPECTATIONS"),
+        "providers": ("chaoskit.services.create", "PROVIDERS"),
+    }[name]
+    return cast("Registry[Any]", getattr(importlib.import_module(module), attribute))

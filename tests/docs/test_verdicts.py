@@ -1,0 +1,55 @@
+"""docs/verdicts.md names the figures that the code uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chaoskit.engine import judge, run
+from chaoskit.expectations import _circuit, _operations, _samples, breaker, responses, retries
+from chaoskit.scenario.model import OperationBounds
+
+TEXT = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
+
+
+def needed() -> dict[str, int]:
+    """Samples needed by figure, from the page's table."""
+    rows = [line.strip("| ").split(" | ") for line in TEXT.splitlines() if line.startswith("| `")]
+    return {
+        name: int(row[1].split()[0])
+        for row in rows
+        if len(row) == 2 and row[1][:1].isdigit()
+        for name in row[0].replace("`", "").split(", ")
+    }
+
+
+def test_samples_needed_by_operations():
+    """The table has every metric of an operation, with the number that the judge asks for."""
+    table = needed()
+    for metric in OperationBounds.model_fields:
+        assert table[metric] == _operations._NEEDED.get(metric, _operations._NEEDED_AT_LEAST), metric
+
+
+def test_samples_needed_by_the_others():
+    """Those of retries, breakers, responses and resources."""
+    table = needed()
+    assert table["retries: every bound"] == retries.NEEDED
+    assert table["breaker.probes_every"] == breaker.PAUSES_NEEDED
+    assert table["responses: share"] == responses.SHARE_NEEDS
+    assert table["resources: every rule"] == _samples.NEEDED
+
+
+def test_limits():
+    """The other figures of the page, with the words around them."""
+    page = " ".join(TEXT.split())
+    for words in (
+        f"more than {judge.LAG_LIMIT * 1000:.0f} ms late at its 99th percentile",
+        f"At most the last {judge.STEADY_GUARD:g} s is left out",
+        f"steady state held for {judge.RECOVERY_WINDOW / 2:g} s, or after {run.WARM_UP:g} s",
+        f"every bound of every operation holds for {judge.RECOVERY_WINDOW:g} s",
+        f"began more than {retries.GRACE * 1000:.0f} ms later than the deadline",
+        f"at most {_circuit.OPEN_SHARE * 100:.0f} % of `rate` come",
+        f"{_circuit.CLOSED_SHARE * 100:.0f} % of `rate` come within {_circuit.CLOSED_SPAN:g} s",
+        f"at least {breaker.USUAL_CALLS} calls must usually come in `shortest / 2`",
+        f"`{2 * breaker.USUAL_CALLS} / shortest`",
+    ):
+        assert words in page

@@ -1,0 +1,111 @@
+"""Scenarios written in Python with the ``chaos`` fixture, and a run that a person interrupts."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+TESTS = '''
+import pytest
+from chaoskit.errors import ChaosError
+from chaoskit.history import rows as r
+
+pytestmark = pytest.mark.chaos_environment("small")
+
+
+def test_held(chaos):
+    """Traffic, a fault with evidence, and what was seen."""
+    chaos.traffic(get={"request": "GET {{ front.url }}/", "rate": "50/s", "timeout": "1s"})
+    chaos.wait("500ms")
+    with chaos.fault("latency", on="front", delay="60ms") as evidence:
+        chaos.wait("1s")
+    chaos.expect("during", {"get": {"success_rate": ">= 90%", "p50": "60ms..2s"}})
+    assert evidence.touched
+    assert chaos.url("front").startswith("http://127.0.0.1:")
+    assert len(chaos.history.of(r.Request)) > 50
+    failed = [finding for finding in chaos.findings("during", {"get": {"p50": "< 10ms"}}) if not finding.held]
+    assert [finding.id for finding in failed] == ["during.get.p50"]
+
+
+def test_violated(chaos):
+    chaos.traffic(get={"request": "GET {{ front.url }}/", "rate": "50/s"})
+    with chaos.fault("latency", on="front", delay="60ms"):
+        chaos.wait("500ms")
+    chaos.expect("during", {"get": {"p50": "< 10ms"}})
+
+
+def test_vacuous(chaos):
+    with chaos.fault("latency", on="idle", delay="60ms"):
+        chaos.wait("10ms")
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"), [("latencyy", {}), ("latency", {"on": "frnt", "delay": "1s"}), ("latency", {"on": "front"})]
+)
+def test_mistakes(chaos, kind, arguments):
+    with pytest.raises(ChaosError) as caught, chaos.fault(kind, **arguments):
+        pass
+    print("MISTAKE", caught.value)
+'''
+
+
+def test_the_fixture(project: Any) -> None:
+    """A Python test gets the environment, faults, traffic and expectations; failures say what was seen."""
+    (project.folder / "test_python.py").write_text(TESTS)
+    outcome = project.run("--chaos", "-rP", "--tb=short", "test_python.py")
+    assert "2 failed, 4 passed" in outcome.out, outcome.out
+    assert re.search(
+        r"violated during\.get\.p50: expected < 10ms, seen \d+(\.\d+)?ms \(\d+ samples\)", outcome.out
+    )
+    assert "vacuous: the fault latency on idle touched no connections" in outcome.out
+    assert "MISTAKE unknown fault 'latencyy'; legal: abort, " in outcome.out
+    assert "unknown service 'frnt'" in outcome.out
+    assert "MISTAKE latency: delay: Field required" in outcome.out
+    histories = list((project.folder / "reports" / "runs").glob("*/test-held/requests.jsonl"))
+    assert len(histories) == 1
+
+
+def living(folder: Path) -> dict[int, str]:
+    """Processes that name the folder in their environment or work in it."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            inside = (process / "cwd").resolve().is_relative_to(folder)
+            if inside or str(folder).encode() in (process / "environ").read_bytes():
+                found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+    return found
+
+
+def test_ctrl_c_in_mid_fault_leaves_nothing_behind(project: Any) -> None:
+    """Interrupted while a service is stopped by SIGSTOP: all processes end, and what was seen can be judged."""
+    pause = ("latency: {on: front, delay: 60ms}", "pause: {service: front}")
+    project.write(long=project.edit(pause, ("for: 1s", "for: 60s")))
+    mark = {"CHAOSKIT_TEST_FOLDER": str(project.folder)}
+    process = project.start("--chaos", "-v", env=mark)
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if re.match(r" +faults ", line):
+            break
+    assert len(living(project.folder)) >= 4, seen  # pytest, Toxiproxy, traffic, two services
+    time.sleep(0.3)  # into the fault, past its injection
+    os.kill(process.pid, signal.SIGINT)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, seen + rest
+    assert "Interrupted" in rest or "KeyboardInterrupt" in rest
+    assert living(project.folder) == {}
+    assert list((project.folder / "reports").rglob("*.journal")) == []
+    (folder,) = (project.folder / "reports" / "runs").glob("*/long")
+    assert (folder / "requests.jsonl").stat().st_size
+
+    from chaoskit.engine.session import rejudge
+
+    _, verdict, _ = rejudge(folder)
+    assert (verdict.outcome, verdict.reason) == ("broken", "the run was interrupted")
