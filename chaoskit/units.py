@@ -63,6 +63,8 @@ def parse_ratio(text: object) -> float:
 
 def format_duration(seconds: float) -> str:
     """Short text with three significant digits: ``812ms``, ``1.25s``, ``47min``."""
+    # Rounded first: 0.9999 s is 1s and not 1e+03ms.
+    seconds = float(f"{seconds:.3g}")
     size = abs(seconds)
     if size >= 600:
         return f"{seconds / 60:.3g}min"

@@ -14,13 +14,13 @@ from chaoskit.clock import now
 from chaoskit.engine.environment import LiveEnvironment
 from chaoskit.engine.run import LEAD, Observation, traffic_operation
 from chaoskit.errors import ChaosError, unknown
-from chaoskit.expectations.base import EXPECTATIONS, Finding
+from chaoskit.expectations.base import EXPECTATIONS, Collects, Finding
 from chaoskit.faults.base import FAULTS, Evidence
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.history.view import OperationFacts, View
 from chaoskit.scenario.loader import load_environment, slug
-from chaoskit.scenario.model import Operation
+from chaoskit.scenario.model import Operation, OperationBounds
 from chaoskit.traffic.generator import TrafficGenerator
 from chaoskit.traffic.spec import Stream
 from chaoskit.units import parse_duration
@@ -35,6 +35,8 @@ class Chaos:
         self._generator = generator
         self._seed = seed
         self._operations: dict[str, OperationFacts] = {}
+        self._steady_state: dict[str, OperationBounds] = {}
+        self._started = 0.0
         self._ended = False
 
     def url(self, service: str) -> str:
@@ -49,10 +51,14 @@ class Chaos:
         }
         specs = [traffic_operation(name, model) for name, model in models.items()]
         self._generator.begin(self._seed, specs, {**self.live.environment.data, **self.live.addresses()})
-        start = now() + LEAD
+        start = self._started = now() + LEAD
         for spec in specs:
             if spec.rate:
                 self._generator.stream(Stream(id=f"base:{spec.name}", op=spec.name, start=start))
+
+    def steady_state(self, **bounds: Mapping[str, str]) -> None:
+        """Bounds by operation, as under ``steady_state:`` in a scenario file; ``recovery`` is judged by them."""
+        self._steady_state = {name: _typed(OperationBounds, dict(body), name) for name, body in bounds.items()}
 
     def wait(self, duration: str) -> None:
         """Let traffic flow for a while (``"3s"``). Raises BrokenError when something of chaoskit's own died."""
@@ -89,8 +95,18 @@ class Chaos:
         """Stop the traffic and wait for its last answers. Called by :meth:`findings` and at the end of the test."""
         if self._operations and not self._ended:
             self._ended = True
+            self._phases()
             self._generator.end()
             self.live.poller.drain()
+
+    def _phases(self) -> None:
+        """Traffic before the first fault is the steady phase, traffic after the last is recovery and after."""
+        faults = self.history.of(r.Fault)
+        first = min((fault.started for fault in faults), default=now())
+        last = max((fault.ended for fault in faults), default=now())
+        spans = [("steady", self._started, first), ("recovery", last, now()), ("after", last, now())]
+        for name, started, ended in spans:
+            self.history.add(r.Phase(name=name, started=started, ended=ended))
 
     def findings(self, kind: str, arguments: Any) -> list[Finding]:
         """The findings of an expectation, given as under ``expect:`` in a scenario file."""
@@ -99,7 +115,13 @@ class Chaos:
         self.end()
         context = {"services": set(self.live.services), "operations": set(self._operations)}
         expectation = _typed(EXPECTATIONS.get(kind), arguments, kind, context)
-        return list(expectation.judge(View(self.history, self._operations)))
+        view = View(self.history, self._operations, self._steady_state)
+        if kind == "recovery" and not self._steady_state:
+            raise ChaosError("recovery means that steady state holds again: say chaos.steady_state(...) first")
+        if isinstance(expectation, Collects):
+            for row in expectation.collect(self.live, view):
+                self.history.add(row)
+        return list(expectation.judge(View(self.history, self._operations, self._steady_state)))
 
     def expect(self, kind: str, arguments: Any) -> None:
         """AssertionError with every finding of an expectation that did not hold."""

@@ -52,7 +52,10 @@ class _Writer:
 
         text = summary.of(self.result)
         dynamic: Any = allure.dynamic  # ships no types
-        dynamic.description(f"**{text['outcome']}**: {text['reason']}")
+        model = self.result.scenario.model
+        dynamic.description(f"**{text['outcome']}**: {text['reason']}\n\n{model.description}".strip())
+        for link in model.links:
+            dynamic.link(link)
         dynamic.parameter("seed", self.result.seed, excluded=True)
         for name, value in self.result.scenario.matrix.items():
             dynamic.parameter(name, value)

@@ -72,6 +72,8 @@ def _failure(result: Result) -> Iterator[str]:
         window = f"{format_duration(fault.injected - fault.started)} to inject, " if fault.injected else ""
         touched = f"{window}touched {fault.touched} {fault.unit} {facts}".rstrip()
         yield f"fault {fault.name} ({fault.kind} on {fault.target}): {touched}"
+    if verdict.outcome is Outcome.BROKEN:
+        return
     recovery = "never" if verdict.recovery is None else f"after {format_duration(verdict.recovery)}"
     yield f"steady state held again: {recovery};  requests: {verdict.samples};  seed: {result.seed}"
     yield f"history: {result.folder}   (judge it again: chaoskit judge {result.folder})"

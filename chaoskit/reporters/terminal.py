@@ -39,6 +39,7 @@ def table(summaries: Sequence[dict[str, Any]], reports: Path, swept: Sequence[st
     if failed:
         controls_flag = " --chaos-controls" if failed[0]["control"] else ""
         yield f"run one again: pytest --chaos{controls_flag} --chaos-seed {failed[0]['seed']} '{failed[0]['nodeid']}'"
-    yield f"histories: {Path(summaries[0]['folder']).parent}   Allure results: {reports / 'allure-results'}"
+    runs = sorted({str(Path(summary["folder"]).parent) for summary in summaries})
+    yield f"histories: {', '.join(runs)}   Allure results: {reports / 'allure-results'}"
     for text in swept:
         yield f"swept from an earlier run: {text}"

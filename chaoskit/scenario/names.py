@@ -96,7 +96,8 @@ def _operations(check: Check, data: Mapping[str, Any]) -> None:
 def _control(check: Check, data: Mapping[str, Any]) -> None:
     """What a control must violate has to be expected: ``KIND``, and ``KIND.OPERATION.METRIC`` where it has these."""
     violates = mapping(data, "control").get("violates")
-    blocks = {"recovery": None, **mapping(data, "expect"), "steady_state": data.get("steady_state")}
+    # Not steady_state: without one before the first fault a control proves nothing.
+    blocks = {"recovery": None, **mapping(data, "expect")}
     operations = set(mapping(data, "traffic"))
     for index, finding in enumerate(violates if isinstance(violates, list) else ()):
         place, known = "the scenario", blocks

@@ -46,7 +46,8 @@ class Service(ABC):
     @property
     def protocol(self) -> str:
         """``http`` or ``tcp``: what the proxy in front of it may look into."""
-        return self.spec.protocol or self.default_protocol
+        speaks_http = self.spec.ready.http is not None or self.spec.metrics is not None
+        return self.spec.protocol or ("http" if speaks_http else self.default_protocol)
 
     @property
     @abstractmethod
