@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import selectors
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 from collections import deque
@@ -273,28 +271,3 @@ def start_process(
         journal.done(entry)
         raise BrokenError(f"cannot start {name}: {error}") from error
     return ManagedProcess(child, name, journal, entry, on_line, on_exit)
-
-
-_given: deque[int] = deque(maxlen=1000)
-_given_lock = threading.Lock()
-_dice = random.SystemRandom()  # workers that seed `random` alike must not pick the same ports
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port between 20000 and 32000 that nobody listens on and that was not given out lately.
-
-    The range lies below the kernel's ephemeral ports: no outgoing connection takes it before its server does.
-    """
-    with _given_lock:
-        for _ in range(1000):
-            port = _dice.randrange(20000, 32000)
-            if port in _given:
-                continue
-            with socket.socket() as probe:
-                try:
-                    probe.bind((host, port))
-                except OSError:
-                    continue
-            _given.append(port)
-            return port
-    raise BrokenError(f"found no free port between 20000 and 32000 on {host}")

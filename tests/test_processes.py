@@ -16,7 +16,8 @@ from chaoskit.clock import wait_for
 from chaoskit.errors import BrokenError, TimeoutExpired
 from chaoskit.journal import Journal, sweep
 from chaoskit.pids import MARK, Pid, end_by_pidfile, identify, read_pidfile
-from chaoskit.processes import LINE_LIMIT, LineSplitter, free_port, start_process
+from chaoskit.ports import free_port
+from chaoskit.processes import LINE_LIMIT, LineSplitter, start_process
 
 OWNER = """
 import pathlib, sys, time

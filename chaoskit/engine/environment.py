@@ -20,6 +20,7 @@ from chaoskit.failpoints.client import FailpointClient, FailpointError
 from chaoskit.history.rows import Row
 from chaoskit.journal import Journal
 from chaoskit.observers.tap_poller import TapPoller
+from chaoskit.ports import free_port
 from chaoskit.scenario.model import Environment
 from chaoskit.scenario.service import ServiceSpec
 from chaoskit.services.base import Service
@@ -69,7 +70,7 @@ class LiveEnvironment:
             self._services[name] = self._make(name, spec)
         for name, service in self._services.items():
             if service.spec.proxy and service.port:
-                made = self.toxiproxy.create_proxy(name, f"{service.host}:{service.port}")
+                made = self.toxiproxy.create_proxy(name, f"{service.host}:{service.port}", f"127.0.0.1:{free_port()}")
                 self._proxies[name] = (made.host, made.port)
         self._start(self._services)
 

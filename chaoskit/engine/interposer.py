@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from chaoskit.clock import wait_for
 from chaoskit.errors import BrokenError, ChaosError, unknown
 from chaoskit.journal import Journal, register_kind
-from chaoskit.processes import ManagedProcess, OnLine, free_port, start_process
+from chaoskit.ports import free_port
+from chaoskit.processes import ManagedProcess, OnLine, start_process
 from chaoskit.toxiproxy.client import ProxyAddress, ToxiproxyControl
 from chaoskit.toxiproxy.fronted import FrontedToxiproxy
 from chaoskit.toxiproxy.launch import address_in, server_command
@@ -108,7 +109,7 @@ class Interposer:
             if not address and (found := address_in(line)):
                 address.append(found)
 
-        server = self._start(server_command(), "toxiproxy-embedded", look)
+        server = self._start(server_command(free_port()), "toxiproxy-embedded", look)
         wait_for(
             lambda: address or server.poll() is not None,
             what="the embedded Toxiproxy server",

@@ -34,7 +34,7 @@ def environment_of(page: Source, check: Check, given: Path | None) -> Environmen
 def _find_environment(page: Source, check: Check, name: str) -> Path | None:
     """``environments/NAME.yaml`` beside the file or in a folder above, up to the project's root."""
     known: dict[str, Path] = {}
-    for folder in page.file.resolve().parents:
+    for folder in page.file.absolute().parents:
         known = {**_environments_in(folder / "environments"), **known}
         if name in known or (folder / "pyproject.toml").exists() or (folder / ".git").exists():
             break

@@ -179,11 +179,11 @@ class _Builder:
 
     def build(self, loader: Any, node: Any, depth: int = 0) -> Any:
         """The data of a node. Raises MarkedYAMLError for what cannot be data at all."""
-        self._left -= 1
-        if depth > DEEPEST or self._left < 0:
-            raise _error(_TOO_DEEP if depth > DEEPEST else _TOO_LARGE, node)
         if isinstance(node, _ScalarNode):
             return node.value if node.tag == _STR else _scalar(loader, node)
+        self._left -= len(node.value)
+        if depth > DEEPEST or self._left < 0:
+            raise _error(_TOO_DEEP if depth > DEEPEST else _TOO_LARGE, node)
         if node.tag != _COLLECTIONS[type(node)]:
             raise _not_allowed(node)
         if isinstance(node, yaml.SequenceNode):
@@ -194,16 +194,16 @@ class _Builder:
         if self._merges and any(key.tag == _MERGE for key, _ in node.value):
             _merge(loader, node)
         data: dict[str, Any] = {}
-        lines: dict[str, int] = {}
         for key, value in node.value:
-            line = key.start_mark.line + 1
+            name = key.value
             if not isinstance(key, _ScalarNode):
-                self.wrong(line, "a key must be plain text")
-            elif key.value in data:
-                self.wrong(line, f"{key.value!r} stands here again; first in line {lines[key.value]}")
+                self.wrong(key.start_mark.line + 1, "a key must be plain text")
+            elif name in data:
+                first = next(other for other, _ in node.value if other.value == name).start_mark.line + 1
+                self.wrong(key.start_mark.line + 1, f"{name!r} stands here again; first in line {first}")
             else:
-                lines[key.value] = line
-                data[key.value] = self.build(loader, value, depth + 1)
+                plain = value.tag == _STR and isinstance(value, _ScalarNode)  # most are: no call for each of them
+                data[name] = value.value if plain else self.build(loader, value, depth + 1)
         return data
 
 

@@ -14,7 +14,8 @@ from chaoskit.clock import now
 from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.history.rows import Log
 from chaoskit.journal import Journal
-from chaoskit.processes import ManagedProcess, free_port, start_process
+from chaoskit.ports import free_port
+from chaoskit.processes import ManagedProcess, start_process
 from chaoskit.services.base import Emit, Service
 from chaoskit.services.readiness import await_ready, describe_exit, http_answers, tcp_open
 from chaoskit.services.spec import ServiceSpec

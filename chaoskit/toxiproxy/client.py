@@ -49,7 +49,8 @@ class ProxyCounters:
     """What passed through a proxy since it was created, live connections included.
 
     ``sent`` are the bytes delivered to the upstream, ``received`` those delivered to clients. ``requests``
-    counts only while a tap is set. ``toxics`` keeps the removed ones, until one of the same name is added.
+    counts only while a tap is set. ``ended_upstream`` are the connections that the upstream ended first, by FIN
+    or RST; ``reset_upstream`` those of them it ended by RST. ``toxics`` keeps the removed ones, until one of the same name is added.
     """
 
     opened: int
@@ -58,6 +59,8 @@ class ProxyCounters:
     sent: int
     received: int
     requests: int
+    ended_upstream: int
+    reset_upstream: int
     toxics: Mapping[str, ToxicCounters]
 
 
@@ -187,13 +190,17 @@ class ToxiproxyControl:
             "ask for the version", lambda: str(self._consumer.call("GET", "/version").json()["version"])
         )
 
-    def set_tap(self, proxy: str, id_headers: list[str], note_headers: list[str]) -> None:
+    def set_tap(
+        self, proxy: str, id_headers: list[str], note_headers: list[str], mirror: bool = False
+    ) -> None:
         """Watch the HTTP/1.1 exchanges of a proxy (embedded server only).
 
         An exchange's ``id`` is the value of the first of ``id_headers`` that its request has; ``note_headers``
-        are kept in its ``headers``.
+        are kept in its ``headers``. With ``mirror`` a reset by one side reaches the other as a reset (otherwise
+        as FIN), and the client is reset when the upstream cannot be connected.
         """
-        body = {"protocol": "http", "id_headers": id_headers, "note_headers": note_headers}
+        body: dict[str, object] = {"id_headers": id_headers, "note_headers": note_headers}
+        body |= {"protocol": "http", "mirror": mirror}
         path = f"/chaoskit/taps/{quote(proxy, safe='')}"
         self._do(f"tap proxy {proxy!r}", lambda: self._consumer.call("PUT", path, body))
 

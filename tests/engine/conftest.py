@@ -55,12 +55,17 @@ def project(tmp_path: Path):
     return write
 
 
-def processes_of(folder: Path) -> set[int]:
-    """Pids of all processes that name ``folder`` in their command line or environment."""
-    found = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        for part in ("cmdline", "environ"):
-            with contextlib.suppress(OSError):
-                if str(folder).encode() in (process / part).read_bytes():
-                    found.add(int(process.name))
-    return found
+@pytest.fixture
+def processes_of():
+    """A function: pids of all processes that name a folder in their command line or environment."""
+
+    def find(folder: Path) -> set[int]:
+        found = set()
+        for process in Path("/proc").glob("[0-9]*"):
+            for part in ("cmdline", "environ"):
+                with contextlib.suppress(OSError):
+                    if str(folder).encode() in (process / part).read_bytes():
+                        found.add(int(process.name))
+        return found
+
+    return find

@@ -166,9 +166,7 @@ def test_vacuous_without_steady_state(scenario: Scenario) -> None:
     verdict = judge(scenario, history(slow_always))
     assert "during.ask.p95" in verdict.violated()
     assert verdict.outcome is Outcome.VACUOUS
-    assert verdict.reason.startswith(
-        "the steady state never held, so the faults prove nothing: steady_state.ask.p95"
-    )
+    assert verdict.reason.startswith("the steady state never held, so the faults prove nothing: steady_state.ask.p95")
 
 
 def test_violated_before_vacuous(scenario: Scenario) -> None:
@@ -236,9 +234,7 @@ class Broken(Noop):
 def with_expectation(scenario: Scenario, expectation: Noop) -> Scenario:
     """The scenario with its ``noop`` replaced."""
     first, second = scenario.expectations
-    return dataclasses.replace(
-        scenario, expectations=[first, dataclasses.replace(second, expectation=expectation)]
-    )
+    return dataclasses.replace(scenario, expectations=[first, dataclasses.replace(second, expectation=expectation)])
 
 
 @pytest.mark.parametrize("answer", [fast, slow_during, slow_always])
@@ -259,9 +255,7 @@ def test_an_expectation_that_finds_nothing_is_vacuous(scenario: Scenario) -> Non
 
 
 @pytest.mark.parametrize("answer", [fast, slow_during, slow_always])
-def test_a_broken_finding_breaks_the_verdict(
-    scenario: Scenario, answer: Callable[[float], tuple[float, bool]]
-) -> None:
+def test_a_broken_finding_breaks_the_verdict(scenario: Scenario, answer: Callable[[float], tuple[float, bool]]) -> None:
     """Data that could not be read back comes before violations and a lost steady state."""
     verdict = judge(with_expectation(scenario, Broken()), history(answer))
     assert (verdict.outcome, verdict.failed()[0].finding.id) == (Outcome.BROKEN, "ledger")

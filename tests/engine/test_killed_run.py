@@ -9,7 +9,6 @@ import sys
 import time
 
 import pytest
-from conftest import processes_of
 
 
 def _pytest(folder, *arguments):
@@ -25,7 +24,7 @@ def _await(condition, what, limit=40.0):
 
 
 @pytest.mark.parametrize("moment", ["in mid-fault", "at start-up"])
-def test_the_next_run_sweeps_a_killed_one(project, tmp_path, moment):
+def test_the_next_run_sweeps_a_killed_one(project, processes_of, tmp_path, moment):
     """Nothing of the killed run is alive after the next one, which itself holds; a lookalike is left alone."""
     project(length="60s")
     lookalike = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)", "toxiproxy postgres"])
@@ -57,7 +56,7 @@ def test_the_next_run_sweeps_a_killed_one(project, tmp_path, moment):
         child.wait()
 
 
-def test_ctrl_c_leaves_nothing(project, tmp_path):
+def test_ctrl_c_leaves_nothing(project, processes_of, tmp_path):
     """SIGINT in mid-fault: pytest says interrupted, and everything is gone."""
     project(length="60s")
     child = _pytest(tmp_path)

@@ -36,7 +36,11 @@ def test_held_with_evidence_history_and_the_same_verdict_again(project, session)
     assert fault.injected - fault.planned_start < 0.25
     assert [phase.name for phase in second.history.of(r.Phase)] == ["steady", "faults", "recovery"]
     assert {service.service for service in second.history.of(r.Sample)} >= {"postgres", "redis", "stub"}
-    delayed = [row.ended - row.intended for row in second.history.of(r.Request) if fault.injected < row.intended < fault.planned_end]
+    delayed = [
+        row.ended - row.intended
+        for row in second.history.of(r.Request)
+        if fault.injected < row.intended < fault.planned_end
+    ]
     assert statistics.median(delayed) >= 0.05
 
     assert len(load(second.folder).of(r.Request)) == second.verdict.samples
@@ -71,10 +75,8 @@ def test_the_same_seed_sends_the_same_requests(project, session):
     assert ids[0] == ids[1]
 
 
-def test_nothing_runs_after_close(project, tmp_path):
+def test_nothing_runs_after_close(project, processes_of, tmp_path):
     """Servers, worker and proxy end with the session; the journal goes."""
-    from conftest import processes_of
-
     session = Session(tmp_path / "reports")
     (scenario,) = load_scenarios(project())
     session.run(scenario)

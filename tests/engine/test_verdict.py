@@ -41,9 +41,7 @@ def test_a_verdict_is_plain_data() -> None:
         name="slow", kind="latency", target="db", planned_start=0, planned_end=1, started=0, injected=0, ended=1,
         touched=3, unit="connections", evidence={"toxic": "slow"},
     )  # fmt: skip
-    data = json.loads(
-        json.dumps(Verdict(Outcome.VIOLATED, "x", [found("a", line=7)], [fault], 1.5, 10).as_dict())
-    )
+    data = json.loads(json.dumps(Verdict(Outcome.VIOLATED, "x", [found("a", line=7)], [fault], 1.5, 10).as_dict()))
     assert data["outcome"] == "violated"
     assert data["recovery"] == 1.5
     assert data["findings"][0]["line"] == 7

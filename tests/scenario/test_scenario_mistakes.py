@@ -131,6 +131,7 @@ TABLE = [
     mistake("merge of text", DATA, "data:\n  <<: text #!\n", "expected a mapping or list of mappings for merging"),
     mistake("python tag", "owner: orders", "owner: !!python/name:os.system x #!", "python/name:os.system is not allowed"),
     mistake("tag on a mapping", DATA, "data: !x #!\n  a: b\n", "the tag !x is not allowed"),
+    mistake("text tag on a mapping", DATA, "data:\n  skus: !!str {a: b} #!\n", "the tag tag:yaml.org,2002:str is not"),
     mistake("key that is a list", "owner: orders", "? [a, b] #!\n: c", "a key must be plain text"),
     mistake("endless number", DATA, f"data:\n  skus: {'9' * 5000} #!\n", "is not usable as a value"),
     mistake("bad number", DATA, "data:\n  skus: !!int x #!\n", "'x' is not usable as a value"),

@@ -6,6 +6,7 @@ import os
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -138,11 +139,10 @@ def test_an_unknown_value_is_refused_with_what_is_legal(name, value, legal):
 @pytest.mark.parametrize("service", ["orders", "payments", "worker"])
 def test_a_bad_setting_ends_the_process_with_status_2(service, rig):
     """One clear line on standard error, no traceback."""
-    from conftest import EXAMPLES
-
+    examples = Path(__file__).parents[2] / "examples"
     done = subprocess.run(
         [sys.executable, "-m", f"shop.{service}"],
-        env=os.environ | {"PYTHONPATH": str(EXAMPLES), "RECOVERY": "maybe"},
+        env=os.environ | {"PYTHONPATH": str(examples), "RECOVERY": "maybe"},
         capture_output=True,
         text=True,
         timeout=60,

@@ -32,12 +32,23 @@ class FlowCount:
 class ProxyCount:
     """Totals of one proxy. Bytes are those of ended connections; the live ones are added when asked for."""
 
-    __slots__ = ("downstream", "opened", "refused_upstream", "requests", "toxics", "upstream")
+    __slots__ = (
+        "downstream",
+        "ended_upstream",
+        "opened",
+        "refused_upstream",
+        "requests",
+        "reset_upstream",
+        "toxics",
+        "upstream",
+    )
 
     def __init__(self) -> None:
         self.opened = 0
         self.refused_upstream = 0
         self.requests = 0
+        self.ended_upstream = 0
+        self.reset_upstream = 0
         self.upstream = FlowCount()
         self.downstream = FlowCount()
         self.toxics: dict[str, ToxicCount] = {}

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from chaoskit.toxiproxy.server.flow import Flow
     from chaoskit.toxiproxy.server.link import Link
 
-_LINGER_ZERO = struct.pack("ii", 1, 0)
+LINGER_ZERO = struct.pack("ii", 1, 0)
+"""For SO_LINGER: closing sends RST."""
 
 
 class Endpoint:
@@ -90,7 +91,7 @@ class Endpoint:
         if self._mask:
             self._reactor.forget(self.fd)
         if reset:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
         self.sock.close()
         self.outbound.target_closed()
         self.link.endpoint_closed(self)

@@ -67,6 +67,8 @@ def figures(proxy: Proxy) -> dict[str, Any]:
         "sent": count.upstream.written + sum(figure[1] for figure in live),
         "received": count.downstream.written + sum(figure[3] for figure in live),
         "requests": count.requests,
+        "ended_upstream": count.ended_upstream,
+        "reset_upstream": count.reset_upstream,
         "toxics": {name: toxic.as_dict() for name, toxic in count.toxics.items()},
     }
 
@@ -78,7 +80,10 @@ def _tap_config(body: bytes) -> TapConfig:
         raise bad_body(error) from None
     if not isinstance(value, dict) or value.get("protocol", "http") != "http":
         raise ApiError('bad request body: a tap is {"protocol": "http", "id_headers": [...], ...}', 400)
-    return TapConfig(_names_in(value, "id_headers"), _names_in(value, "note_headers"))
+    mirror = value.get("mirror", False)
+    if not isinstance(mirror, bool):
+        raise ApiError("bad request body: mirror must be true or false", 400)
+    return TapConfig(_names_in(value, "id_headers"), _names_in(value, "note_headers"), mirror)
 
 
 def _names_in(value: dict[str, Any], field: str) -> list[str]:

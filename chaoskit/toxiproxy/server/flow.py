@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from errno import ECONNRESET, EPIPE
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from chaoskit.toxiproxy.server.chunk import Chunk
-from chaoskit.toxiproxy.server.installed import Direction, Installed
-from chaoskit.toxiproxy.server.stage import Stage
+from chaoskit.toxiproxy.server.installed import Direction
 
 if TYPE_CHECKING:
     from chaoskit.toxiproxy.server.endpoint import Endpoint
     from chaoskit.toxiproxy.server.link import Link
+    from chaoskit.toxiproxy.server.stage import Stage
 
 # All flows read into one buffer: what is read is written (or copied) before anything else runs. 64 KiB would
 # cost a third of the throughput.
@@ -80,44 +81,7 @@ class Flow:
         self._on_write = on_write
         self.refresh()
 
-    # ---- toxics
-
-    def install(self, installed: Installed) -> None:
-        """Put a toxic at the end of the chain."""
-        stage = Stage(self, installed)
-        if self.stages:
-            self.stages[-1].next = stage
-        self.stages.append(stage)
-        if self.over and len(self.stages) == 1:
-            stage.stop()  # the stream has passed already
-        if len(self.stages) > 1:
-            self.stages[-2].roll_again()
-        self.refresh()
-
-    def update(self, installed: Installed) -> None:
-        """The attributes of a toxic have changed."""
-        for stage in self.stages:
-            if stage.installed is installed:
-                stage.restart()
-        self.refresh()
-
-    def remove(self, installed: Installed) -> None:
-        """Take a toxic out of the chain; what it held goes on at once."""
-        stage = next((stage for stage in self.stages if stage.installed is installed), None)
-        if stage is None:
-            return
-        if installed.toxic.CLOSES_WHEN_REMOVED and not stage.closed:
-            stage.cut()
-            return
-        stage.empty()
-        index = self.stages.index(stage)
-        del self.stages[index]
-        if index:
-            before = self.stages[index - 1]
-            before.next = stage.next
-            before.roll_again()
-            before.advance()
-        self.refresh()
+    # ---- the path
 
     def refresh(self) -> None:
         """Choose the path, after something has changed."""
@@ -187,14 +151,14 @@ class Flow:
 
     def _source_failed(self, error: OSError) -> None:
         self.link.warn("Source terminated", error, self.read)
-        self.source_ended()
+        self.source_ended(reset=error.errno == ECONNRESET)
 
-    def source_ended(self) -> None:
-        """The source will send no more: FIN, RST, or closed by us."""
+    def source_ended(self, reset: bool = False) -> None:
+        """The source will send no more: FIN, RST (``reset``), or closed by us."""
         if self.over:
             return
         self.over = True
-        self.link.blame(self.source.name)
+        self.link.blame(self.source.name, reset)
         self._gate()
         if self.stages:
             self.stages[0].push_end()
@@ -215,6 +179,15 @@ class Flow:
             for before in self.stages:
                 if before.next is stage:
                     before.advance()
+
+    def inject(self, data: bytes) -> None:
+        """Send what the source has not sent, through all stages, as if it had."""
+        if self.over:
+            return
+        if self.stages:
+            self.stages[0].push(Chunk(data, monotonic()))
+        else:
+            self.write(data)
 
     def write(self, data: bytes) -> None:
         """Send what has come through all stages."""
@@ -265,7 +238,7 @@ class Flow:
             backlog.popleft()
         self.target.want_write(False)
         if self.ending:
-            self.target.close()
+            self.link.close_after(self.target)
         else:
             if self.stages:
                 self.stages[-1].advance()
@@ -275,11 +248,11 @@ class Flow:
         """The end of the stream has come through: close the target when all is written."""
         self.ending = True
         if not self._backlog:
-            self.target.close()
+            self.link.close_after(self.target)
 
     def _target_failed(self, error: OSError) -> None:
         self.link.warn("Could not write to destination", error, self.written)
-        self.link.blame(self.target.name)
+        self.link.blame(self.target.name, reset=error.errno in (ECONNRESET, EPIPE))
         self.target.close()
 
     def target_closed(self) -> None:

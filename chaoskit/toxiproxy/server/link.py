@@ -6,8 +6,9 @@ import socket
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from chaoskit.toxiproxy.server import chain
 from chaoskit.toxiproxy.server.dial import Dial
-from chaoskit.toxiproxy.server.endpoint import Endpoint
+from chaoskit.toxiproxy.server.endpoint import LINGER_ZERO, Endpoint
 from chaoskit.toxiproxy.server.flow import Flow
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Link:
         "_closed",
         "_dial",
         "_flows",
+        "_reset_by_peer",
         "client",
         "ended_by",
         "number",
@@ -44,6 +46,7 @@ class Link:
         self.opened = monotonic()
         self.ended_by = ""
         self.reset = False
+        self._reset_by_peer = False
         self.tap: Tap | None = None
         self.client = Endpoint(self, "client", sock)
         self.upstream: Endpoint | None = None
@@ -91,14 +94,31 @@ class Link:
         for flow in self._flows:
             flow.target_closed()
         if self.upstream is None:
-            self._close_unconnected()
+            self._close_unconnected(reset)
         else:
             self.client.close(reset)
             self.upstream.close(reset)
 
-    def blame(self, ended_by: str) -> None:
-        """Note who ended the connection: the first to be named is it."""
-        self.ended_by = self.ended_by or ended_by
+    def blame(self, ended_by: str, reset: bool = False) -> None:
+        """Note who ended the connection, and whether by RST: the first to be named is it."""
+        if self.ended_by:
+            return
+        self.ended_by = ended_by
+        self._reset_by_peer = reset
+        if ended_by == "upstream":
+            self.proxy.count.ended_upstream += 1
+            self.proxy.count.reset_upstream += reset
+
+    def close_after(self, endpoint: Endpoint) -> None:
+        """The other side has ended, and all it sent is written: close this one, the same way when mirroring."""
+        if self._reset_by_peer and self._mirrors() and not endpoint.closed:
+            self.reset = True
+            endpoint.close(reset=True)
+        else:
+            endpoint.close()
+
+    def _mirrors(self) -> bool:
+        return self.proxy.tap is not None and self.proxy.tap.mirror
 
     def warn(self, message: str, error: OSError, size: int) -> None:
         """Log what went wrong on the connection."""
@@ -108,7 +128,8 @@ class Link:
         """One of the two sockets is closed."""
         self._closed += 1
         if endpoint is self.client and self.tap is not None:
-            self.tap.connection_ended(clean=self.ended_by == "upstream", reset=self.reset)
+            clean = self.ended_by == "upstream" and not self.reset
+            self.tap.connection_ended(clean=clean, reset=self.reset)
         if self._closed == 2:
             self.proxy.link_ended(self)
 
@@ -121,7 +142,7 @@ class Link:
         down = upstream.inbound = client.outbound = Flow(self, "downstream", upstream, client)
         self._flows = (up, down)
         for installed in proxy.toxics:
-            (up if installed.direction == "upstream" else down).install(installed)
+            chain.install(up if installed.direction == "upstream" else down, installed)
         if proxy.tap is not None:
             self.set_tap(proxy.tap)
         up.refresh()
@@ -131,11 +152,14 @@ class Link:
         self._dial = None
         self.blame("unreachable")
         self.proxy.unreachable(self, reason)
-        self._close_unconnected()
+        self.reset = self._mirrors()
+        self._close_unconnected(self.reset)
 
-    def _close_unconnected(self) -> None:
-        """The client sees the end of the stream; unread data would turn that into a reset."""
+    def _close_unconnected(self, reset: bool) -> None:
+        """The client sees the end of the stream (unread data would turn that into a reset), or a reset."""
         sock = self.client.sock
+        if reset:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
         try:
             while sock.recv(65536):
                 pass

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
-from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from chaoskit.toxiproxy.server.address import AddressError, join, resolve
+from chaoskit.toxiproxy.server import chain
+from chaoskit.toxiproxy.server.address import join, resolve
 from chaoskit.toxiproxy.server.counters import ProxyCount, ToxicCount
 from chaoskit.toxiproxy.server.installed import Installed
 from chaoskit.toxiproxy.server.ledger import Ledger
 from chaoskit.toxiproxy.server.link import Link
+from chaoskit.toxiproxy.server.listener import listen
 from chaoskit.toxiproxy.server.log import Log
 from chaoskit.toxiproxy.server.reactor import READ, Reactor, Timer
 
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from chaoskit.toxiproxy.server.tap import TapConfig
 
 _ACCEPTS_PER_STEP = 64
-_LOWEST_PORT = 15_000
-
-
-class ListenError(Exception):
-    """The listening address cannot be had; the text is Go's."""
 
 
 class Context:
@@ -80,7 +75,7 @@ class Proxy:
         """Listen. Raises ListenError. Harmless when started already."""
         if self.enabled:
             return
-        self._listener = _listen(self.listen)
+        self._listener = listen(self.listen)
         self.listen = join(*self._listener.getsockname()[:2])
         self.enabled = True
         self.reactor.watch(self._listener.fileno(), READ, self._accept)
@@ -119,20 +114,20 @@ class Proxy:
         for link in list(self.links.values()):
             for flow in link.flows:
                 if flow.direction == installed.direction:
-                    flow.install(installed)
+                    chain.install(flow, installed)
 
     def toxic_changed(self, installed: Installed) -> None:
         """Its attributes or toxicity are others now."""
         for link in list(self.links.values()):
             for flow in link.flows:
-                flow.update(installed)
+                chain.update(flow, installed)
 
     def remove(self, installed: Installed) -> None:
         """Take a toxic away, from live connections too."""
         self.toxics.remove(installed)
         for link in list(self.links.values()):
             for flow in link.flows:
-                flow.remove(installed)
+                chain.remove(flow, installed)
 
     # ---- connections
 
@@ -215,44 +210,3 @@ def connection_row(link: Link, ended: float) -> dict[str, Any]:
         "end": link.ended_by,
         "reset": link.reset,
     }
-
-
-def _listen(address: str) -> socket.socket:
-    """A listening socket. Raises ListenError."""
-    try:
-        family, host, port = resolve(address)
-    except AddressError as error:
-        raise ListenError(f"listen tcp: {error}") from None
-    candidates = _free_ports() if port == 0 else [port]
-    for candidate in candidates:
-        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
-            sock.bind((host, candidate))
-            sock.listen(4096)
-        except OSError as error:
-            sock.close()
-            failure = error
-            continue
-        return sock
-    reason = os.strerror(failure.errno or 0).lower()
-    raise ListenError(f"listen tcp {join(host, port)}: bind: {reason}")
-
-
-def _free_ports() -> list[int]:
-    """Ports to try for port 0: below the range the kernel gives to outgoing connections, then its own choice.
-
-    While a proxy is disabled, an outgoing connection could take its port, and it could not come back.
-    """
-    try:
-        with open("/proc/sys/net/ipv4/ip_local_port_range") as file:  # noqa: PTH123 - pathlib costs start-up time
-            lowest = int(file.read().split()[0])
-    except (OSError, ValueError):
-        return [0]
-    if lowest <= _LOWEST_PORT:
-        return [0]
-    # Several servers start at the same time: each tries elsewhere.
-    random = Random()  # noqa: S311 - chance, not secrecy
-    return [*(random.randrange(_LOWEST_PORT, lowest) for _ in range(20)), 0]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from chaoskit.toxiproxy.server.address import AddressError
 from chaoskit.toxiproxy.server.decode import BodyError, Fields, decode, mismatch
 from chaoskit.toxiproxy.server.installed import Installed
-from chaoskit.toxiproxy.server.proxy import Context, ListenError, Proxy
+from chaoskit.toxiproxy.server.listener import ListenError
+from chaoskit.toxiproxy.server.proxy import Context, Proxy
 from chaoskit.toxiproxy.server.toxics import new
 from chaoskit.toxiproxy.server.toxics.base import Toxic
 

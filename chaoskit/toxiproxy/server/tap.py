@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 
 
 class TapConfig:
-    """Which header identifies a request (the first that is there), and which are noted. Names in lower case."""
+    """Which header identifies a request (the first that is there), and which are noted. Names in lower case.
 
-    def __init__(self, id_headers: list[str], note_headers: list[str]) -> None:
+    ``mirror``: a reset by one side reaches the other as a reset, and an upstream that cannot be connected
+    resets the client; Toxiproxy closes in these cases.
+    """
+
+    def __init__(self, id_headers: list[str], note_headers: list[str], mirror: bool = False) -> None:
         self.id_headers = [name.lower() for name in id_headers]
         self.note_headers = [name.lower() for name in note_headers]
+        self.mirror = mirror
 
 
 class _Exchange:

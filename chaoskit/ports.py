@@ -1,0 +1,62 @@
+"""TCP ports for services, given out so that no two runs on one machine take the same.
+
+They lie between 20000 and 32000, below the kernel's ephemeral ports: no outgoing connection takes one before its
+server listens. A port is reserved by a lock on one byte of a common file, which ends with the process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import socket
+import tempfile
+import threading
+from pathlib import Path
+
+from chaoskit.errors import BrokenError
+
+FIRST, LAST = 20000, 31999
+
+_lock = threading.Lock()
+_given: set[int] = set()
+_dice = random.SystemRandom()  # workers that seed `random` alike must not try the same ports
+_file: int | None = None
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nobody listens on and that no other chaoskit process has reserved; ours until we end.
+
+    Raises BrokenError when none is left.
+    """
+    global _file
+    with _lock:
+        if _file is None:
+            # Never closed: closing any descriptor of the file would give up all locks of the process.
+            path = Path(tempfile.gettempdir(), f"chaoskit-ports-{os.getuid()}.lock")
+            _file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        for _ in range(2000):
+            port = _dice.randint(FIRST, LAST)
+            if port not in _given and _reserve(_file, port):
+                if _free(host, port):
+                    _given.add(port)
+                    return port
+                fcntl.lockf(_file, fcntl.LOCK_UN, 1, port)
+    raise BrokenError(f"found no free port between {FIRST} and {LAST} on {host}")
+
+
+def _reserve(file: int, port: int) -> bool:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
+
+
+def _free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True

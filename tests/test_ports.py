@@ -1,0 +1,44 @@
+"""Ports: below the ephemeral ones, and never the same for two processes."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from chaoskit import ports
+from chaoskit.errors import BrokenError
+
+
+def test_a_port_can_be_bound_and_is_given_once():
+    """A hundred ports are a hundred different ones, all in the range, all free."""
+    given = [ports.free_port() for _ in range(100)]
+    assert len(set(given)) == 100
+    assert all(ports.FIRST <= port <= ports.LAST for port in given)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", given[0]))
+
+
+def test_another_process_gets_other_ports(monkeypatch):
+    """With only three ports in the range, a second process finds what the first one left, then nothing."""
+    script = (
+        "import sys; from chaoskit import ports; from chaoskit.errors import BrokenError\n"
+        "ports.FIRST, ports.LAST = map(int, sys.argv[1:])\n"
+        "found = []\n"
+        "try:\n"
+        "    while True: found.append(ports.free_port())\n"
+        "except BrokenError: print(*found)\n"
+    )
+    first = ports.free_port()
+    monkeypatch.setattr(ports, "FIRST", first)
+    monkeypatch.setattr(ports, "LAST", first)
+    with pytest.raises(BrokenError, match="no free port"):
+        ports.free_port()
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(first), str(first + 2)], capture_output=True, text=True, check=True
+    )
+    found = [int(port) for port in done.stdout.split()]
+    assert first not in found
+    assert len(found) == len(set(found)) <= 2
