@@ -202,7 +202,9 @@ class _Builder:
                 first = next(other for other, _ in node.value if other.value == name).start_mark.line + 1
                 self.wrong(key.start_mark.line + 1, f"{name!r} stands here again; first in line {first}")
             else:
-                plain = value.tag == _STR and isinstance(value, _ScalarNode)  # most are: no call for each of them
+                plain = value.tag == _STR and isinstance(
+                    value, _ScalarNode
+                )  # most are: no call for each of them
                 data[name] = value.value if plain else self.build(loader, value, depth + 1)
         return data
 

@@ -1,0 +1,122 @@
+"""Which Toxiproxy serves: the choice, and that a real one behind our tap gives the same verdicts and evidence."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+from chaoskit.clock import wait_for
+from chaoskit.engine.interposer import BINARY, resolve
+from chaoskit.engine.session import Session
+from chaoskit.errors import ChaosError
+from chaoskit.expectations.base import Outcome
+from chaoskit.history import rows as r
+from chaoskit.journal import Journal, sweep
+from chaoskit.ports import free_port
+from chaoskit.scenario.loader import load as load_scenarios
+from chaoskit.toxiproxy.client import ToxiproxyControl
+from chaoskit.toxiproxy.launch import server_command
+
+needs_binary = pytest.mark.skipif(
+    shutil.which(BINARY) is None,
+    reason=f"no {BINARY} on the PATH: go install github.com/Shopify/toxiproxy/v2/cmd/server",
+)
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("embeded", "did you mean 'embedded'"),
+        ("docker", "not supported yet"),
+        ("http://192.0.2.1:8474", "only a Toxiproxy on loopback"),
+    ],
+)
+def test_what_is_refused(mode, said):
+    """A typing mistake, what is not built, and what lies outside the blast radius."""
+    with pytest.raises(ChaosError, match=said):
+        resolve(mode)
+
+
+def test_auto_takes_the_binary_only_where_it_is(monkeypatch, tmp_path):
+    """Nothing on the PATH: embedded; then binary cannot be had. A program of that name: binary."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert resolve("auto") == "embedded"
+    with pytest.raises(ChaosError, match="on the PATH"):
+        resolve("binary")
+    program = tmp_path / BINARY
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert resolve("auto") == "binary"
+
+
+@pytest.fixture
+def server():
+    """A Toxiproxy of somebody else's, with a proxy on it (the embedded one speaks the same API)."""
+    port = free_port()
+    process = subprocess.Popen(server_command(port), stdout=subprocess.DEVNULL)
+    control = ToxiproxyControl(f"http://127.0.0.1:{port}")
+
+    def answers():
+        try:
+            return control.version()
+        except ChaosError:
+            return ""
+
+    wait_for(answers, what="the server", limit=10)
+    control.create_proxy("theirs", "127.0.0.1:9")
+    control.add_toxic("theirs", "theirs", "latency", {"latency": 5})
+    yield f"http://127.0.0.1:{port}", control
+    control.close()
+    process.terminate()
+    process.wait(10)
+
+
+def _run(project, tmp_path, engine):
+    session = Session(tmp_path / "reports", toxiproxy=engine)
+    try:
+        (scenario,) = load_scenarios(project(delay="80ms"))
+        result = session.run(scenario)
+    finally:
+        session.close()
+    return result
+
+
+def test_a_server_at_a_url_is_shared_politely(project, tmp_path, server):
+    """Held with evidence; afterwards only what was there before is there, as it was."""
+    url, control = server
+    result = _run(project, tmp_path, url)
+    assert result.verdict.outcome is Outcome.HELD, result.verdict.reason
+    (fault,) = result.history.of(r.Fault)
+    assert fault.touched > 0
+    assert result.history.of(r.Exchange)
+    assert set(control.counters()) == {"theirs"}
+    assert not control.add_toxic("theirs", "another", "latency", {"latency": 1})
+    assert control.remove_toxic("theirs", "theirs"), "their toxic should still be there"
+
+
+@needs_binary
+def test_the_binary_gives_the_same_verdict(project, tmp_path):
+    """The original serves; the tap in front of it sees every exchange and what the toxic touched."""
+    result = _run(project, tmp_path, "binary")
+    assert result.verdict.outcome is Outcome.HELD, result.verdict.reason
+    (fault,) = result.history.of(r.Fault)
+    assert fault.touched > 0
+    assert len(result.history.of(r.Exchange)) >= 100
+    assert "binary" in (result.folder / "run.json").read_text()
+
+
+def test_a_proxy_left_on_a_server_is_swept(tmp_path, server):
+    """A run that died leaves its proxy on a server that lives on: the sweep deletes that one, and no other."""
+    url, control = server
+    journal = Journal(tmp_path / "dead.journal")
+    journal.add("proxy", url=url, name="chaoskit-dead-stub")
+    control.create_proxy("chaoskit-dead-stub", "127.0.0.1:9")
+    # As if its owner had died: the first line names a process that is not there.
+    text = journal.path.read_text().splitlines()
+    text[0] = text[0].replace('"start": ', '"start": 1')
+    journal.path.write_text("\n".join(text) + "\n")
+    told = sweep(tmp_path)
+    assert any("proxy" in line for line in told), told
+    assert set(control.counters()) == {"theirs"}
