@@ -78,11 +78,12 @@ def format_duration(seconds: float) -> str:
 def format_ratio(ratio: float) -> str:
     """Short text: ``99.9%``. Never rounds an imperfect ratio up to 100 %."""
     text = f"{ratio * 100:.4g}"
-    return f"{ratio * 100:.6f}%" if text == "100" and ratio < 1 else f"{text}%"
+    return f"{min(ratio * 100, 99.9999):.6g}%" if text == "100" and ratio < 1 else f"{text}%"
 
 
 def format_size(size: float) -> str:
     """Short text: ``64KB``, ``1.5MB``."""
+    size = float(f"{size:.3g}")
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
         if abs(size) >= factor:
             return f"{size / factor:.3g}{unit}"
@@ -91,4 +92,4 @@ def format_size(size: float) -> str:
 
 def format_rate(rate: float) -> str:
     """Short text: ``40/s``."""
-    return f"{rate:.3g}/s"
+    return f"{rate:.0f}/s" if abs(rate) >= 100 else f"{rate:.3g}/s"

@@ -54,6 +54,7 @@ class LiveEnvironment:
         self._specs: dict[str, ServiceSpec] = {}
         self._proxies: dict[str, tuple[str, int]] = {}
         self.interposer = Interposer(toxiproxy, folder / "toxiproxy", journal)
+        self._entry: int | None = None
         self._held: list[Callable[[], None]] = []
         self._answered: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -64,6 +65,7 @@ class LiveEnvironment:
 
     def start(self) -> None:
         """Start Toxiproxy, then the services: providers one after the other, then the commands together."""
+        self._entry = self.journal.make_folder(self._folder)
         self.interposer.start()
         self.poller = TapPoller(self.toxiproxy, discard)
         for name, spec in self.environment.services.items():
@@ -77,6 +79,8 @@ class LiveEnvironment:
     def stop(self) -> None:
         """End everything, latest first. One that fails does not keep the others running."""
         with contextlib.ExitStack() as stack:
+            if self._entry is not None:
+                stack.callback(self.journal.undo, self._entry)
             stack.callback(self.interposer.stop)
             for service in self._services.values():
                 stack.callback(service.stop)

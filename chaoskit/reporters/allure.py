@@ -69,7 +69,7 @@ class _Writer:
         for fault in history.of(r.Fault):
             status = Status.BROKEN if fault.error else Status.PASSED if fault.touched else Status.FAILED
             title = f"fault {fault.name}: {fault.kind} on {fault.target} touched {fault.touched} {fault.unit}"
-            self._step(title, fault.started, fault.ended, status, fault.evidence)
+            self._step(title, fault.started, fault.ended, status, dict(summary.flat(fault.evidence)))
         end = max((phase.ended for phase in history.of(r.Phase)), default=0.0)
         for judged in self.result.verdict.findings:
             self._finding(judged, end)

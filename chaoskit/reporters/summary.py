@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from chaoskit.expectations.base import Outcome
@@ -68,7 +68,7 @@ def _failure(result: Result) -> Iterator[str]:
     if verdict.faults:
         yield ""
     for fault in verdict.faults:
-        facts = ", ".join(f"{key}={value}" for key, value in fault.evidence.items())
+        facts = ", ".join(f"{key}={value}" for key, value in flat(fault.evidence))
         window = f"{format_duration(fault.injected - fault.started)} to inject, " if fault.injected else ""
         touched = f"{window}touched {fault.touched} {fault.unit} {facts}".rstrip()
         yield f"fault {fault.name} ({fault.kind} on {fault.target}): {touched}"
@@ -77,6 +77,15 @@ def _failure(result: Result) -> Iterator[str]:
     recovery = "never" if verdict.recovery is None else f"after {format_duration(verdict.recovery)}"
     yield f"steady state held again: {recovery};  requests: {verdict.samples};  seed: {result.seed}"
     yield f"history: {result.folder}   (judge it again: chaoskit judge {result.folder})"
+
+
+def flat(evidence: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Evidence as pairs: ``{"toxic": {"bytes": 5}}`` as ``toxic.bytes``. What is None was not looked for."""
+    for key, value in evidence.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            yield f"{prefix}{key}", value
 
 
 def _finding(judged: Judged, file: str, lines: list[str]) -> Iterator[str]:

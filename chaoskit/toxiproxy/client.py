@@ -50,7 +50,8 @@ class ProxyCounters:
 
     ``sent`` are the bytes delivered to the upstream, ``received`` those delivered to clients. ``requests``
     counts only while a tap is set. ``ended_upstream`` are the connections that the upstream ended first, by FIN
-    or RST; ``reset_upstream`` those of them it ended by RST. ``toxics`` keeps the removed ones, until one of the same name is added.
+    or RST; ``reset_upstream`` those of them it ended by RST. ``toxics`` keeps the removed
+    ones, until one of the same name is added.
     """
 
     opened: int

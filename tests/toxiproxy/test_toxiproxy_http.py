@@ -24,8 +24,8 @@ COMMAND = [sys.executable, "-m", "chaoskit.toxiproxy.server"]
 def test_many_requests_on_one_connection(server: Any) -> None:
     """Keep-alive, pipelining, a body in pieces, and Connection: close."""
     with socket.create_connection((server.host, server.port), timeout=5) as sock:
-        sock.sendall(b"GET /proxies HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
-        sock.sendall(b"POST /proxies HTTP/1.1\r\nHost: x\r\nContent-Le")
+        sock.sendall(b"GET /proxies HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3)
+        sock.sendall(b"POST /proxies HTTP/1.1\r\nHost: localhost\r\nContent-Le")
         sock.sendall(b"ngth: 6\r\nConnection: close\r\n\r\n[1,")
         sock.sendall(b"2,]")
         received = b""
@@ -160,7 +160,7 @@ def test_a_log_nobody_reads_does_not_stop_it(upstream: Any) -> None:
         address = None
         while address is None:
             address = address_in(process.stdout.readline().decode())
-        request = f"GET /{'x' * 30_000} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        request = f"GET /{'x' * 30_000} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
         with socket.create_connection(address, timeout=5) as sock:
             for _ in range(20):  # 600 kB of log for a pipe of 64 kB
                 sock.sendall(request)

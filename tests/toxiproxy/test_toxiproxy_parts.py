@@ -141,7 +141,7 @@ def test_wrong_addresses(text: str) -> None:
 def test_each_toxic_is_one_file() -> None:
     """The file is the name; the class in it says what its attributes are."""
     assert toxics.names() == sorted(
-        ["bandwidth", "latency", "limit_data", "noop", "reset_peer", "slicer", "slow_close", "timeout"]
+        "bandwidth blackhole latency limit_data noop refuse reset_peer slicer slow_close timeout".split()
     )
     for name in toxics.names():
         toxic = toxics.new(name)

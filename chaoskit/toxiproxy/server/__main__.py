@@ -12,15 +12,17 @@ from time import monotonic
 
 from chaoskit.toxiproxy.server.address import AddressError, join, lookup
 from chaoskit.toxiproxy.server.api import VERSION, Api
+from chaoskit.toxiproxy.server.errors import ApiError
 from chaoskit.toxiproxy.server.extensions import Extensions
 from chaoskit.toxiproxy.server.flags import USAGE, FlagError, Flags, parse
+from chaoskit.toxiproxy.server.guard import Guard
 from chaoskit.toxiproxy.server.http import HttpServer
 from chaoskit.toxiproxy.server.ledger import Ledger
 from chaoskit.toxiproxy.server.log import Log
 from chaoskit.toxiproxy.server.metrics import Metrics
 from chaoskit.toxiproxy.server.proxy import Context
 from chaoskit.toxiproxy.server.reactor import READ, Reactor
-from chaoskit.toxiproxy.server.state import ApiError, State
+from chaoskit.toxiproxy.server.state import State
 
 _LOG_DELAY = 0.02  # seconds
 
@@ -51,10 +53,6 @@ def _serve(flags: Flags, log: Log) -> int:
     log.info("Starting Toxiproxy", version=VERSION)
     seed = flags.seed if flags.seed is not None else int.from_bytes(os.urandom(7), "big")
     state = State(Context(reactor, log, Ledger(), seed))
-    api = Api(state, os.environ.get("TOXIPROXY_AUTH_TOKEN", ""))
-    api.routes += Extensions(state).routes
-    if flags.proxy_metrics or flags.runtime_metrics:
-        api.routes.append(Metrics(state, flags.proxy_metrics, flags.runtime_metrics).route)
     if flags.config:
         _populate(state, log, flags.config)
     try:
@@ -64,6 +62,10 @@ def _serve(flags: Flags, log: Log) -> int:
         state.close()
         return 1
     host, port = listener.getsockname()[:2]
+    api = Api(state, Guard(flags.host, host, token=os.environ.get("TOXIPROXY_AUTH_TOKEN", "")))
+    api.routes += Extensions(state).routes
+    if flags.proxy_metrics or flags.runtime_metrics:
+        api.routes.append(Metrics(state, flags.proxy_metrics, flags.runtime_metrics).route)
     server = HttpServer(reactor, api, log, listener)
     start = "Starting Toxiproxy HTTP server"
     log.info(start, msg=start, address=join(host, port), host=host, port=port, seed=seed)

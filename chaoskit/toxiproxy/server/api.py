@@ -6,7 +6,9 @@ from collections.abc import Callable
 from json import dumps
 from typing import Any
 
-from chaoskit.toxiproxy.server.state import ApiError, PopulateError, State
+from chaoskit.toxiproxy.server.errors import ApiError
+from chaoskit.toxiproxy.server.guard import Guard
+from chaoskit.toxiproxy.server.state import PopulateError, State
 
 VERSION = "2.12.0"
 """The version of Toxiproxy whose API this is; clients compare it."""
@@ -79,9 +81,9 @@ class Route:
 class Api:
     """Routes requests. More routes can be added (the extensions and the metrics are)."""
 
-    def __init__(self, state: State, auth_token: str = "") -> None:
+    def __init__(self, state: State, guard: Guard) -> None:
         self._state = state
-        self._auth = f"Bearer {auth_token}" if auth_token else ""
+        self.guard = guard
         update_proxy, update_toxic = self._update_proxy, self._update_toxic
         toxics: tuple[str | None, ...] = ("proxies", None, "toxics")
         self.routes = [
@@ -122,7 +124,7 @@ class Api:
             handler = route.methods.get(request.method) or route.methods.get("*")
             if handler is None:
                 return Answer(405, known=False)
-            if self._auth and request.authorization != self._auth:
+            if not self.guard.authorized(request.authorization):
                 return error_answer("unauthorized", 401)
             if request.user_agent.startswith("Mozilla/"):
                 return Answer(403, b"User agent not allowed\n", TEXT)

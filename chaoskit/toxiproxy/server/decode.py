@@ -108,6 +108,20 @@ class Fields:
         """A number with the precision of Go's float32. Raises BodyError."""
         return float32(self._get(name, (int, float), "float32", default))
 
+    def condition(self, name: str, least: int) -> int | None:
+        """An optional integer of at least ``least`` (chaoskit's own fields). Raises BodyError."""
+        value = self._values.get(name)
+        if value is not None and (type(value) is not int or not least <= value < 2**63):
+            raise BodyError(f"{name} must be an integer of at least {least}")
+        return value
+
+    def entries(self, name: str) -> list[Any]:
+        """An optional array. Raises BodyError."""
+        value = self._values.get(name)
+        if value is not None and not isinstance(value, list):
+            raise BodyError(f"{name} must be an array")
+        return value or []
+
     def integers(self, name: str, legal: tuple[str, ...], holder: str) -> dict[str, int]:
         """An object of 64-bit integers; other members than ``legal`` are ignored. Raises BodyError."""
         value = self._values.get(name)

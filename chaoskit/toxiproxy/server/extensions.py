@@ -8,9 +8,10 @@ from typing import Any
 
 from chaoskit.toxiproxy.server.api import Answer, Request, Route, json_answer
 from chaoskit.toxiproxy.server.decode import BodyError, decode
+from chaoskit.toxiproxy.server.errors import ApiError, bad_body
 from chaoskit.toxiproxy.server.ledger import encode
 from chaoskit.toxiproxy.server.proxy import Proxy, connection_row
-from chaoskit.toxiproxy.server.state import ApiError, State, bad_body
+from chaoskit.toxiproxy.server.state import State
 from chaoskit.toxiproxy.server.tap import TapConfig
 
 

@@ -10,13 +10,15 @@ from time import monotonic
 from chaoskit.toxiproxy.server.api import TEXT, Answer, Api, Request
 from chaoskit.toxiproxy.server.http1 import Head, Malformed, Messages
 from chaoskit.toxiproxy.server.log import Log
-from chaoskit.toxiproxy.server.reactor import READ, WRITE, Reactor
+from chaoskit.toxiproxy.server.reactor import READ, WRITE, Reactor, Timer
 
-_MAX_BODY = 64 * 1024 * 1024
+_MAX_HEAD = 32 * 1024
+_MAX_BODY = 4 * 1024 * 1024
+_PATIENCE = 10.0  # seconds for a whole request to come, or for an answer to be taken
 _REASONS = {
     200: "OK", 201: "Created", 204: "No Content", 301: "Moved Permanently", 400: "Bad Request",
     401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 409: "Conflict",
-    413: "Request Entity Too Large", 500: "Internal Server Error",
+    413: "Request Entity Too Large", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
 }  # fmt: skip
 _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 
@@ -51,7 +53,9 @@ class HttpServer:
 
 
 class _Connection(Messages):
-    """One client of the API."""
+    """One client of the API. It may be idle for ever, but not stop in the middle of something."""
+
+    max_head = _MAX_HEAD
 
     def __init__(self, server: HttpServer, sock: socket.socket, peer: str) -> None:
         super().__init__()
@@ -63,7 +67,11 @@ class _Connection(Messages):
         self._size = 0
         self._out = b""
         self._closing = False
+        self._deadline: Timer | None = None
         server.reactor.watch(sock.fileno(), READ, self._readable)
+
+    def on_start(self) -> None:
+        self._expect_progress()
 
     def on_head(self, head: Head) -> int:
         self._head = head
@@ -71,7 +79,7 @@ class _Connection(Messages):
         self._size = 0
         length = head.body_length() or 0
         if length > _MAX_BODY:
-            raise Malformed("body too long")
+            raise Malformed("body too long", 413)
         if (head.get("expect") or "").lower() == "100-continue":
             self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
         return length
@@ -79,7 +87,7 @@ class _Connection(Messages):
     def on_body(self, data: memoryview) -> None:
         self._size += len(data)
         if self._size > _MAX_BODY:
-            raise Malformed("body too long")
+            raise Malformed("body too long", 413)
         self._body.append(bytes(data))
 
     def on_end(self) -> None:
@@ -89,6 +97,7 @@ class _Connection(Messages):
         target, _, version = rest.partition(" ")
         if not version.startswith("HTTP/1."):
             raise Malformed("version")
+        self._done()
         started = monotonic()
         path, _, query = target.partition("?")
         if "%" in path:
@@ -97,7 +106,8 @@ class _Connection(Messages):
             path = unquote(path)
         agent, authorization = head.get("user-agent") or "", head.get("authorization") or ""
         request = Request(method, path, query, b"".join(self._body), agent, authorization)
-        answer = self._server.api.answer(request)
+        refusal = self._server.api.guard.refusal(head)
+        answer = Answer(403, f"{refusal}\n".encode(), TEXT) if refusal else self._server.api.answer(request)
         asked = (head.get("connection") or "").lower()
         keep = asked != "close" if version == "HTTP/1.1" else asked == "keep-alive"
         self._send(_render(answer, version, keep, method == "HEAD"))
@@ -128,9 +138,8 @@ class _Connection(Messages):
         try:
             self.feed(memoryview(data))
         except Malformed as error:
-            self._send(
-                _render(Answer(400, f"400 Bad Request: {error}".encode(), TEXT, False), "HTTP/1.1", False)
-            )
+            text = f"{error.status} {_REASONS[error.status]}: {error}"
+            self._send(_render(Answer(error.status, text.encode(), TEXT, False), "HTTP/1.1", False))
             self._end()
 
     def _send(self, data: bytes) -> None:
@@ -147,9 +156,20 @@ class _Connection(Messages):
             return
         if self._out:
             # A client that does not read its answers is not read either.
+            self._expect_progress()
             self._server.reactor.watch(self._sock.fileno(), WRITE, self._writable)
 
+    def _expect_progress(self) -> None:
+        if self._deadline is None:
+            self._deadline = self._server.reactor.at(monotonic() + _PATIENCE, self.close)
+
+    def _done(self) -> None:
+        if self._deadline is not None:
+            self._server.reactor.cancel(self._deadline)
+            self._deadline = None
+
     def _writable(self, _events: int) -> None:
+        self._done()
         self._flush()
         if not self._out and not self.stopped:
             self._server.reactor.watch(self._sock.fileno(), READ, self._readable)
@@ -166,6 +186,7 @@ class _Connection(Messages):
         """Close now."""
         self.stopped = True
         self._out = b""
+        self._done()
         if self in self._server.connections:
             self._server.connections.discard(self)
             self._server.reactor.forget(self._sock.fileno())

@@ -18,7 +18,11 @@ _HEAD, _BODY, _CHUNK_SIZE, _CHUNK_DATA, _CHUNK_END, _TRAILER, _ENDLESS = range(7
 
 
 class Malformed(ValueError):
-    """This is not HTTP/1.1, or not any more."""
+    """This is not HTTP/1.1, or not any more, or more than we take. ``status`` is a server's answer to it."""
+
+    def __init__(self, text: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class Head:
@@ -63,6 +67,8 @@ class Head:
 
 class Messages:
     """Cuts a stream into messages. A subclass says how long a body is, and is told what comes."""
+
+    max_head = MAX_HEAD
 
     def __init__(self) -> None:
         self._state = _HEAD
@@ -126,11 +132,11 @@ class Messages:
             if not 0x41 <= data[0] <= 0x5A:
                 raise Malformed("neither a method nor a version")
             self.on_start()
-        held = self._held + bytes(data[: MAX_HEAD + 4])
+        held = self._held + bytes(data[: self.max_head + 4])
         end = held.find(b"\r\n\r\n", max(0, before - 3))
         if end < 0:
-            if len(held) > MAX_HEAD:
-                raise Malformed("head too long")
+            if len(held) > self.max_head:
+                raise Malformed("head too long", 431)
             self._held = held
             return len(data)
         self._held = b""

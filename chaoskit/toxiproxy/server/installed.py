@@ -5,16 +5,28 @@ from __future__ import annotations
 from random import Random
 from typing import Any, Literal
 
+from chaoskit.toxiproxy.server.conditions import Conditions
 from chaoskit.toxiproxy.server.counters import ToxicCount
 from chaoskit.toxiproxy.server.toxics.base import Toxic
 
 Direction = Literal["upstream", "downstream"]
+NO_CONDITIONS = Conditions(None, None, None)
 
 
 class Installed:
     """``toxic`` as it was added to a proxy. ``stream`` keeps the spelling it was given (Toxiproxy does)."""
 
-    __slots__ = ("count", "kind", "name", "seed", "stream", "toxic", "toxicity")
+    __slots__ = (
+        "conditions",
+        "count",
+        "kind",
+        "name",
+        "seed",
+        "stream",
+        "toxic",
+        "toxicity",
+        "ttl",
+    )
 
     def __init__(self, name: str, kind: str, stream: str, toxicity: float, toxic: Toxic, seed: str) -> None:
         self.name = name
@@ -24,6 +36,9 @@ class Installed:
         self.toxic = toxic
         self.seed = seed
         self.count = ToxicCount()
+        self.conditions = NO_CONDITIONS
+        self.ttl: int | None = None
+        """The lease: milliseconds after which the toxic removes itself; None for ever."""
 
     @property
     def direction(self) -> Direction:
@@ -34,12 +49,18 @@ class Installed:
         """A source of chance for one connection: the same for the same seed, whatever else goes on."""
         return Random(f"{self.seed}/{self.name}/{connection}")  # noqa: S311 - chance, not secrecy
 
+    def hits(self, connection: int) -> bool:
+        """Whether, by its toxicity, the toxic acts on a connection."""
+        return self.toxicity >= 1 or self.random(connection).random() < self.toxicity
+
     def as_dict(self) -> dict[str, Any]:
         """As the API shows it."""
-        return {
+        shown = {
             "attributes": self.toxic.values(),
             "name": self.name,
             "type": self.kind,
             "stream": self.stream,
             "toxicity": self.toxicity,
+            **self.conditions.as_dict(),
         }
+        return shown if self.ttl is None else {**shown, "ttl": self.ttl}

@@ -10,10 +10,14 @@ from chaoskit.toxiproxy.server import chain
 from chaoskit.toxiproxy.server.dial import Dial
 from chaoskit.toxiproxy.server.endpoint import LINGER_ZERO, Endpoint
 from chaoskit.toxiproxy.server.flow import Flow
+from chaoskit.toxiproxy.server.reactor import HANG_UP
 
 if TYPE_CHECKING:
+    from chaoskit.toxiproxy.server.installed import Installed
     from chaoskit.toxiproxy.server.proxy import Proxy
     from chaoskit.toxiproxy.server.tap import Tap, TapConfig
+
+_NONE: frozenset[Installed] = frozenset()
 
 
 class Link:
@@ -27,6 +31,7 @@ class Link:
         "_closed",
         "_dial",
         "_flows",
+        "_holder",
         "_reset_by_peer",
         "client",
         "ended_by",
@@ -35,6 +40,7 @@ class Link:
         "peer",
         "proxy",
         "reset",
+        "spared",
         "tap",
         "upstream",
     )
@@ -48,11 +54,34 @@ class Link:
         self.reset = False
         self._reset_by_peer = False
         self.tap: Tap | None = None
+        self.spared: frozenset[Installed] = _NONE
         self.client = Endpoint(self, "client", sock)
         self.upstream: Endpoint | None = None
         self._flows: tuple[Flow, Flow] | tuple[()] = ()
         self._closed = 0
         self._dial: Dial | None = None
+        self._holder: Installed | None = None
+
+    def open(self) -> None:
+        """Let it in, or do what a toxic on new connections wants."""
+        for installed in self.proxy.toxics:
+            if installed.toxic.AT_OPEN and installed not in self.spared and installed.hits(self.number):
+                installed.count.connections += 1
+                if installed.toxic.AT_OPEN == "refuse":
+                    installed.count.cut += 1
+                    self.abort("toxic", reset=True)
+                else:
+                    self._holder = installed
+                    self.proxy.reactor.watch(self.client.fd, HANG_UP, lambda _: self.abort("client"))
+                return
+        self.dial()
+
+    def release(self, installed: Installed) -> None:
+        """A toxic is gone: if it held the connection, the others decide."""
+        if self._holder is installed:
+            self._holder = None
+            self.proxy.reactor.forget(self.client.fd)
+            self.open()
 
     def dial(self) -> None:
         """Connect to the upstream; until then nothing is read from the client."""
@@ -69,6 +98,11 @@ class Link:
             return 0, 0, 0, 0
         up, down = self._flows
         return up.read, up.written, down.read, down.written
+
+    def take_turn(self, installed: Installed) -> None:
+        """Count the connection for a toxic; by its conditions it may be spared."""
+        if not installed.conditions.next():
+            self.spared |= {installed}
 
     def set_tap(self, config: TapConfig | None) -> None:
         """Watch the connection's HTTP exchanges, or stop watching."""
@@ -142,7 +176,8 @@ class Link:
         down = upstream.inbound = client.outbound = Flow(self, "downstream", upstream, client)
         self._flows = (up, down)
         for installed in proxy.toxics:
-            chain.install(up if installed.direction == "upstream" else down, installed)
+            if not installed.toxic.AT_OPEN:
+                chain.install(up if installed.direction == "upstream" else down, installed)
         if proxy.tap is not None:
             self.set_tap(proxy.tap)
         up.refresh()
@@ -158,6 +193,7 @@ class Link:
     def _close_unconnected(self, reset: bool) -> None:
         """The client sees the end of the stream (unread data would turn that into a reset), or a reset."""
         sock = self.client.sock
+        self.proxy.reactor.forget(self.client.fd)
         if reset:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
         try:

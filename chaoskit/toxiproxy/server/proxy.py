@@ -56,6 +56,7 @@ class Proxy:
         self.tap: TapConfig | None = None
         self._listener: socket.socket | None = None
         self._pause: Timer | None = None
+        self._leases: dict[str, Timer] = {}
 
     def as_dict(self) -> dict[str, Any]:
         """As the API shows it."""
@@ -111,10 +112,24 @@ class Proxy:
         """Add a toxic at the end of its chain, on live connections too."""
         self.toxics.append(installed)
         self.count.toxics[installed.name] = installed.count = ToxicCount()
+        self.lease(installed)
         for link in list(self.links.values()):
+            link.take_turn(installed)
             for flow in link.flows:
-                if flow.direction == installed.direction:
+                if flow.direction == installed.direction and not installed.toxic.AT_OPEN:
                     chain.install(flow, installed)
+
+    def lease(self, installed: Installed) -> None:
+        """Let the toxic remove itself when its time (``ttl``) is over, counted from now."""
+        self._end_lease(installed)
+        if installed.ttl is not None:
+            when = monotonic() + installed.ttl / 1000
+            self._leases[installed.name] = self.reactor.at(when, lambda: self.remove(installed))
+
+    def _end_lease(self, installed: Installed) -> None:
+        timer = self._leases.pop(installed.name, None)
+        if timer is not None:
+            self.reactor.cancel(timer)
 
     def toxic_changed(self, installed: Installed) -> None:
         """Its attributes or toxicity are others now."""
@@ -124,8 +139,10 @@ class Proxy:
 
     def remove(self, installed: Installed) -> None:
         """Take a toxic away, from live connections too."""
+        self._end_lease(installed)
         self.toxics.remove(installed)
         for link in list(self.links.values()):
+            link.release(installed)
             for flow in link.flows:
                 chain.remove(flow, installed)
 
@@ -158,9 +175,11 @@ class Proxy:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             link = Link(self, self.context.next_number(self.name), sock, join(*peer[:2]))
             self.links[link.number] = link
+            for installed in self.toxics:
+                link.take_turn(installed)
             self.count.opened += 1
             self._log_info("Accepted client", client=link.peer)
-            link.dial()
+            link.open()
 
     def _accept_again(self) -> None:
         if self._listener is not None:

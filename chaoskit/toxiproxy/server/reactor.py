@@ -16,6 +16,7 @@ from time import monotonic
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
+HANG_UP = select.EPOLLRDHUP
 
 Callback = Callable[[int], None]
 

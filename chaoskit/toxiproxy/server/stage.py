@@ -157,6 +157,8 @@ class Stage:
             self._steps.close()
 
     def _roll(self) -> bool:
+        if self.installed in self.flow.link.spared:
+            return False
         return self.installed.toxicity >= 1 or self.random.random() < self.installed.toxicity
 
     def _start(self, active: bool | None = None) -> None:

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from chaoskit.toxiproxy.server.address import AddressError
+from chaoskit.toxiproxy.server.declare import change, declared, read_toxic
 from chaoskit.toxiproxy.server.decode import BodyError, Fields, decode, mismatch
+from chaoskit.toxiproxy.server.errors import ApiError, bad_body
 from chaoskit.toxiproxy.server.installed import Installed
 from chaoskit.toxiproxy.server.listener import ListenError
 from chaoskit.toxiproxy.server.proxy import Context, Proxy
-from chaoskit.toxiproxy.server.toxics import new
-from chaoskit.toxiproxy.server.toxics.base import Toxic
 
 _POPULATE_TYPE = 'struct { toxiproxy.Proxy; Enabled *bool "json:\\"enabled\\"" }'
-
-
-class ApiError(Exception):
-    """An answer other than success: its text and its HTTP status."""
-
-    def __init__(self, text: str, status: int) -> None:
-        super().__init__(text)
-        self.text = text
-        self.status = status
 
 
 class PopulateError(ApiError):
@@ -28,11 +19,6 @@ class PopulateError(ApiError):
     def __init__(self, error: ApiError, proxies: list[Proxy] | None) -> None:
         super().__init__(error.text, error.status)
         self.proxies = proxies
-
-
-def bad_body(error: BodyError) -> ApiError:
-    """The answer to a body that cannot be read."""
-    return ApiError(f"bad request body: {error}", 400)
 
 
 class State:
@@ -60,11 +46,7 @@ class State:
         _require("upstream", upstream)
         if name in self.proxies:
             raise ApiError("proxy already exists", 409)
-        proxy = Proxy(self.context, name, listen, upstream)
-        if enabled:
-            _start(proxy)
-        self.proxies[name] = proxy
-        return proxy
+        return self._add(name, listen, upstream, enabled, declared(fields, self._seed(name)))
 
     def update(self, name: str, body: bytes) -> Proxy:
         """Change listen, upstream or enabled; the first two close all connections."""
@@ -94,13 +76,13 @@ class State:
     def populate(self, body: bytes) -> list[Proxy]:
         """Create or replace several proxies. Raises PopulateError."""
         try:
-            wanted = _populate_fields(body)
+            wanted = self._populate_fields(body)
         except ApiError as error:
             raise PopulateError(error, None) from None
         done: list[Proxy] = []
-        for name, listen, upstream, enabled in wanted:
+        for entry in wanted:
             try:
-                done.append(self._add_or_replace(name, listen, upstream, enabled))
+                done.append(self._add_or_replace(*entry))
             except ApiError as error:
                 raise PopulateError(error, done) from None
         return done
@@ -124,28 +106,15 @@ class State:
         """Add a toxic at the end of its chain."""
         proxy = self.proxy(proxy_name)
         try:
-            fields = Fields(decode(body), "ToxicWrapper", "toxics.ToxicWrapper")
-            name, kind, stream = fields.text("name"), fields.text("type"), fields.text("stream", "downstream")
-            toxicity = fields.number("toxicity", 1)
-            fields.integers("attributes", (), "")
+            value = decode(body)
         except BodyError as error:
             raise bad_body(error) from None
-        if stream.lower() not in ("upstream", "downstream"):
-            raise ApiError("stream was invalid, can be either upstream or downstream", 400)
-        toxic = new(kind)
-        if toxic is None:
-            raise ApiError("invalid toxic type", 400)
-        name = name or f"{kind}_{stream}"
-        if proxy.toxic(name) is not None:
-            raise ApiError("toxic already exists", 409)
-        _change(toxic, fields)
-        seed = f"{self.context.seed}/{proxy.name}"
-        installed = Installed(name, kind, stream, toxicity, toxic, seed)
+        installed = read_toxic(value, [toxic.name for toxic in proxy.toxics], self._seed(proxy.name))
         proxy.install(installed)
         return installed
 
     def update_toxic(self, proxy_name: str, name: str, body: bytes) -> Installed:
-        """Change attributes and toxicity; what is not named stays as it is."""
+        """Change attributes and toxicity, renew the lease; what is not named stays as it is."""
         proxy, installed = self.toxic(proxy_name, name)
         try:
             fields = Fields(
@@ -155,10 +124,14 @@ class State:
                 'Toxicity float32 "json:\\"toxicity\\"" }',
             )
             toxicity = fields.number("toxicity", installed.toxicity)
+            ttl = fields.condition("ttl", 1)
         except BodyError as error:
             raise bad_body(error) from None
-        _change(installed.toxic, fields)
+        change(installed.toxic, fields)
         installed.toxicity = toxicity
+        if ttl is not None:
+            installed.ttl = ttl
+            proxy.lease(installed)
         proxy.toxic_changed(installed)
         return installed
 
@@ -172,37 +145,49 @@ class State:
         for proxy in self.proxies.values():
             proxy.stop()
 
-    def _add_or_replace(self, name: str, listen: str, upstream: str, enabled: bool) -> Proxy:
+    def _seed(self, proxy: str) -> str:
+        return f"{self.context.seed}/{proxy}"
+
+    def _add(self, name: str, listen: str, upstream: str, enabled: bool, toxics: list[Installed]) -> Proxy:
+        proxy = Proxy(self.context, name, listen, upstream)
+        if enabled:
+            _start(proxy)
+        self.proxies[name] = proxy
+        for installed in toxics:
+            proxy.install(installed)
+        return proxy
+
+    def _add_or_replace(
+        self, name: str, listen: str, upstream: str, enabled: bool, toxics: list[Installed]
+    ) -> Proxy:
         existing = self.proxies.get(name)
         if existing is not None:
             if not _differs(existing, listen, upstream):
                 return existing
             existing.stop()
-        proxy = Proxy(self.context, name, listen, upstream)
-        if enabled:
-            _start(proxy)
-        self.proxies[name] = proxy
-        return proxy
+        return self._add(name, listen, upstream, enabled, toxics)
 
-
-def _populate_fields(body: bytes) -> list[tuple[str, str, str, bool]]:
-    wanted = []
-    try:
-        values = decode(body)
-        if values is None:
-            values = []
-        if not isinstance(values, list):
-            raise mismatch(values, "value", f"[]{_POPULATE_TYPE}")
-        for value in values:
-            fields = Fields(value, ".Proxy", _POPULATE_TYPE)
-            texts = (fields.text("name"), fields.text("listen"), fields.text("upstream"))
-            wanted.append((*texts, fields.flag("enabled", True, struct_name="")))
-    except BodyError as error:
-        raise bad_body(error) from None
-    for number, (name, _, upstream, _) in enumerate(wanted, 1):
-        _require("name", name, f" at proxy {number}")
-        _require("upstream", upstream, f" at proxy {number}")
-    return wanted
+    def _populate_fields(self, body: bytes) -> list[tuple[str, str, str, bool, list[Installed]]]:
+        wanted = []
+        try:
+            values = decode(body)
+            if values is None:
+                values = []
+            if not isinstance(values, list):
+                raise mismatch(values, "value", f"[]{_POPULATE_TYPE}")
+            for value in values:
+                fields = Fields(value, ".Proxy", _POPULATE_TYPE)
+                texts = (fields.text("name"), fields.text("listen"), fields.text("upstream"))
+                wanted.append((*texts, fields.flag("enabled", True, struct_name=""), fields))
+        except BodyError as error:
+            raise bad_body(error) from None
+        for number, (name, _, upstream, _, _) in enumerate(wanted, 1):
+            _require("name", name, f" at proxy {number}")
+            _require("upstream", upstream, f" at proxy {number}")
+        return [
+            (name, listen, upstream, enabled, declared(fields, self._seed(name)))
+            for name, listen, upstream, enabled, fields in wanted
+        ]
 
 
 def _require(field: str, value: str, place: str = "") -> None:
@@ -222,14 +207,3 @@ def _differs(proxy: Proxy, listen: str, upstream: str) -> bool:
         return proxy.differs(listen, upstream)
     except AddressError as error:
         raise ApiError(str(error), 500) from None
-
-
-def _change(toxic: Toxic, fields: Fields) -> None:
-    try:
-        values = fields.integers("attributes", toxic.ATTRIBUTES, f"{type(toxic).__name__}Toxic")
-    except BodyError as error:
-        raise bad_body(error) from None
-    refused = toxic.check(values)
-    if refused is not None:
-        raise ApiError(f"bad request body: {refused}", 400)
-    toxic.change(values)

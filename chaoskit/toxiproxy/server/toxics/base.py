@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from math import inf
 from random import Random
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from chaoskit.toxiproxy.server.chunk import Chunk
+from chaoskit.toxiproxy.server.decode import BodyError, Fields
 
 
 class Wait(NamedTuple):
@@ -66,15 +67,31 @@ class Toxic:
     CLOSES_WHEN_REMOVED: ClassVar[bool] = False
     """Removing the toxic closes every connection (what it has swallowed is missing)."""
 
+    STREAM: ClassVar[str] = "downstream"
+    """The direction when none is named."""
+    ONLY_STREAM: ClassVar[bool] = False
+    """It acts on that direction only."""
+
+    AT_OPEN: ClassVar[Literal["", "refuse", "hold"]] = ""
+    """Acts on new connections, before the upstream is connected, and never on data: ``run`` is not called."""
+
     def run(self, stub: Stub) -> Steps:
         """Treat one direction of one connection."""
         raise NotImplementedError
+
+    def read(self, fields: Fields) -> None:
+        """Set the attributes that a body names. Raises BodyError, with nothing changed."""
+        values = fields.integers("attributes", self.ATTRIBUTES, f"{type(self).__name__}Toxic")
+        refused = self.check(values)
+        if refused is not None:
+            raise BodyError(refused)
+        self.change(values)
 
     def check(self, values: dict[str, int]) -> str | None:  # noqa: ARG002 - for subclasses
         """Why these attributes are refused, or None."""
         return None
 
-    def values(self) -> dict[str, int]:
+    def values(self) -> dict[str, Any]:
         """The attributes as the API shows them."""
         return {name: getattr(self, name) for name in self.ATTRIBUTES}
 
