@@ -240,9 +240,7 @@ class Subject:
         late = sorted((seconds - plain - LATENCY) * 1e6 for seconds in times)
         early = sum(seconds < LATENCY for seconds in times)
         rates += [f"{statistics.median(late):,.0f}", f"{late[int(len(late) * 0.99)]:,.0f}", str(early)]
-        costs = [
-            f"{cost:.2f} s/GB" if "MB" in column else f"{cost:.0f} µs" for column, cost in self.costs.items()
-        ]
+        costs = [f"{cost:.2f} s/GB" if "MB" in column else f"{cost:.0f} µs" for column, cost in self.costs.items()]
         return [rates, ["", *costs, "", "", ""]]
 
 

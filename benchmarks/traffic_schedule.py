@@ -20,9 +20,7 @@ from chaoskit.history.rows import Request, Row
 from chaoskit.traffic.generator import TrafficGenerator
 from chaoskit.traffic.spec import Operation, Stream
 
-ANSWER = (
-    b"HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n" + b'{"ok":true}'
-)
+ANSWER = b"HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n" + b'{"ok":true}'
 
 
 class TinyServer(asyncio.Protocol):

@@ -133,9 +133,7 @@ def test_the_ground_floor_has_no_cycles() -> None:
 def test_plug_ins_of_a_room_do_not_import_each_other(folder: str) -> None:
     """Each can be read, copied and removed alone."""
     package = f"chaoskit.{folder.replace('/', '.')}"
-    files = (
-        {file.stem for file in (HOUSE / folder).glob("[!_]*.py")} - SHARED - PLAIN_TOOLS.get(folder, set())
-    )
+    files = {file.stem for file in (HOUSE / folder).glob("[!_]*.py")} - SHARED - PLAIN_TOOLS.get(folder, set())
     assert files
     plug_ins = {f"{package}.{name}" for name in files}
     wrong = [str(f) for f in INSIDE if f.module in plug_ins and f.target in plug_ins - {f.module}]

@@ -70,7 +70,5 @@ def test_all_processes_have_one_clock() -> None:
     """Times that another process writes down lie between our own before and after."""
     before = now()
     code = "from chaoskit.clock import now; print(now())"
-    there = float(
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    )
+    there = float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert before < there < now()

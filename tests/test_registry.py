@@ -58,9 +58,7 @@ def test_a_name_gives_the_class_named_after_it(room: Registry[type[Fault]]) -> N
 
 def test_an_unknown_name_lists_the_legal_ones(room: Registry[type[Fault]]) -> None:
     """With the nearest spelling."""
-    with pytest.raises(
-        ChaosError, match=r"unknown fault 'latencyy'; legal: abort, .*; did you mean 'latency'\?"
-    ):
+    with pytest.raises(ChaosError, match=r"unknown fault 'latencyy'; legal: abort, .*; did you mean 'latency'\?"):
         room.get("latencyy")
 
 
@@ -88,9 +86,7 @@ def test_a_file_without_its_class(room: Registry[type[Fault]], tmp_path: Path) -
     """The error says which class is missing in which file."""
     (tmp_path / "white_hole.py").write_text(PLUGIN, encoding="utf-8")
     room.add_folder(tmp_path)
-    with pytest.raises(
-        ChaosError, match=r"white_hole\.py: the fault 'white_hole' must be a class named WhiteHole"
-    ):
+    with pytest.raises(ChaosError, match=r"white_hole\.py: the fault 'white_hole' must be a class named WhiteHole"):
         room.get("white_hole")
 
 
@@ -100,10 +96,7 @@ def test_names_do_not_import_the_plug_ins() -> None:
         "import sys; from chaoskit.faults.base import FAULTS; FAULTS.names(); "
         "print([name for name in FAULTS if f'chaoskit.faults.{name}' in sys.modules])"
     )
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        == "[]\n"
-    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_an_own_fault_in_a_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +116,5 @@ def test_an_own_fault_in_a_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (scenario,) = load(file)
     assert scenario.faults[0].kind == "black_hole"
     file.write_text(text.replace("depth: 2", "dept: 2"), encoding="utf-8")
-    with pytest.raises(
-        ChaosError, match=r"own\.chaos\.yaml:5: unknown key 'dept'; legal: depth; did you mean 'depth'"
-    ):
+    with pytest.raises(ChaosError, match=r"own\.chaos\.yaml:5: unknown key 'dept'; legal: depth; did you mean 'depth'"):
         load(file)

@@ -53,9 +53,7 @@ def test_quantities(parse: Callable[[object], float], text: str, value: float) -
 @pytest.mark.parametrize(
     "text", ["", "5", 5, 0, 1.5, None, True, [], "s", "5 5s", "5x", "ms5", "1_0s", "5sec", "nan s"]
 )
-def test_what_is_no_quantity_is_refused_with_the_legal_units(
-    parse: Callable[[object], float], text: object
-) -> None:
+def test_what_is_no_quantity_is_refused_with_the_legal_units(parse: Callable[[object], float], text: object) -> None:
     """A bare number, another unit or plain nonsense: the error lists the units."""
     with pytest.raises(units.UnitError) as caught:
         parse(text)
@@ -74,9 +72,7 @@ def test_units_of_one_kind_are_refused_for_another() -> None:
 @given(number=st.decimals(0, 10**6, places=3), unit=st.sampled_from(sorted(units.DURATION_UNITS)))
 def test_durations_scale_with_their_unit(number: object, unit: str) -> None:
     """The figure is the number times the unit, to the last digits of a float."""
-    assert units.parse_duration(f"{number}{unit}") == pytest.approx(
-        float(str(number)) * units.DURATION_UNITS[unit]
-    )
+    assert units.parse_duration(f"{number}{unit}") == pytest.approx(float(str(number)) * units.DURATION_UNITS[unit])
 
 
 @given(seconds=st.floats(1e-6, 86400))

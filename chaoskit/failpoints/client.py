@@ -41,9 +41,7 @@ class FailpointClient:
         try:
             self._request("DELETE", name)
         except FailpointError as error:
-            gone = error.status in (400, 404) and (
-                "does not exist" in str(error) or "is disabled" in str(error)
-            )
+            gone = error.status in (400, 404) and ("does not exist" in str(error) or "is disabled" in str(error))
             if not gone:
                 raise
 
@@ -62,9 +60,7 @@ class FailpointClient:
         try:
             return int(text)
         except ValueError:
-            raise FailpointError(
-                f"{self.url} answered {text[:80]!r} to a count: is it a failpoint API?"
-            ) from None
+            raise FailpointError(f"{self.url} answered {text[:80]!r} to a count: is it a failpoint API?") from None
 
     def list(self) -> dict[str, str]:
         """All failpoints with their terms, '' for those that are off."""

@@ -92,9 +92,7 @@ class Patch:
         if function.__code__ is self._trampoline:
             return
         self._code = function.__code__
-        self.original = FunctionType(
-            self._code, function.__globals__, function.__name__, None, function.__closure__
-        )
+        self.original = FunctionType(self._code, function.__globals__, function.__name__, None, function.__closure__)
         self.original.__qualname__ = function.__qualname__
         function.__code__ = self._trampoline
 

@@ -62,15 +62,11 @@ class Server(socketserver.ThreadingTCPServer):
         while not self._closing:  # not serve_forever, which wakes a process that is otherwise idle
             self.handle_request()
 
-    def process_request_thread(
-        self, request: socket.socket | tuple[bytes, socket.socket], address: object
-    ) -> None:
+    def process_request_thread(self, request: socket.socket | tuple[bytes, socket.socket], address: object) -> None:
         quiet()
         super().process_request_thread(request, address)
 
-    def handle_error(
-        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
-    ) -> None:
+    def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
         """A client that went away is nothing to report."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
@@ -100,9 +96,7 @@ def _loopback(address: str) -> tuple[str, int]:
     if not port.isdecimal() or int(port) > 65535:
         raise FailpointsError(f"{address!r} is not HOST:PORT, such as 127.0.0.1:22381")
     if not _is_loopback(host):
-        raise FailpointsError(
-            f"{host or 'every interface'!r} is not loopback; legal: 127.0.0.1, localhost, [::1]"
-        )
+        raise FailpointsError(f"{host or 'every interface'!r} is not loopback; legal: 127.0.0.1, localhost, [::1]")
     return {"localhost": "127.0.0.1", "[::1]": "::1"}.get(host, host), int(port)
 
 

@@ -115,9 +115,7 @@ def sleep_seconds(value: Any) -> float:
     elif isinstance(value, str):
         seconds = _go_duration(value)
     else:
-        raise ValueError(
-            'sleep needs whole milliseconds, as in sleep(100), or a duration, as in sleep("1.5s")'
-        )
+        raise ValueError('sleep needs whole milliseconds, as in sleep(100), or a duration, as in sleep("1.5s")')
     if not 0 <= seconds <= LONGEST_SLEEP:
         raise ValueError("sleep takes from 0 to 365 days")
     return seconds
@@ -128,9 +126,7 @@ def _go_duration(text: str) -> float:
 
     parts = re.findall(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", text, re.ASCII)
     if text != "0" and (not parts or "".join(number + unit for number, unit in parts) != text):
-        raise ValueError(
-            f"{text!r} is not a duration; legal: numbers with ns, us, ms, s, m, h, as in 1m30s or 1.5s"
-        )
+        raise ValueError(f"{text!r} is not a duration; legal: numbers with ns, us, ms, s, m, h, as in 1m30s or 1.5s")
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 

@@ -59,9 +59,7 @@ _PLACE = re.compile(r"[^\s:;=?#]+(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
 
 def _place(at: str) -> str:
     if not _PLACE.fullmatch(at):
-        raise problem(
-            f"{at!r} names no failpoint", ["a failpoint's name: orders/place", "module:Class.method"]
-        )
+        raise problem(f"{at!r} names no failpoint", ["a failpoint's name: orders/place", "module:Class.method"])
     return at
 
 

@@ -119,9 +119,7 @@ class PostgresHolder(Holder):
     def open(self) -> Any:
         """Open a session."""
         try:
-            return self._driver.connect(
-                self._url, connect_timeout=int(_LIMIT), application_name=NAME, autocommit=True
-            )
+            return self._driver.connect(self._url, connect_timeout=int(_LIMIT), application_name=NAME, autocommit=True)
         except self._driver.OperationalError as error:
             raise OSError(" ".join(str(error).split())) from error
 

@@ -29,9 +29,7 @@ _DIMENSIONS = {
     "ratio": _Dimension(units.parse_ratio, units.format_ratio, "99%"),
     "rate": _Dimension(units.parse_rate, units.format_rate, "40/s"),
     "size": _Dimension(units.parse_size, units.format_size, "64MB"),
-    "number": _Dimension(
-        _number, lambda value: f"{value:.0f}" if value == round(value) else f"{value:.4g}", "3"
-    ),
+    "number": _Dimension(_number, lambda value: f"{value:.0f}" if value == round(value) else f"{value:.4g}", "3"),
 }
 
 _COMPARISON = re.compile(r"\s*(>=|<=|==|=|>|<|≥|≤)\s*(.+?)\s*\Z")

@@ -79,15 +79,11 @@ def _typed_environment(page: Source, data: dict[str, Any], base: tuple[str | int
     for name, spec in services.items():
         path = (*base, "services", name)
         if slug(name) != name or not name:
-            check.wrong(
-                path, f"the service name {name!r} must consist of a-z, 0-9 and -", [slug(name) or "orders"]
-            )
+            check.wrong(path, f"the service name {name!r} must consist of a-z, 0-9 and -", [slug(name) or "orders"])
         provider = mapping(spec).get("provider")
         if isinstance(provider, str):
             if provider not in room("providers"):
-                check.wrong(
-                    (*path, "provider"), f"unknown provider {provider!r}", room("providers").names(), provider
-                )
+                check.wrong((*path, "provider"), f"unknown provider {provider!r}", room("providers").names(), provider)
             else:
                 arguments = mapping(spec).get("args", {})
                 check.typed(room("providers").get(provider).Args, arguments, (*path, "args"))

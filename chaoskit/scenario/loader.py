@@ -108,11 +108,7 @@ def _fault(check: Check, entry: Any, path: tuple[str | int, ...], context: Any) 
     path = (*path, name)
     kinds = [key for key in body if key not in ("at", "for")]
     if len(kinds) != 1:
-        what = (
-            "no kind of fault is given"
-            if not kinds
-            else f"one kind of fault is expected, found {', '.join(kinds)}"
-        )
+        what = "no kind of fault is given" if not kinds else f"one kind of fault is expected, found {', '.join(kinds)}"
         check.wrong(path, what, room("faults").names())
         return None
     kind = kinds[0]

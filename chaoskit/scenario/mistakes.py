@@ -76,9 +76,7 @@ def _mistake(item: Any, model: type[BaseModel], source: Source, base: Path_) -> 
         wanted = _WANTED[kind]
         return _Mistake(path, f"{_where(path)}{wanted} is expected, found {_short(value)}", wanted=[wanted])
     if kind == "chaoskit":
-        return _Mistake(
-            path, f"{_where(path)}{message}", list(context.get("legal", ())), context.get("found")
-        )
+        return _Mistake(path, f"{_where(path)}{message}", list(context.get("legal", ())), context.get("found"))
     message = message.removeprefix("Input ").replace(" after validation", "")
     return _Mistake(path, f"{_where(path)}{message[0].lower()}{message[1:]}, found {_short(value)}")
 
@@ -115,9 +113,7 @@ def _without_misspelt(mistakes: Iterable[_Mistake]) -> list[_Mistake]:
         for mistake in kept
         if mistake.found is not None and mistake.what.startswith("unknown key")
     }
-    return [
-        mistake for mistake in kept if mistake.missing is None or (mistake.path, mistake.missing) not in meant
-    ]
+    return [mistake for mistake in kept if mistake.missing is None or (mistake.path, mistake.missing) not in meant]
 
 
 def _where(path: Path_) -> str:

@@ -106,16 +106,12 @@ class OperationBounds(Model):
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
         if not self.bounds():
-            raise problem(
-                "nothing is expected here: give at least one bound", sorted(type(self).model_fields)
-            )
+            raise problem("nothing is expected here: give at least one bound", sorted(type(self).model_fields))
         return self
 
     def bounds(self) -> list[tuple[str, Bound]]:
         """The bounds that were given, by metric name."""
-        return [
-            (name, bound) for name in type(self).model_fields if (bound := getattr(self, name)) is not None
-        ]
+        return [(name, bound) for name in type(self).model_fields if (bound := getattr(self, name)) is not None]
 
 
 class ServiceChange(Model):

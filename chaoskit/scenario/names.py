@@ -19,9 +19,7 @@ def slug(text: str) -> str:
     return _SLUG.sub("-", text.lower()).strip("-")
 
 
-def check_names(
-    check: Check, raw: Mapping[str, Any], environment: Environment | None, values: set[str]
-) -> None:
+def check_names(check: Check, raw: Mapping[str, Any], environment: Environment | None, values: set[str]) -> None:
     """Note the names that nothing stands behind. ``raw`` is the file's data, ``values`` the matrix' names.
 
     Without an environment (it has mistakes of its own) the names of services are not judged.
@@ -88,9 +86,7 @@ def _operations(check: Check, data: Mapping[str, Any]) -> None:
     if isinstance(operations, dict):
         for operation in mapping(data, "steady_state"):
             if operation not in operations:
-                check.wrong(
-                    ("steady_state", operation), f"unknown operation {operation!r}", operations, operation
-                )
+                check.wrong(("steady_state", operation), f"unknown operation {operation!r}", operations, operation)
 
 
 def _control(check: Check, data: Mapping[str, Any]) -> None:
@@ -103,17 +99,11 @@ def _control(check: Check, data: Mapping[str, Any]) -> None:
         place, known = "the scenario", blocks
         for step in str(finding).split("."):
             if step not in known:
-                check.wrong(
-                    ("control", "violates", index), f"{place} expects nothing named {step!r}", known, step
-                )
+                check.wrong(("control", "violates", index), f"{place} expects nothing named {step!r}", known, step)
                 break
             place, inner = repr(step), known[step]
             # Only blocks with a mapping for each operation are sure to name their findings like their keys.
-            if (
-                not isinstance(inner, dict)
-                or not inner
-                or not (set(inner) <= operations or known is not blocks)
-            ):
+            if not isinstance(inner, dict) or not inner or not (set(inner) <= operations or known is not blocks):
                 break
             known = inner
 
@@ -127,9 +117,7 @@ def _matrix(check: Check, raw: Mapping[str, Any], values: set[str], written: Tex
             if name not in values:
                 check.wrong(path, f"unknown matrix value {name!r}", values, name)
     for name in sorted(values - used):
-        check.wrong(
-            ("matrix", name), f"the matrix value {name!r} is used nowhere", ["{{ matrix." + name + " }}"]
-        )
+        check.wrong(("matrix", name), f"the matrix value {name!r} is used nowhere", ["{{ matrix." + name + " }}"])
 
 
 def _templates(check: Check, written: Texts, data: Mapping[str, Any], environment: Environment) -> None:

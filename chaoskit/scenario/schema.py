@@ -29,14 +29,11 @@ def scenario_schema() -> dict[str, Any]:
         "maxProperties": 1,
         "additionalProperties": _fault(definitions),
     }
-    expectations = {
-        name: _part(name, room("expectations").get(name), definitions) for name in room("expectations")
-    }
+    expectations = {name: _part(name, room("expectations").get(name), definitions) for name in room("expectations")}
     schema["properties"]["expect"] = {
         "type": "object",
         "properties": {
-            name: {"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]}
-            for name, one in expectations.items()
+            name: {"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]} for name, one in expectations.items()
         },
         "additionalProperties": False,
     }

@@ -128,9 +128,7 @@ def read(file: Path, text: str | None = None) -> Source:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = (
-            min(mark.line + 1, len(text.splitlines())) if mark else 1
-        )  # the parser's own end lies behind ours
+        line = min(mark.line + 1, len(text.splitlines())) if mark else 1  # the parser's own end lies behind ours
         what = " ".join(filter(None, (error.context, error.problem)))
         raise InputError([Problem(shown(file), line, f"not YAML: {what}")]) from None
     except yaml.reader.ReaderError as error:
@@ -202,9 +200,7 @@ class _Builder:
                 first = next(other for other, _ in node.value if other.value == name).start_mark.line + 1
                 self.wrong(key.start_mark.line + 1, f"{name!r} stands here again; first in line {first}")
             else:
-                plain = value.tag == _STR and isinstance(
-                    value, _ScalarNode
-                )  # most are: no call for each of them
+                plain = value.tag == _STR and isinstance(value, _ScalarNode)  # most are: no call for each of them
                 data[name] = value.value if plain else self.build(loader, value, depth + 1)
         return data
 

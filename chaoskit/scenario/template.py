@@ -57,8 +57,7 @@ def _accesses(tree: nodes.Template, services: frozenset[str]) -> Iterator[Mistak
     for access in tree.find_all((nodes.Getattr, nodes.Getitem, nodes.Filter)):
         match access:
             case (
-                nodes.Getattr(node=owner, attr=str(name))
-                | nodes.Getitem(node=owner, arg=nodes.Const(value=str(name)))
+                nodes.Getattr(node=owner, attr=str(name)) | nodes.Getitem(node=owner, arg=nodes.Const(value=str(name)))
             ):
                 pass
             case nodes.Filter(node=owner, name="attr", args=[nodes.Const(value=str(name)), *_]):

@@ -21,9 +21,7 @@ from chaoskit.scenario.bounds import Bound, BoundError
 class Model(BaseModel):
     """Base of everything typed in a scenario: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, populate_by_name=True, arbitrary_types_allowed=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, arbitrary_types_allowed=True)
 
 
 def problem(what: str, legal: list[str] | None = None, found: str | None = None) -> PydanticCustomError:

@@ -159,9 +159,7 @@ class ToxiproxyControl:
         body = {"name": name, "type": type, "stream": stream, "toxicity": toxicity, "attributes": attributes}
         self._do(f"add toxic {name!r} to {proxy!r}", lambda: self._post(f"{_proxy_path(proxy)}/toxics", body))
 
-    def update_toxic(
-        self, proxy: str, name: str, attributes: dict[str, int], toxicity: float | None = None
-    ) -> None:
+    def update_toxic(self, proxy: str, name: str, attributes: dict[str, int], toxicity: float | None = None) -> None:
         """Change some attributes of a toxic, and its toxicity if given."""
         body: dict[str, object] = {"attributes": attributes}
         if toxicity is not None:
@@ -187,13 +185,9 @@ class ToxiproxyControl:
 
     def version(self) -> str:
         """The server's version, such as ``2.12.0``."""
-        return self._do(
-            "ask for the version", lambda: str(self._consumer.call("GET", "/version").json()["version"])
-        )
+        return self._do("ask for the version", lambda: str(self._consumer.call("GET", "/version").json()["version"]))
 
-    def set_tap(
-        self, proxy: str, id_headers: list[str], note_headers: list[str], mirror: bool = False
-    ) -> None:
+    def set_tap(self, proxy: str, id_headers: list[str], note_headers: list[str], mirror: bool = False) -> None:
         """Watch the HTTP/1.1 exchanges of a proxy (embedded server only).
 
         An exchange's ``id`` is the value of the first of ``id_headers`` that its request has; ``note_headers``

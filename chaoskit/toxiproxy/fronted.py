@@ -67,9 +67,7 @@ class FrontedToxiproxy(ToxiproxyControl):
             self._after.pop((proxy, name), None)
         self.real.add_toxic(self._name(proxy), name, type, attributes, stream, toxicity)
 
-    def update_toxic(
-        self, proxy: str, name: str, attributes: dict[str, int], toxicity: float | None = None
-    ) -> None:
+    def update_toxic(self, proxy: str, name: str, attributes: dict[str, int], toxicity: float | None = None) -> None:
         """Update it on the real server."""
         self.real.update_toxic(self._name(proxy), name, attributes, toxicity)
 
@@ -94,9 +92,7 @@ class FrontedToxiproxy(ToxiproxyControl):
         """Of the real server."""
         return self.real.version()
 
-    def set_tap(
-        self, proxy: str, id_headers: list[str], note_headers: list[str], mirror: bool = True
-    ) -> None:
+    def set_tap(self, proxy: str, id_headers: list[str], note_headers: list[str], mirror: bool = True) -> None:
         """The tap always mirrors here."""
         super().set_tap(proxy, id_headers, note_headers, mirror=mirror)
 

@@ -55,11 +55,7 @@ def judge(operation: Operation, answer: Answer) -> tuple[bool, bool]:
     """Whether ``answer`` is good, and whether it came from a fallback."""
     needs_json = operation.ok_json or (operation.fallback is not None and operation.fallback.json)
     document = _document(answer) if needs_json else _ABSENT
-    ok = (
-        answer.error is None
-        and _status_ok(operation, answer)
-        and _json_matches(operation.ok_json or {}, document)
-    )
+    ok = answer.error is None and _status_ok(operation, answer) and _json_matches(operation.ok_json or {}, document)
     fallback = operation.fallback is not None and _is_fallback(operation.fallback, answer, document)
     return ok, fallback
 

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Any
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 
@@ -23,6 +24,7 @@ START_LIMIT = 30.0
 BEGIN_LIMIT = 30.0
 END_GRACE = 10.0
 _TAIL = 20
+_LAST_MOMENT = 2.0
 
 
 def spawn_worker(argv: list[str]) -> subprocess.Popen[bytes]:
@@ -66,11 +68,10 @@ class TrafficGenerator:
             return
         self._gone, self._error, self._words = False, None, []
         self._signals.clear()
-        self._process = self._spawn([sys.executable, "-m", "chaoskit.traffic.worker"])
-        assert self._process.stdout is not None
-        self._threads = [self._thread(self._read_rows, self._process.stdout)]
-        if self._process.stderr is not None:
-            self._threads.append(self._thread(self._read_words, self._process.stderr))
+        process = self._process = self._spawn([sys.executable, "-m", "chaoskit.traffic.worker"])
+        words = self._thread(self._read_words, process) if process.stderr is not None else None
+        rows = self._thread(self._read_rows, process, words)
+        self._threads = [rows] if words is None else [rows, words]
         self._wait("ready", START_LIMIT)
 
     def begin(self, seed: int, operations: Sequence[Operation], variables: Mapping[str, Any]) -> None:
@@ -87,9 +88,7 @@ class TrafficGenerator:
             self._session += 1
         self._operations = {operation.name for operation in operations}
         self._longest = max((operation.timeout for operation in operations), default=0.0)
-        self._send(
-            Begin(session=self._session, seed=seed, operations=list(operations), variables=dict(variables))
-        )
+        self._send(Begin(session=self._session, seed=seed, operations=list(operations), variables=dict(variables)))
         self._wait("begun", BEGIN_LIMIT)
 
     def stream(self, stream: Stream) -> None:
@@ -144,8 +143,8 @@ class TrafficGenerator:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _thread(self, target: Callable[[IO[bytes]], None], pipe: IO[bytes]) -> threading.Thread:
-        thread = threading.Thread(target=target, args=(pipe,), name="chaoskit-traffic", daemon=True)
+    def _thread(self, target: Callable[..., None], *given: object) -> threading.Thread:
+        thread = threading.Thread(target=target, args=given, name="chaoskit-traffic", daemon=True)
         thread.start()
         return thread
 
@@ -194,15 +193,17 @@ class TrafficGenerator:
         words = "; its last words: " + "\n".join(self._words[-_TAIL:]) if self._words else ""
         return f"the traffic worker has died (exit status {code}){words}"
 
-    def _read_words(self, pipe: IO[bytes]) -> None:
-        for line in pipe:
+    def _read_words(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
             self._words = [*self._words[-_TAIL:], line.decode("utf-8", "replace").rstrip()]
 
-    def _read_rows(self, pipe: IO[bytes]) -> None:
+    def _read_rows(self, process: subprocess.Popen[bytes], words: threading.Thread | None) -> None:
+        assert process.stdout is not None
         lines = msgspec.json.Decoder(Line)
         requests = msgspec.json.Decoder(Request)
         try:
-            for text in pipe:
+            for text in process.stdout:
                 line = lines.decode(text)
                 if line.kind == "requests":
                     if self._listening:
@@ -214,6 +215,11 @@ class TrafficGenerator:
                         self.emit(schedule)
                 else:
                     self._take(line)
+            # The death is told with its exit status and last words, which may come a moment after the last row.
+            if words is not None:
+                words.join(_LAST_MOMENT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_LAST_MOMENT)
         # Whatever ``emit`` raises: the history is incomplete, and the next call must say so.
         except Exception as error:
             self._error = f"a row could not be recorded: {error!r}"

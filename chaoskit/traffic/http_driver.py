@@ -111,9 +111,7 @@ class Attempt:
 
     __slots__ = ("_done", "_timer", "connecting", "connection", "over", "request", "response")
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, request: Prepared, timeout: float, done: Done
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, request: Prepared, timeout: float, done: Done) -> None:
         self.request = request
         self.response = Response(request.method)
         self.connection: Connection | None = None

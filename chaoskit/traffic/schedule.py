@@ -24,9 +24,7 @@ def due_times(stream: Stream, own_rate: float, own_arrival: Arrival, rng: random
         return iter([stream.start] * stream.count)
     rate = own_rate if stream.rate is None else stream.rate
     if rate == 0 and stream.rate is None and stream.rate_to is None:
-        raise ValueError(
-            f"stream {stream.id!r}: operation {stream.op!r} has no rate, so give a rate or a count"
-        )
+        raise ValueError(f"stream {stream.id!r}: operation {stream.op!r} has no rate, so give a rate or a count")
     return _paced(stream, rate, stream.arrival or own_arrival, rng)
 
 

@@ -71,9 +71,7 @@ class Session:
         if stream.id in self._streams:
             raise ChaosError(f"two streams have the id {stream.id!r}")
         try:
-            running = RunningStream(
-                self._loop, stream, self._recipes[stream.op], self._seed, self._fire, self._failed
-            )
+            running = RunningStream(self._loop, stream, self._recipes[stream.op], self._seed, self._fire, self._failed)
         except ValueError as error:
             raise ChaosError(str(error)) from None
         self._streams[stream.id] = running

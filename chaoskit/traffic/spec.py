@@ -72,9 +72,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if sum(part is not None for part in (self.json, self.body, self.form)) > 1:
             raise ValueError(f"{where} has more than one of json, body and form")
         if self.python and not (self.json is None or isinstance(self.json, dict)):
-            raise ValueError(
-                f"{where}: the json of a python operation holds its arguments, so it is an object"
-            )
+            raise ValueError(f"{where}: the json of a python operation holds its arguments, so it is an object")
         if self.rate < 0:
             raise ValueError(f"{where}: a rate is not negative")
         if self.timeout <= 0 or self.copies < 1 or self.concurrency < 1:

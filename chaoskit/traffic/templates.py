@@ -43,9 +43,7 @@ class Templates:
         self._variables = dict(variables or {})
         for name in RESERVED:
             if name in self._variables:
-                raise TemplateError(
-                    f"the variable {name!r} would hide the template's own {name!r}: rename it"
-                )
+                raise TemplateError(f"the variable {name!r} would hide the template's own {name!r}: rename it")
         self._random = random.Random(0)  # noqa: S311 - repeatable on purpose
         self._weights: dict[tuple[int, float], list[float]] = {}
         self._compiled: dict[tuple[str, bool], Render] = {}

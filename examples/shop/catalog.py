@@ -109,9 +109,7 @@ class Catalog:
 
     def _keep(self, sku: str, product: Product | None) -> None:
         """The copy in memory: bounded, the oldest goes first."""
-        if self._settings.local_cache == "off" or (
-            product is None and self._settings.negative_cache == "off"
-        ):
+        if self._settings.local_cache == "off" or (product is None and self._settings.negative_cache == "off"):
             return
         self._local[sku] = (time.monotonic(), product)
         self._local.move_to_end(sku)

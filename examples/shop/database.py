@@ -94,9 +94,7 @@ class Database:
             return error.code
         return ""
 
-    async def rows(
-        self, sql: str, parameters: Sequence[object] = (), *, within: float | None = None
-    ) -> list[Row]:
+    async def rows(self, sql: str, parameters: Sequence[object] = (), *, within: float | None = None) -> list[Row]:
         """Run one statement, which is one transaction, and return its rows.
 
         ``within``: seconds for borrowing and for the statement together, if less than the configured limits.
@@ -134,9 +132,7 @@ class Database:
                 self._held.reset(token)
 
     @contextlib.asynccontextmanager
-    async def connection(
-        self, *, within: float | None = None, limited: bool = True
-    ) -> AsyncIterator[Connection]:
+    async def connection(self, *, within: float | None = None, limited: bool = True) -> AsyncIterator[Connection]:
         """Borrow a checked connection. Hold it for SQL only, never across a call to another service.
 
         ``within`` is as for :meth:`rows`; ``limited=False`` sets no limit to the time it is held.
@@ -152,9 +148,7 @@ class Database:
         started = time.monotonic()
         connection = await self._borrow(min(limit, self._settings.db_acquire_timeout_s))
         allowed = min(limit - (time.monotonic() - started), self._settings.db_statement_timeout_s)
-        cut = (
-            asyncio.get_running_loop().call_later(max(0.001, allowed), _cut, connection) if limited else None
-        )
+        cut = asyncio.get_running_loop().call_later(max(0.001, allowed), _cut, connection) if limited else None
         self._in_use.inc()
         self._statements.inc()
         try:

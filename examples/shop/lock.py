@@ -35,9 +35,7 @@ class Lease:
 
         That is so near the end of the lease, and when Redis has lost the lock, for example in a restart.
         """
-        if time.monotonic() + seconds > self._expires or not await self._lock.is_ours(
-            self._name, self._token
-        ):
+        if time.monotonic() + seconds > self._expires or not await self._lock.is_ours(self._name, self._token):
             raise Unavailable("lock_lost")
 
 

@@ -11,9 +11,7 @@ __all__ = ["CONTENT_TYPE_LATEST", "page", "preset"]
 _LATENCIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0)
 
 requests = Counter("http_requests", "Requests answered", ["service", "method", "route", "status"])
-latency = Histogram(
-    "http_request_duration_seconds", "Time to answer", ["service", "route"], buckets=_LATENCIES
-)
+latency = Histogram("http_request_duration_seconds", "Time to answer", ["service", "route"], buckets=_LATENCIES)
 in_flight = Gauge("http_requests_in_flight", "Requests being answered now", ["service"])
 panics = Counter("panics_recovered", "Unhandled exceptions that ended one request only", ["service"])
 

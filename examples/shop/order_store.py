@@ -102,9 +102,7 @@ class OrderStore:
             if hit is not None and hit.value:
                 # A real error of the server, with the SQLSTATE that was asked for: return("40P01") is a deadlock.
                 state = "".join(letter for letter in str(hit.value) if letter.isalnum())
-                await connection.execute(
-                    f"DO $$ BEGIN RAISE EXCEPTION 'failpoint' USING ERRCODE = '{state}'; END $$"
-                )
+                await connection.execute(f"DO $$ BEGIN RAISE EXCEPTION 'failpoint' USING ERRCODE = '{state}'; END $$")
             cursor = await connection.execute(
                 _PLACE,
                 (

@@ -49,9 +49,7 @@ class ImportRequest(msgspec.Struct):
 class Orders:
     """The handlers of the orders service."""
 
-    def __init__(
-        self, settings: Settings, db: Database, catalog: Catalog, limit: RateLimit, lock: OrderLock
-    ) -> None:
+    def __init__(self, settings: Settings, db: Database, catalog: Catalog, limit: RateLimit, lock: OrderLock) -> None:
         self._settings = settings
         self._db = db
         self._store = OrderStore(db)
@@ -131,9 +129,7 @@ class Orders:
         try:
             await self.payments.charge(charge, deadline)
         except PaymentRefused as error:
-            raise (
-                Refused(402, "declined") if error.status == 402 else Refused(502, "payment_rejected")
-            ) from None
+            raise (Refused(402, "declined") if error.status == 402 else Refused(502, "payment_rejected")) from None
         except (PaymentFailed, BreakerOpen) as error:
             log.warning("payment not made", reason=str(error) or type(error).__name__)
             if self._settings.fallback == "off":
@@ -147,9 +143,7 @@ def build(settings: Settings) -> web.Application:
     """The orders service, not yet started."""
     db = Database(settings)
     redis = redis_client.connect(settings)
-    orders = Orders(
-        settings, db, Catalog(settings, redis, db), RateLimit(settings, redis), OrderLock(settings, redis)
-    )
+    orders = Orders(settings, db, Catalog(settings, redis, db), RateLimit(settings, redis), OrderLock(settings, redis))
     app = application(settings, {"database": db.trouble, "redis": lambda: redis_client.trouble(redis)})
     app.router.add_post("/orders", orders.place)
     app.router.add_get("/orders/{order_id}", orders.order)

@@ -52,9 +52,7 @@ class PaymentsClient:
         self._policy = policy or policy_for(settings)
         self._limited = settings.payment_timeout == "on"
         self._attempt_timeout = settings.payment_attempt_timeout_s
-        self._budget = RetryBudget(
-            ratio=settings.retry_budget_ratio, min_per_s=settings.retry_budget_min_per_s
-        )
+        self._budget = RetryBudget(ratio=settings.retry_budget_ratio, min_per_s=settings.retry_budget_min_per_s)
         self._attempts = metrics.attempts.labels(service)
         self._retries = metrics.retries.labels(service)
         self._rejected = metrics.breaker_rejected.labels(service)

@@ -9,9 +9,7 @@ from collections.abc import Callable
 class SlidingCount:
     """How much was added during the last ``window`` seconds, give or take one bucket."""
 
-    def __init__(
-        self, window: float, *, buckets: int = 10, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, window: float, *, buckets: int = 10, clock: Callable[[], float] = time.monotonic) -> None:
         self._width = window / buckets
         self._clock = clock
         self._counts = [0] * buckets

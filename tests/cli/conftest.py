@@ -94,9 +94,7 @@ def record(tmp_path: Path) -> Callable[..., Path]:
         history.add(r.Schedule(at=7, planned=350, sent=350, lag_p50=0, lag_p99=0.001, lag_max=0.002))
         history.close()
         (folder / "scenario.chaos.yaml").write_text(text, encoding="utf-8")
-        (folder / "run.json").write_text(
-            json.dumps({"matrix": {}, "control": False, **meta}), encoding="utf-8"
-        )
+        (folder / "run.json").write_text(json.dumps({"matrix": {}, "control": False, **meta}), encoding="utf-8")
         return folder
 
     return write

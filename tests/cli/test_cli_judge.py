@@ -134,9 +134,7 @@ def test_clean_sweeps_what_a_killed_run_left(chaoskit: Chaoskit, tmp_path: Path)
     )
     run = tmp_path / "reports" / "runs" / "1"
     run.mkdir(parents=True)
-    subprocess.run(
-        [sys.executable, "-c", code, str(run / "undo.journal"), str(left)], check=False, timeout=30
-    )
+    subprocess.run([sys.executable, "-c", code, str(run / "undo.journal"), str(left)], check=False, timeout=30)
     assert left.is_dir()
     answer = chaoskit("clean")
     assert answer.status == 0

@@ -104,9 +104,7 @@ def test_version_help_and_unknown_commands(chaoskit: Chaoskit) -> None:
 
     assert chaoskit("--version").out == f"chaoskit {__version__}\n"
     text = chaoskit("--help").out
-    assert all(
-        f"\n    {command} " in text for command in ("validate", "plan", "judge", "clean", "schema", "proxy")
-    )
+    assert all(f"\n    {command} " in text for command in ("validate", "plan", "judge", "clean", "schema", "proxy"))
     for arguments in ((), ("nosuch",), ("validate", "--nosuch"), ("judge",)):
         assert chaoskit(*arguments).status == 2
 

@@ -15,9 +15,7 @@ from chaoskit.failpoints.client import FailpointError
 SYNC, ASYNC = "fp_service.work:Orders.charge", "fp_service.work:pay"
 
 
-@pytest.mark.parametrize(
-    ("call", "name", "healthy"), [("sync", SYNC, "charged 1"), ("async", ASYNC, "paid 1")]
-)
+@pytest.mark.parametrize(("call", "name", "healthy"), [("sync", SYNC, "charged 1"), ("async", ASYNC, "paid 1")])
 def test_panic_return_and_sleep_by_name(service: Any, call: str, name: str, healthy: str) -> None:
     """One unit of work fails, the process lives; lifted, everything is as before."""
     assert service.ask(call) == f"{call} {healthy}"
@@ -52,9 +50,7 @@ def test_abort_and_exit_by_name(service: Any, call: str, name: str, terms: str, 
         service.api.list()
 
 
-@pytest.mark.parametrize(
-    ("call", "name", "healthy"), [("sync", SYNC, "charged 1"), ("async", ASYNC, "paid 1")]
-)
+@pytest.mark.parametrize(("call", "name", "healthy"), [("sync", SYNC, "charged 1"), ("async", ASYNC, "paid 1")])
 def test_hang_by_name(service: Any, call: str, name: str, healthy: str) -> None:
     """The unit of work hangs, the event loop runs on; lifted, the work is finished."""
     service.api.put(name, "hang")

@@ -97,9 +97,7 @@ def test_bad_terms(server: Server) -> None:
     register("a")
     status, text = ask(server, "PUT", "/a", "2*pnic")
     assert status == 400
-    assert text.startswith(
-        "fail to set failpoint: failpoint: could not parse terms: at character 3 of '2*pnic'"
-    )
+    assert text.startswith("fail to set failpoint: failpoint: could not parse terms: at character 3 of '2*pnic'")
     assert "off, return, sleep, panic, break, print" in text
     assert ask(server, "PUT", "/a", "")[0] == 400
     assert ask(server, "PUT", "/a", b"\xff")[0] == 400

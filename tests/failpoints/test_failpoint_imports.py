@@ -59,9 +59,7 @@ def test_missing_once_imported(
 
 def test_an_import_that_fails_and_is_tried_again(folder: Path, by_name: None) -> None:
     """The failpoint goes on waiting."""
-    (folder / "fp_flaky.py").write_text(
-        "import os\nif 'FP_FLAKY' not in os.environ: 1 / 0\ndef f(): return 1\n"
-    )
+    (folder / "fp_flaky.py").write_text("import os\nif 'FP_FLAKY' not in os.environ: 1 / 0\ndef f(): return 1\n")
     enable("fp_flaky:f", "return(2)")
     with pytest.raises(ZeroDivisionError):
         importlib.import_module("fp_flaky")
@@ -72,9 +70,7 @@ def test_an_import_that_fails_and_is_tried_again(folder: Path, by_name: None) ->
 
 def test_a_module_that_is_just_being_imported(folder: Path, by_name: None) -> None:
     """Setting a function waits until the other thread's import has defined it."""
-    (folder / "fp_slow.py").write_text(
-        "import fp_gate\nfp_gate.inside.set()\nfp_gate.go.wait(10)\ndef f(): return 1\n"
-    )
+    (folder / "fp_slow.py").write_text("import fp_gate\nfp_gate.inside.set()\nfp_gate.go.wait(10)\ndef f(): return 1\n")
     gate = types.ModuleType("fp_gate")
     inside, go = threading.Event(), threading.Event()
     vars(gate).update(inside=inside, go=go, __file__=str(folder / "fp_gate.py"))

@@ -251,9 +251,7 @@ def test_inactive_costs_next_to_nothing() -> None:
 
 def test_import_is_light() -> None:
     """Importing it brings in nothing else of chaoskit, and nothing that takes long."""
-    code = (
-        "import sys; before = set(sys.modules); import chaoskit.failpoints; print(*set(sys.modules) - before)"
-    )
+    code = "import sys; before = set(sys.modules); import chaoskit.failpoints; print(*set(sys.modules) - before)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     loaded = set(run.stdout.split())
     assert "chaoskit.failpoints" in loaded

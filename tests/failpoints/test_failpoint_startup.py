@@ -122,9 +122,7 @@ def test_children_leave_the_address_to_their_parent(start: Any, tmp_path: Path) 
         (["-m", "fp_service"], {"CHAOSKIT_FAILPOINTS": "nope:f=panic"}, 1, "there is no module 'nope'"),
     ],
 )
-def test_what_cannot_start(
-    start: Any, arguments: list[str], env: dict[str, str], status: int, why: str
-) -> None:
+def test_what_cannot_start(start: Any, arguments: list[str], env: dict[str, str], status: int, why: str) -> None:
     """One clear text and an exit status, no traceback."""
     code, errors = start("-m", "chaoskit.failpoints.agent", *arguments, **env).wait()
     assert code == status

@@ -137,9 +137,7 @@ values = {
 modifiers = st.lists(
     st.tuples(st.just("%"), st.floats(0, 100)) | st.tuples(st.just("*"), st.integers(0, 10**17)), max_size=3
 ).map(tuple)
-terms = st.sampled_from(sorted(values)).flatmap(
-    lambda kind: st.builds(Term, st.just(kind), values[kind], modifiers)
-)
+terms = st.sampled_from(sorted(values)).flatmap(lambda kind: st.builds(Term, st.just(kind), values[kind], modifiers))
 
 
 @unhurried

@@ -218,9 +218,7 @@ def toxiproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ToxiproxyCon
         if not found and (address := address_in(line)):
             found.append(address)
 
-    server = start_process(
-        server_command(), name="toxiproxy", journal=journal, pidfile=folder / "pid", on_line=look
-    )
+    server = start_process(server_command(), name="toxiproxy", journal=journal, pidfile=folder / "pid", on_line=look)
     wait_for(lambda: found, what="the embedded Toxiproxy", limit=10, last_seen=lambda: str(server.last_lines))
     yield ToxiproxyControl(f"http://{found[0][0]}:{found[0][1]}")
     server.terminate(1.0)
@@ -243,9 +241,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One server for all tests, for 20 sessions; nobody writes to it."""
     folder = tmp_path_factory.mktemp("postgres")
     journal = Journal(folder / "undo.journal")
-    spec = ServiceSpec(
-        provider="postgres", args={"max_connections": 20}, ready=ReadySpec(tcp=True, within="30s")
-    )
+    spec = ServiceSpec(provider="postgres", args={"max_connections": 20}, ready=ReadySpec(tcp=True, within="30s"))
     service = create("db", spec, folder=folder, journal=journal, emit=lambda row: None)
     service.start()
     yield service

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 
 def burst(**arguments: Any) -> Burst:
-    return Burst.model_validate(
-        {"operation": "place-order", **arguments}, context={"operations": {"place-order"}}
-    )
+    return Burst.model_validate({"operation": "place-order", **arguments}, context={"operations": {"place-order"}})
 
 
 def test_a_rate(world: World) -> None:
@@ -86,8 +84,6 @@ def test_noop(world: World) -> None:
 
 def test_all_of_them() -> None:
     """The faults there are, by their names in scenarios."""
-    expected = (
-        "latency bandwidth timeout reset drop down slow_close slice limit_data kill pause restart panic"
-    )
+    expected = "latency bandwidth timeout reset drop down slow_close slice limit_data kill pause restart panic"
     expected += " failpoint hang sleep abort exit pool_exhaustion burst noop"
     assert set(expected.split()) <= set(FAULTS.names())

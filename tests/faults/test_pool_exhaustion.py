@@ -122,9 +122,7 @@ def test_evict(world: World, db: Service, client: Callable[[], psycopg.Connectio
     assert evidence.facts["evicted"] >= 3
 
 
-def test_a_share_leaves_the_rest(
-    world: World, db: Service, client: Callable[[], psycopg.Connection[Any]]
-) -> None:
+def test_a_share_leaves_the_rest(world: World, db: Service, client: Callable[[], psycopg.Connection[Any]]) -> None:
     """90% of 20 are 18: two get in, and a third does not."""
     with exhaust(hold="90%").inject(world) as evidence:
         client()
@@ -141,9 +139,7 @@ def test_released_when_the_body_raises(world: World, db: Service) -> None:
     wait_for(lambda: world.toxiproxy.counters()["db"].active == 0, what="the sessions to end", limit=5)
 
 
-def test_lost_and_taken_again(
-    world: World, db: Service, client: Callable[[], psycopg.Connection[Any]]
-) -> None:
+def test_lost_and_taken_again(world: World, db: Service, client: Callable[[], psycopg.Connection[Any]]) -> None:
     """Sessions that a fault cuts are counted as lost and opened anew."""
     with exhaust(hold=4).inject(world) as evidence:
         world.toxiproxy.set_enabled("db", False)
@@ -198,13 +194,9 @@ def test_redis_evict(world: World, cache: Service) -> None:
 
 def test_plain_connections(world: World, connect: Callable[..., Talker]) -> None:
     """Any server: connections that say nothing."""
-    world.services["echo"] = world.add(
-        "db", provider="noop"
-    )  # the echo server has no process; its proxy counts
+    world.services["echo"] = world.add("db", provider="noop")  # the echo server has no process; its proxy counts
     with exhaust(on="echo", hold=7).inject(world) as evidence:
-        wait_for(
-            lambda: world.toxiproxy.counters()["echo"].active == 7, what="the proxy to accept them", limit=5
-        )
+        wait_for(lambda: world.toxiproxy.counters()["echo"].active == 7, what="the proxy to accept them", limit=5)
     assert (evidence.touched, evidence.facts["limit"]) == (7, None)
     wait_for(lambda: world.toxiproxy.counters()["echo"].active == 0, what="their ends", limit=5)
 

@@ -45,9 +45,7 @@ def test_idle_proves_nothing(name: str, arguments: dict[str, Any], world: World,
 
 
 @pytest.mark.parametrize(("name", "arguments"), TOXICS.items())
-def test_cured_when_the_body_raises(
-    name: str, arguments: dict[str, Any], world: World, connect: Connect
-) -> None:
+def test_cured_when_the_body_raises(name: str, arguments: dict[str, Any], world: World, connect: Connect) -> None:
     """No toxic is left behind, and traffic flows as before, also when the window ends with an exception."""
     with pytest.raises(ZeroDivisionError), make(name, **arguments).inject(world):
         raise ZeroDivisionError

@@ -53,9 +53,7 @@ def test_without_chaos_nothing_heavy_is_imported(project: Any) -> None:
     """The plugin's door costs next to nothing: no third party's package, and one module of our own."""
     (project.folder / "loaded.py").write_text(LOADED)
     (project.folder / "test_it.py").write_text("def test_it(): pass\n")
-    outcome = project.run(
-        "-p", "loaded", "-p", "chaoskit.pytest_plugin", env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    )
+    outcome = project.run("-p", "loaded", "-p", "chaoskit.pytest_plugin", env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
     assert "1 passed" in outcome.out
     assert "heavy: []" in outcome.out
     assert "ours: ['chaoskit', 'chaoskit.pytest_plugin']" in outcome.out
@@ -66,9 +64,7 @@ def test_collecting_touches_nothing(project: Any) -> None:
     shutil.copytree(LIBRARY, project.folder / "library")
     project.write(slow=project.scenario)
     (project.folder / "watch.py").write_text(WATCH)
-    outcome = project.run(
-        "--chaos", "--chaos-controls", "--collect-only", "-q", "-p", "watch", "-p", "no:xdist"
-    )
+    outcome = project.run("--chaos", "--chaos-controls", "--collect-only", "-q", "-p", "watch", "-p", "no:xdist")
     assert outcome.status == 0, outcome.out
     assert "slow" in names(outcome.out)
     assert len(names(outcome.out)) > 10
@@ -119,9 +115,7 @@ def test_selecting(project: Any, flags: list[str], expected: list[str]) -> None:
 
 def test_a_file_with_mistakes_is_one_failing_item(project: Any) -> None:
     """All its mistakes, no traceback; what is right is still collected."""
-    project.write(
-        good=project.scenario, bad=project.edit(("rate: 50/s", "rate: 50"), ("latency: {on", "ltency: {on"))
-    )
+    project.write(good=project.scenario, bad=project.edit(("rate: 50/s", "rate: 50"), ("latency: {on", "ltency: {on")))
     assert names(project.run("--chaos", "--collect-only", "-q").out) == ["bad--invalid", "good"]
     outcome = project.run("--chaos", "-k", "invalid")
     assert outcome.status == 1

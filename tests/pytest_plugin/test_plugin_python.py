@@ -58,9 +58,7 @@ def test_the_fixture(project: Any) -> None:
     (project.folder / "test_python.py").write_text(TESTS)
     outcome = project.run("--chaos", "-rP", "--tb=short", "test_python.py")
     assert "2 failed, 4 passed" in outcome.out, outcome.out
-    assert re.search(
-        r"violated during\.get\.p50: expected < 10ms, seen \d+(\.\d+)?ms \(\d+ samples\)", outcome.out
-    )
+    assert re.search(r"violated during\.get\.p50: expected < 10ms, seen \d+(\.\d+)?ms \(\d+ samples\)", outcome.out)
     assert "vacuous: the fault latency on idle touched no connections" in outcome.out
     assert "MISTAKE unknown fault 'latencyy'; legal: abort, " in outcome.out
     assert "unknown service 'frnt'" in outcome.out

@@ -102,9 +102,7 @@ def test_a_broken_run_shows_the_services_last_lines(rehearsal: Any) -> None:
 
 def test_an_invalid_file_does_not_stop_the_others(rehearsal: Any) -> None:
     """Its item fails with the mistake."""
-    assert "scenarios/e_invalid.chaos.yaml:11: rate: 50 is not a rate" in section(
-        rehearsal.out, "e-invalid--invalid"
-    )
+    assert "scenarios/e_invalid.chaos.yaml:11: rate: 50 is not a rate" in section(rehearsal.out, "e-invalid--invalid")
 
 
 def test_the_table_at_the_end(rehearsal: Any) -> None:
@@ -115,9 +113,7 @@ def test_the_table_at_the_end(rehearsal: Any) -> None:
     assert re.search(r"^c-vacuous +vacuous .* 0 connections +fault\.slow$", table, re.MULTILINE)
     assert re.search(r"^d-broken +broken ", table, re.MULTILINE)
     assert "1 of 4 scenarios held" in table
-    assert (
-        "run one again: pytest --chaos --chaos-seed 11 'scenarios/b_violated.chaos.yaml::b-violated'" in table
-    )
+    assert "run one again: pytest --chaos --chaos-seed 11 'scenarios/b_violated.chaos.yaml::b-violated'" in table
 
 
 def test_junit(rehearsal: Any) -> None:
@@ -161,9 +157,7 @@ def test_allure_steps(allure: dict[str, dict[str, Any]]) -> None:
     (fault,) = [name for name in steps if name.startswith("fault slow: latency on front touched")]
     assert 1 <= lengths[fault] < 3
     assert steps["violated: during.get.p90"]["status"] == "failed"
-    details = {
-        parameter["name"]: parameter["value"] for parameter in steps["violated: during.get.p90"]["parameters"]
-    }
+    details = {parameter["name"]: parameter["value"] for parameter in steps["violated: during.get.p90"]["parameters"]}
     assert details["expected"] == "< 20ms"
     assert details["line"] == "21"
     assert steps["held: steady_state.get.p90"]["status"] == "passed"
@@ -172,9 +166,7 @@ def test_allure_steps(allure: dict[str, dict[str, Any]]) -> None:
 def test_allure_attachments(rehearsal: Any, allure: dict[str, dict[str, Any]]) -> None:
     """The scenario, the findings, the verdict, logs and history; no secret among them."""
     folder = rehearsal.folder / "reports" / "allure-results"
-    attached = {
-        one["name"]: (folder / one["source"]).read_text("utf-8") for one in allure["a-held"]["attachments"]
-    }
+    attached = {one["name"]: (folder / one["source"]).read_text("utf-8") for one in allure["a-held"]["attachments"]}
     assert {"findings.csv", "a_held.chaos.yaml", "verdict.json", "history requests.jsonl"} <= set(attached)
     assert attached["findings.csv"].splitlines()[0] == "finding,outcome,expected,seen,samples,line,worst"
     assert "during.get.p90,held,< 2s" in attached["findings.csv"]

@@ -94,9 +94,7 @@ def test_facts_of_a_result(make: Make) -> None:
         (Outcome.BROKEN, False, "broken", False),
     ],
 )
-def test_the_word_for_an_outcome(
-    make: Make, outcome: Outcome, control: bool | None, word: str, passed: bool
-) -> None:
+def test_the_word_for_an_outcome(make: Make, outcome: Outcome, control: bool | None, word: str, passed: bool) -> None:
     """Only held scenarios and caught controls pass."""
     facts = summary.of(make(outcome, control=control))
     assert (facts["outcome"], facts["passed"]) == (word, passed)

@@ -80,9 +80,7 @@ def test_what_is_no_bound_is_refused_with_the_legal_forms(text: object, dimensio
 def test_a_bound_and_its_negation_never_agree(dimension: str, number: float, value: float) -> None:
     """Of ``>=`` and ``<``, and of ``>`` and ``<=``, exactly one holds for any value."""
     unit = DIMENSIONS[dimension]
-    held = {
-        sign: Bound.parse(f"{sign} {number}{unit}", dimension).holds(value) for sign in (">=", "<", ">", "<=")
-    }
+    held = {sign: Bound.parse(f"{sign} {number}{unit}", dimension).holds(value) for sign in (">=", "<", ">", "<=")}
     assert held[">="] is not held["<"]
     assert held[">"] is not held["<="]
     assert not held[">"] or held[">="]
@@ -93,10 +91,7 @@ def test_a_bound_and_its_negation_never_agree(dimension: str, number: float, val
 def test_a_bound_holds_at_its_own_figure(number: float) -> None:
     """What is equal up to a rounding error is equal: ``>=``, ``<=`` and ``=`` hold, ``>`` and ``<`` do not."""
     for value in (number, number * (1 + 1e-12), number - number * 1e-12):
-        held = {
-            sign: Bound.parse(f"{sign} {number}", "number").holds(value)
-            for sign in (">=", "<=", "=", ">", "<")
-        }
+        held = {sign: Bound.parse(f"{sign} {number}", "number").holds(value) for sign in (">=", "<=", "=", ">", "<")}
         assert held == {">=": True, "<=": True, "=": True, ">": False, "<": False}
 
 
@@ -104,9 +99,7 @@ def test_a_bound_holds_at_its_own_figure(number: float) -> None:
 def test_a_range_is_both_of_its_ends(a: float, b: float, value: float) -> None:
     """``A..B`` holds when ``>= A`` and ``<= B`` do."""
     low, high = sorted((a, b))
-    both = Bound.parse(f">= {low}", "number").holds(value) and Bound.parse(f"<= {high}", "number").holds(
-        value
-    )
+    both = Bound.parse(f">= {low}", "number").holds(value) and Bound.parse(f"<= {high}", "number").holds(value)
     assert Bound.parse(f"{low}..{high}", "number").holds(value) is both
 
 

@@ -64,9 +64,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("line", "old", "new", "says", "hint"), TABLE, ids=[row[2].strip() for row in TABLE])
-def test_a_mistake_in_an_environment_file(
-    desk: Any, line: int, old: str, new: str, says: str, hint: str
-) -> None:
+def test_a_mistake_in_an_environment_file(desk: Any, line: int, old: str, new: str, says: str, hint: str) -> None:
     """The file's own name and line, what is wrong and what is legal; a scenario that uses it tells the same."""
     # What uses the name of a renamed service is not what this test is about.
     valid = desk.environment.replace("{{ db.url }}", "x") if old == "  db:\n" else desk.environment
@@ -82,9 +80,7 @@ def test_a_mistake_in_an_environment_file(
 
 def test_an_environment_that_is_wrong_hides_no_other_mistakes(desk: Any) -> None:
     """The scenario's own mistakes come together with those of its environment; names of services are not guessed."""
-    desk.environment_file.write_text(
-        "environment: shop\nservices: {db: {provider: redsi}}\n", encoding="utf-8"
-    )
+    desk.environment_file.write_text("environment: shop\nservices: {db: {provider: redsi}}\n", encoding="utf-8")
     texts = [str(problem) for problem in desk.problems(desk.edit("rate: 40/s", "rate: 40"))]
     assert len(texts) == 2
     assert texts[0].startswith("environments/shop.yaml:2: unknown provider")

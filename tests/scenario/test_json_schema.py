@@ -45,9 +45,7 @@ def test_the_schema_accepts_the_library(file: Path) -> None:
     assert mistakes("scenario", file.read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize(
-    "file", sorted((LIBRARY / "environments").glob("*.yaml")), ids=lambda file: file.stem
-)
+@pytest.mark.parametrize("file", sorted((LIBRARY / "environments").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_schema_accepts_the_librarys_environments(file: Path) -> None:
     """Every environment that is shipped."""
     assert mistakes("environment", file.read_text(encoding="utf-8")) == []

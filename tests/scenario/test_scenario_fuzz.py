@@ -19,16 +19,12 @@ SCALARS = st.one_of(
     st.booleans(),
     st.integers(-10, 10**6),
     st.floats(allow_nan=True),
-    st.sampled_from(
-        ["", "0", "1s", "< 1s", "1..2", "50%", "40/s", "db", "orders", "place", "{{ x }}", "{{", "_", "*"]
-    ),
+    st.sampled_from(["", "0", "1s", "< 1s", "1..2", "50%", "40/s", "db", "orders", "place", "{{ x }}", "{{", "_", "*"]),
     st.text(max_size=8),
 )
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
     max_leaves=5,
 )
 KEYS = [

@@ -68,9 +68,7 @@ TREES = st.recursive(
 )
 
 
-def written(
-    tree: Any, indent: int, path: tuple[str | int, ...], lines: list[str], at: dict[Any, int]
-) -> None:
+def written(tree: Any, indent: int, path: tuple[str | int, ...], lines: list[str], at: dict[Any, int]) -> None:
     """Write a tree as block YAML with each node in a line of its own, noting which."""
     items = tree.items() if isinstance(tree, dict) else enumerate(tree)
     for key, value in items:

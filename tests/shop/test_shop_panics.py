@@ -85,9 +85,7 @@ def test_a_killed_worker_loses_no_claimed_row(start, rig, payments):
     worker = start("worker", PAYMENTS_URL=payments.url, WORKER_LEASE_S="1")
     worker.fail("worker/task", "sleep(60000)")
     order_id = start("orders", PAYMENTS_URL=payments.url).order().json()["order_id"]
-    wait_for(
-        lambda: rig.count("outbox WHERE order_id = %s AND attempts > 0", order_id), what="claim", limit=20
-    )
+    wait_for(lambda: rig.count("outbox WHERE order_id = %s AND attempts > 0", order_id), what="claim", limit=20)
     worker.stop(signal.SIGKILL)
     start("worker", PAYMENTS_URL=payments.url)
     wait_for(lambda: rig.count("notifications WHERE order_id = %s", order_id), what="notification", limit=30)
@@ -125,7 +123,5 @@ def test_a_hanging_row_does_not_hold_up_the_others(start, rig, payments):
     worker.fail("worker/task", "1*hang")
     orders = start("orders", PAYMENTS_URL=payments.url)
     placed = [orders.order().json()["order_id"] for _ in range(5)]
-    wait_for(
-        lambda: rig.count("notifications WHERE order_id = ANY(%s)", placed) == 5, what="all five", limit=30
-    )
+    wait_for(lambda: rig.count("notifications WHERE order_id = ANY(%s)", placed) == 5, what="all five", limit=30)
     assert [line["reason"] for line in worker.lines("put off")] == ["TimeoutError"]

@@ -196,15 +196,11 @@ def test_a_charge_whose_answer_was_lost_is_not_made_twice(start, rig):
     payments = start("payments")
     key = uuid.uuid4().hex
     orders = start("orders", PAYMENTS_URL=payments.url, RETRIES="off", PAYMENT_ATTEMPT_TIMEOUT_S="0.3")
-    requests.post(
-        payments.url + "/charges", json={"order_key": key, "amount": 510, "sku": "sku-01"}, timeout=5
-    )
+    requests.post(payments.url + "/charges", json={"order_key": key, "amount": 510, "sku": "sku-01"}, timeout=5)
     payments.fail("payments/charge", "1*sleep(600)")
     assert outcome(orders.order(request_id=key)) == PENDING
     start("worker", PAYMENTS_URL=payments.url)
-    wait_for(
-        lambda: rig.count("orders WHERE request_id = %s AND status = 'paid'", key), what="settling", limit=30
-    )
+    wait_for(lambda: rig.count("orders WHERE request_id = %s AND status = 'paid'", key), what="settling", limit=30)
     assert rig.count("charges WHERE order_key = %s", key) == 1
 
 
@@ -217,7 +213,5 @@ def test_a_deferred_payment_that_is_declined_gives_the_goods_back(start, rig, pa
     assert rig.sql("SELECT stock FROM products WHERE sku = 'sku-31'")[0][0] == stock - 4
     payments.script = lambda _: 402
     start("worker", PAYMENTS_URL=payments.url)
-    wait_for(
-        lambda: orders.get(f"/orders/{order_id}").json()["status"] == "payment_declined", what="it", limit=30
-    )
+    wait_for(lambda: orders.get(f"/orders/{order_id}").json()["status"] == "payment_declined", what="it", limit=30)
     assert rig.sql("SELECT stock FROM products WHERE sku = 'sku-31'")[0][0] == stock

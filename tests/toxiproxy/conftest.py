@@ -163,9 +163,7 @@ class Upstream:
 
     def connection(self, number: int = 0) -> socket.socket:
         """The connection accepted as the ``number``-th."""
-        wait_for(
-            lambda: len(self.accepted) > number, what="a connection at the upstream", limit=5, every=0.002
-        )
+        wait_for(lambda: len(self.accepted) > number, what="a connection at the upstream", limit=5, every=0.002)
         return self.accepted[number]
 
     def close(self) -> None:

@@ -19,9 +19,7 @@ def test_wrong_cursor(server: Any, path: str) -> None:
     assert server.call("GET", path)[0] == 400
 
 
-@pytest.mark.parametrize(
-    "body", ["", "[]", '{"protocol":"redis"}', '{"id_headers":"x"}', '{"note_headers":[5]}']
-)
+@pytest.mark.parametrize("body", ["", "[]", '{"protocol":"redis"}', '{"id_headers":"x"}', '{"note_headers":[5]}'])
 def test_wrong_tap(control: Any, server: Any, body: str) -> None:
     """A wrong body is refused in words."""
     control.create_proxy("wrong", "u:1")
@@ -41,9 +39,7 @@ def test_counters(control: Any, connect: Any, wire: Any, upstream: Any) -> None:
     wire.round_trip(sock, b"678")
     control.remove_toxic("counted", "l")
     sock.close()
-    done = wait_for(
-        lambda: c if not (c := control.counters()["counted"]).active else None, what="end", limit=5
-    )
+    done = wait_for(lambda: c if not (c := control.counters()["counted"]).active else None, what="end", limit=5)
     assert (done.opened, done.sent, done.received) == (1, 8, 8)
     assert (done.toxics["l"].connections, done.toxics["l"].bytes, done.toxics["l"].cut) == (1, 3, 0)
     control.add_toxic("counted", "l", "noop", {})

@@ -44,15 +44,11 @@ def test_conditions(
     address = control.create_proxy("c", upstream().address)
     status, _, shown = server.call("POST", "/proxies/c/toxics", {**CUT, **conditions})
     assert status == 200
-    assert {**json.loads(shown), **{k: v for k, v in conditions.items() if v is not None}} == json.loads(
-        shown
-    )
+    assert {**json.loads(shown), **{k: v for k, v in conditions.items() if v is not None}} == json.loads(shown)
     assert cut_pattern(connect, wire, address, 6) == pattern
 
 
-def test_open_connections_count_first(
-    server: Any, control: Any, upstream: Any, connect: Any, wire: Any
-) -> None:
+def test_open_connections_count_first(server: Any, control: Any, upstream: Any, connect: Any, wire: Any) -> None:
     """A toxic counts the connections that are open when it comes, then the new ones; an update changes nothing."""
     address = control.create_proxy("c", upstream().address)
     old = [connect(address), connect(address)]

@@ -262,9 +262,7 @@ def test_api(case: Case, api: Any) -> None:
     assert (status, body) == (case.status, body)
     for name, value in case.headers.items():
         found = headers.get(name)
-        assert found == value or (value is not None and found is not None and re.fullmatch(value, found)), (
-            name
-        )
+        assert found == value or (value is not None and found is not None and re.fullmatch(value, found)), name
     if isinstance(case.body, re.Pattern):
         assert case.body.fullmatch(body), body
     elif isinstance(case.body, str):

@@ -105,9 +105,7 @@ def test_signals_end_it(start: Callable[..., Any], upstream: Any, wire: Any, num
     """It closes all connections and ends with status 0."""
     with start(server_command()) as ending:
         listen = json.loads(
-            ending.call(
-                "POST", "/proxies", {"name": "a", "upstream": upstream().address, "listen": "127.0.0.1:0"}
-            )[2]
+            ending.call("POST", "/proxies", {"name": "a", "upstream": upstream().address, "listen": "127.0.0.1:0"})[2]
         )["listen"]
         with socket.create_connection(("127.0.0.1", int(listen.rpartition(":")[2])), timeout=5) as sock:
             wire.round_trip(sock)
@@ -145,16 +143,12 @@ def test_it_does_not_start_without_its_parent() -> None:
     """A parent that is gone already ends it at once."""
     done = subprocess.Popen(["true"])
     done.wait()
-    assert (
-        subprocess.run([*COMMAND, "-port", "0", f"-exit-with-parent={done.pid}"], timeout=10).returncode == 0
-    )
+    assert subprocess.run([*COMMAND, "-port", "0", f"-exit-with-parent={done.pid}"], timeout=10).returncode == 0
 
 
 def test_a_log_nobody_reads_does_not_stop_it(upstream: Any) -> None:
     """With a full pipe on stdout the proxy goes on."""
-    process = subprocess.Popen(
-        server_command(), stdout=subprocess.PIPE, env={**os.environ, "LOG_LEVEL": "debug"}
-    )
+    process = subprocess.Popen(server_command(), stdout=subprocess.PIPE, env={**os.environ, "LOG_LEVEL": "debug"})
     assert process.stdout is not None
     try:
         address = None

@@ -201,9 +201,7 @@ def test_back_pressure(control: Any, connect: Any, wire: Any, upstream: Any, ser
     assert server.rss() - before < 20_000_000
 
 
-def test_update_of_listen_closes_everything(
-    control: Any, proxy: Any, connect: Any, wire: Any, server: Any
-) -> None:
+def test_update_of_listen_closes_everything(control: Any, proxy: Any, connect: Any, wire: Any, server: Any) -> None:
     """Another upstream: connections end, new ones go there."""
     sock = connect(proxy)
     wire.round_trip(sock)
@@ -256,9 +254,7 @@ def test_a_thousand_connections(control: Any, connect: Any, wire: Any, proxy: An
         b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
     ],
 )
-def test_a_tap_passes_garbage_untouched(
-    control: Any, connect: Any, wire: Any, upstream: Any, garbage: bytes
-) -> None:
+def test_a_tap_passes_garbage_untouched(control: Any, connect: Any, wire: Any, upstream: Any, garbage: bytes) -> None:
     """What is not HTTP is not disturbed, and does not disturb later connections."""
     address = control.create_proxy("g", upstream().address)
     control.set_tap("g", [], [])

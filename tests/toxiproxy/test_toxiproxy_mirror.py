@@ -57,9 +57,7 @@ def test_ends_by_the_upstream(
     assert wire.end(sock) == seen
     counters = control.counters()["m"]
     assert (counters.ended_upstream, counters.reset_upstream) == (1, resets)
-    row = wait_for(lambda: [r for r in control.events(0).rows if r.proxy == "m"][-1:], what="a row", limit=5)[
-        0
-    ]
+    row = wait_for(lambda: [r for r in control.events(0).rows if r.proxy == "m"][-1:], what="a row", limit=5)[0]
     assert (row.end, row.reset) == ("upstream", seen == "reset")
 
 
@@ -80,9 +78,7 @@ def test_ends_by_the_client(control: ToxiproxyControl, upstream: Any, connect: A
 
 
 @pytest.mark.parametrize(("mirror", "seen"), [(True, "reset"), (False, "fin")])
-def test_refused_by_the_upstream(
-    control: ToxiproxyControl, connect: Any, wire: Any, mirror: bool, seen: str
-) -> None:
+def test_refused_by_the_upstream(control: ToxiproxyControl, connect: Any, wire: Any, mirror: bool, seen: str) -> None:
     """A mirror resets the client when the upstream refuses; the original closes."""
     address = control.create_proxy("m", "127.0.0.1:1")
     control.set_tap("m", [], [], mirror=mirror)

@@ -141,12 +141,16 @@ def test_wrong_addresses(text: str) -> None:
 def test_each_toxic_is_one_file() -> None:
     """The file is the name; the class in it says what its attributes are."""
     assert toxics.names() == sorted(
-        "bandwidth blackhole latency limit_data noop refuse reset_peer slicer slow_close timeout".split()
+        [
+            *("bandwidth", "blackhole", "http", "latency", "limit_data", "noop", "refuse"),
+            *("reset_peer", "slicer", "slow_close", "timeout"),
+        ]
     )
     for name in toxics.names():
         toxic = toxics.new(name)
         assert toxic is not None
-        assert toxic.values() == dict.fromkeys(toxic.ATTRIBUTES, 0)
+        if name != "http":  # its attributes are not all numbers
+            assert toxic.values() == dict.fromkeys(toxic.ATTRIBUTES, 0)
         assert type(toxic).__doc__
     assert toxics.new("base") is None
 

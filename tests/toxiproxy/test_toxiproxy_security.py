@@ -46,7 +46,7 @@ def test_browsers_and_foreign_names(server: Any, header: dict[str, str], status:
 def test_all_addresses_answer_to_any_name(start: Callable[..., Any]) -> None:
     """In a container the server is called by the name of its service."""
     command = server_command()
-    command[command.index("127.0.0.1")] = "0.0.0.0"  # noqa: S104
+    command[command.index("127.0.0.1")] = "0.0.0.0"
     with start(command) as found:
         found.host = "127.0.0.1"
         assert found.call("GET", "/version", None, {"Host": "toxiproxy:8474"})[0] == 200
@@ -70,6 +70,12 @@ def test_limits(server: Any) -> None:
     fits = b" " * 4_194_304
     request = head + b"Connection: close\r\nContent-Length: 4194304\r\n\r\n" + fits
     assert b"bad request body: EOF" in raw(server, request)
+
+
+def test_no_header_from_a_path(server: Any) -> None:
+    """A path sent back in a redirect stays one header."""
+    status, headers, _ = server.call("GET", "//a%0d%0aX-Evil:%201%0d%0a%C3%BC")
+    assert (status, "x-evil" in headers) == (301, False)
 
 
 def test_stalled_clients(server: Any) -> None:

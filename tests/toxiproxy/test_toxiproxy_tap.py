@@ -102,9 +102,7 @@ def test_keep_alive_and_pipelining(script: Any, connect: Any, wire: Any) -> None
         (b"GET", b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n" + OK, 200),
     ],
 )
-def test_ends_of_answers(
-    script: Any, connect: Any, wire: Any, request_head: bytes, answer: bytes, status: int
-) -> None:
+def test_ends_of_answers(script: Any, connect: Any, wire: Any, request_head: bytes, answer: bytes, status: int) -> None:
     """Where an answer ends depends on the method, the status and the headers; the next one is found."""
     address, seen = script(answer, OK)
     sock = connect(address)
@@ -227,9 +225,7 @@ def test_tap_on_a_live_connection(control: Any, connect: Any, wire: Any, upstrea
     control.set_tap(name, [], ["x-request-id"])
     exchange()
     sock.close()
-    rows = wait_for(
-        lambda: found if len(found := exchanges(control, name)) > 1 else None, what="rows", limit=5
-    )
+    rows = wait_for(lambda: found if len(found := exchanges(control, name)) > 1 else None, what="rows", limit=5)
     assert [(row.id, row.headers) for row in rows] == [("r1", {}), ("", {"x-request-id": "r1"})]
 
 
@@ -238,9 +234,7 @@ def test_large_bodies_are_whole(control: Any, connect: Any, wire: Any, upstream:
     body = bytes(range(256)) * 4096 * 20
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     name = next(_names)
-    address = control.create_proxy(
-        name, upstream(lambda sock: sock.recv(65536) and sock.sendall(answer)).address
-    )
+    address = control.create_proxy(name, upstream(lambda sock: sock.recv(65536) and sock.sendall(answer)).address)
     control.set_tap(name, [], [])
     sock = connect(address)
     sock.sendall(GET)

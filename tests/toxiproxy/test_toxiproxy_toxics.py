@@ -147,9 +147,7 @@ def test_timeout_without_end(control: Any, proxy: Any, toxic: Any, connect: Any,
     assert wire.end(spared) == "fin"
 
 
-def test_removing_timeout_closes_what_it_spared(
-    control: Any, proxy: Any, toxic: Any, connect: Any, wire: Any
-) -> None:
+def test_removing_timeout_closes_what_it_spared(control: Any, proxy: Any, toxic: Any, connect: Any, wire: Any) -> None:
     """As in the original."""
     sock = connect(proxy)
     wire.round_trip(sock)
@@ -169,9 +167,7 @@ def test_reset_peer(control: Any, proxy: Any, toxic: Any, connect: Any, wire: An
     for sock in (older, newer):
         sock.sendall(b"ping")
         assert wire.end(sock) == "reset"
-    rows = wait_for(
-        lambda: [r for r in control.events(0).rows if r.proxy == "p"][1:], what="two rows", limit=2
-    )
+    rows = wait_for(lambda: [r for r in control.events(0).rows if r.proxy == "p"][1:], what="two rows", limit=2)
     assert (rows[-1].end, rows[-1].reset) == ("toxic", True)
     assert control.counters()["p"].toxics["reset_peer"].cut == 2
 

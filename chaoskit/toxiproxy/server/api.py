@@ -114,7 +114,9 @@ class Api:
             moved = Answer(301, known=False)
             while "//" in path:
                 path = path.replace("//", "/")
-            moved.location = path
+            from urllib.parse import quote  # rare, and costs start-up time
+
+            moved.location = quote(path)  # a decoded path could end the header and begin another
             return moved
         segments = path.split("/")[1:]
         for route in self.routes:

@@ -9,6 +9,8 @@ from chaoskit.toxiproxy.server.stage import Stage
 
 def install(flow: Flow, installed: Installed) -> None:
     """Put a toxic at the end of the chain."""
+    if installed.toxic.WATCHES_ANSWERS:
+        flow.link.watch_answers()
     stage = Stage(flow, installed)
     stages = flow.stages
     if stages:

@@ -23,9 +23,7 @@ class Conditions:
     @staticmethod
     def of(fields: Fields) -> Conditions:
         """Those in a toxic's body. Raises BodyError."""
-        return Conditions(
-            fields.condition("after", 0), fields.condition("every", 1), fields.condition("first", 1)
-        )
+        return Conditions(fields.condition("after", 0), fields.condition("every", 1), fields.condition("first", 1))
 
     def next(self) -> bool:
         """Whether the toxic may act on the next connection."""

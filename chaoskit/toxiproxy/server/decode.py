@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import struct
 from json import JSONDecodeError, JSONDecoder
+from math import isfinite
 from typing import Any
 
-_DECODER = JSONDecoder()
+
+def _refuse_constant(name: str) -> Any:
+    # Python's decoder would take NaN and Infinity.
+    raise BodyError(f"invalid character '{name.lstrip('-')[0]}' looking for beginning of value")
+
+
+_DECODER = JSONDecoder(parse_constant=_refuse_constant)
 _KINDS = {str: "string", bool: "bool", float: "number", int: "number", list: "array", dict: "object"}
 _WHITE = " \t\r\n"
 
@@ -26,6 +33,10 @@ def decode(body: bytes) -> Any:
         raise BodyError("exceeded max depth") from None
     except JSONDecodeError as error:
         raise BodyError(_reason(text, error)) from None
+    except BodyError:
+        raise
+    except ValueError:
+        raise BodyError("json: a number has too many digits") from None
 
 
 def _reason(text: str, error: JSONDecodeError) -> str:
@@ -96,7 +107,9 @@ class Fields:
         """A string. Raises BodyError."""
         if struct_name is not None:
             self._struct = struct_name
-        return str(self._get(name, (str,), "string", default))
+        text = str(self._get(name, (str,), "string", default))
+        # Half a surrogate pair becomes the replacement character, as in Go.
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     def flag(self, name: str, default: bool, struct_name: str | None = None) -> bool:
         """A boolean. Raises BodyError."""
@@ -121,6 +134,13 @@ class Fields:
         if value is not None and not isinstance(value, list):
             raise BodyError(f"{name} must be an array")
         return value or []
+
+    def attributes(self) -> dict[str, Any]:
+        """A toxic's attributes as they are, names in lower case (chaoskit's own types). Raises BodyError."""
+        value = self._values.get("attributes")
+        if value is not None and not isinstance(value, dict):
+            raise BodyError("attributes must be an object")
+        return {key.lower(): found for key, found in (value or {}).items() if found is not None}
 
     def integers(self, name: str, legal: tuple[str, ...], holder: str) -> dict[str, int]:
         """An object of 64-bit integers; other members than ``legal`` are ignored. Raises BodyError."""
@@ -150,6 +170,8 @@ def float32(number: float) -> float:
         (single,) = struct.unpack("f", packed)
     except OverflowError:
         raise BodyError(f"json: cannot unmarshal number {number} into Go value of type float32") from None
+    if not isfinite(single):
+        raise BodyError(f"json: cannot unmarshal number {number} into Go value of type float32")
     for digits in range(6, 10):
         short = float(f"{single:.{digits}g}")
         if struct.pack("f", short) == packed:

@@ -141,6 +141,9 @@ class _Connection(Messages):
             text = f"{error.status} {_REASONS[error.status]}: {error}"
             self._send(_render(Answer(error.status, text.encode(), TEXT, False), "HTTP/1.1", False))
             self._end()
+        except BaseException:
+            self.close()  # a defect of ours, which the reactor reports: better no answer than waiting for one
+            raise
 
     def _send(self, data: bytes) -> None:
         self._out += data

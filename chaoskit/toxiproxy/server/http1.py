@@ -62,6 +62,8 @@ class Head:
             return None
         if not (length.isascii() and length.isdigit()):
             raise Malformed("content-length")
+        if len(length) > 18:
+            raise Malformed("content-length", 413)
         return int(length)
 
 
@@ -89,6 +91,11 @@ class Messages:
 
     def on_end(self) -> None:
         """The last byte of a message."""
+
+    @property
+    def between(self) -> bool:
+        """Before the end of a head."""
+        return self._state == _HEAD
 
     @property
     def endless(self) -> bool:
@@ -183,7 +190,7 @@ class Messages:
 
 
 def _chunk_size(line: bytes) -> int:
-    try:
-        return int(line.partition(b";")[0].strip(), 16)
-    except ValueError:
-        raise Malformed("chunk size") from None
+    size = line.partition(b";")[0].strip()
+    if not size or len(size) > 15 or size.strip(b"0123456789abcdefABCDEF"):
+        raise Malformed("chunk size")
+    return int(size, 16)

@@ -15,8 +15,9 @@ from chaoskit.toxiproxy.server.reactor import HANG_UP
 if TYPE_CHECKING:
     from chaoskit.toxiproxy.server.installed import Installed
     from chaoskit.toxiproxy.server.proxy import Proxy
-    from chaoskit.toxiproxy.server.tap import Tap, TapConfig
+    from chaoskit.toxiproxy.server.tap import Tap, TapConfig, Unanswered
 
+Bytes = bytes  # a method of that name hides it
 _NONE: frozenset[Installed] = frozenset()
 
 
@@ -33,6 +34,7 @@ class Link:
         "_flows",
         "_holder",
         "_reset_by_peer",
+        "_unanswered",
         "client",
         "ended_by",
         "number",
@@ -53,6 +55,7 @@ class Link:
         self.ended_by = ""
         self.reset = False
         self._reset_by_peer = False
+        self._unanswered: Unanswered | None = None
         self.tap: Tap | None = None
         self.spared: frozenset[Installed] = _NONE
         self.client = Endpoint(self, "client", sock)
@@ -114,10 +117,30 @@ class Link:
             from chaoskit.toxiproxy.server.tap import Tap  # most servers never tap
 
             self.tap = Tap(self, config)
+        self._spy()
+
+    def watch_answers(self) -> None:
+        """A toxic that answers requests has come: from now on know which are unanswered."""
+        if self._unanswered is None:
+            from chaoskit.toxiproxy.server.tap import Unanswered
+
+            self._unanswered = Unanswered(self)
+            self._spy()
+
+    def answer(self, data: Bytes) -> bool:
+        """Send an HTTP answer as if the upstream had; False while it owes earlier ones."""
+        if self._unanswered is not None and self._unanswered.waiting:
+            return False
+        if self._flows:
+            self._flows[1].inject(data)
+        return True
+
+    def _spy(self) -> None:
         if self._flows:
             up, down = self._flows
-            up.spy(on_read=None if self.tap is None else self.tap.request_bytes, on_write=None)
-            down.spy(on_read=None, on_write=None if self.tap is None else self.tap.answer_bytes)
+            seen, owed = self.tap, self._unanswered
+            up.spy(seen.request_bytes if seen else None, owed.request_bytes if owed else None)
+            down.spy(owed.answer_bytes if owed else None, seen.answer_bytes if seen else None)
 
     def abort(self, ended_by: str, reset: bool = False) -> None:
         """Close both sides now; with ``reset`` both see RST. What is under way is lost."""

@@ -19,6 +19,7 @@ WRITE = select.EPOLLOUT
 HANG_UP = select.EPOLLRDHUP
 
 Callback = Callable[[int], None]
+_LONGEST_WAIT = 3600.0  # seconds; epoll cannot wait for a toxic's largest delays in one go
 
 
 class Timer:
@@ -119,7 +120,7 @@ class Reactor:
             heappop(timers)
         if not timers:
             return self._epoll.poll(-1, 256)
-        left = timers[0][0] - monotonic()
+        left = min(timers[0][0] - monotonic(), _LONGEST_WAIT)
         if left >= 0.001:
             # Whole milliseconds at most: epoll rounds up. The half keeps a product like 9.0000001 at 9.
             return self._epoll.poll((int(left * 1000) - 0.5) / 1000, 256)

@@ -92,9 +92,13 @@ class Stage:
         else:
             self.flow.write(chunk.data)
 
+    def answer(self, data: bytes) -> bool:
+        """Send an HTTP answer to the client; False while earlier requests wait for theirs."""
+        return self.flow.link.answer(data)
+
     def reset(self) -> None:
         """End the connection with RST."""
-        self._touch()
+        self.touch()
         self.installed.count.cut += 1
         self.flow.link.abort("toxic", reset=True)
 
@@ -134,7 +138,7 @@ class Stage:
 
     def cut(self) -> None:
         """End the stream here, on behalf of the toxic: what was passed on is delivered, then all is closed."""
-        self._touch()
+        self.touch()
         self.installed.count.cut += 1
         self.flow.link.blame("toxic")
         self._finish()
@@ -182,7 +186,8 @@ class Stage:
         if chunk is None:
             self._end_given = True
         else:
-            self._touch()
+            if not self.installed.toxic.SELECTIVE:
+                self.touch()
             count = self.installed.count
             count.chunks += 1
             count.bytes += len(chunk.data)
@@ -210,8 +215,8 @@ class Stage:
                 break
             chunk = None
         self._wants_chunk = wait.wants_chunk
-        if self._end_given:
-            self._touch()  # it delays the end
+        if self._end_given and not self.installed.toxic.SELECTIVE:
+            self.touch()  # it delays the end
         if wait.until != inf:
             self._timer = self.flow.reactor.at(wait.until, self._due)
 
@@ -240,7 +245,8 @@ class Stage:
         else:
             self.flow.end()
 
-    def _touch(self) -> None:
+    def touch(self) -> None:
+        """Note that the toxic has acted on this connection."""
         if not self._touched:
             self._touched = True
             self.installed.count.connections += 1

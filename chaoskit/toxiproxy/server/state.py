@@ -120,8 +120,7 @@ class State:
             fields = Fields(
                 decode(body),
                 "",
-                'struct { Attributes interface {} "json:\\"attributes\\""; '
-                'Toxicity float32 "json:\\"toxicity\\"" }',
+                'struct { Attributes interface {} "json:\\"attributes\\""; Toxicity float32 "json:\\"toxicity\\"" }',
             )
             toxicity = fields.number("toxicity", installed.toxicity)
             ttl = fields.condition("ttl", 1)
@@ -157,9 +156,7 @@ class State:
             proxy.install(installed)
         return proxy
 
-    def _add_or_replace(
-        self, name: str, listen: str, upstream: str, enabled: bool, toxics: list[Installed]
-    ) -> Proxy:
+    def _add_or_replace(self, name: str, listen: str, upstream: str, enabled: bool, toxics: list[Installed]) -> Proxy:
         existing = self.proxies.get(name)
         if existing is not None:
             if not _differs(existing, listen, upstream):

@@ -86,6 +86,11 @@ class Tap:
         """The connection has left HTTP (Upgrade, CONNECT)."""
         self._requests.stopped = self._answers.stopped = True
 
+    def begin(self, exchange: _Exchange) -> None:
+        """A request has come."""
+        self.waiting.append(exchange)
+        self.link.proxy.count.requests += 1
+
     def finish(self, exchange: _Exchange, end: str, at: float) -> None:
         """Write the exchange down."""
         exchange.written = True
@@ -161,8 +166,7 @@ class _Requests(Messages):
             value = head.get(name)
             if value is not None:
                 exchange.headers[name] = value
-        self._tap.waiting.append(exchange)
-        self._tap.link.proxy.count.requests += 1
+        self._tap.begin(exchange)
         return length
 
     def on_end(self) -> None:
@@ -214,3 +218,17 @@ class _Answers(Messages):
         exchange.ended = self._tap.now
         if exchange.sent is not None:
             self._tap.finish(exchange, "complete", exchange.ended)
+
+
+class Unanswered(Tap):
+    """Watches the upstream's side and writes nothing down: which requests it has not answered yet."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(link, TapConfig([], []))
+
+    def begin(self, exchange: _Exchange) -> None:
+        """A request has gone to the upstream."""
+        self.waiting.append(exchange)
+
+    def finish(self, exchange: _Exchange, end: str, at: float) -> None:
+        """Not written down."""

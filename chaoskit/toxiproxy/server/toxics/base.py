@@ -48,6 +48,12 @@ class Stub(Protocol):
     def emit(self, chunk: Chunk) -> None:
         """Pass on to the next toxic, or to the socket."""
 
+    def touch(self) -> None:
+        """Note that the toxic has acted on this connection."""
+
+    def answer(self, data: bytes) -> bool:
+        """Send an HTTP answer to the client; False while earlier requests wait for theirs."""
+
     def reset(self) -> None:
         """End the whole connection with RST, both sides."""
 
@@ -71,6 +77,11 @@ class Toxic:
     """The direction when none is named."""
     ONLY_STREAM: ClassVar[bool] = False
     """It acts on that direction only."""
+
+    WATCHES_ANSWERS: ClassVar[bool] = False
+    """Answers HTTP requests: the connection must know which of them are unanswered."""
+    SELECTIVE: ClassVar[bool] = False
+    """Not every chunk given to it is acted on: it says itself (``stub.touch()``) when it acts."""
 
     AT_OPEN: ClassVar[Literal["", "refuse", "hold"]] = ""
     """Acts on new connections, before the upstream is connected, and never on data: ``run`` is not called."""
