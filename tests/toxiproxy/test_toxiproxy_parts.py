@@ -11,6 +11,7 @@ import pytest
 from chaoskit.history.rows import Connection, Exchange
 from chaoskit.toxiproxy.server import toxics
 from chaoskit.toxiproxy.server.address import AddressError, split
+from chaoskit.toxiproxy.server.decode import BodyError, float32
 from chaoskit.toxiproxy.server.http1 import Head, Malformed, Messages
 from chaoskit.toxiproxy.server.ledger import PAGE, Ledger
 from chaoskit.toxiproxy.server.log import Log
@@ -170,3 +171,10 @@ def test_rows_have_the_fields_of_the_history() -> None:
             if isinstance(node, ast.Dict)
         ]
         assert list(row.__struct_fields__) in keys
+
+
+@pytest.mark.parametrize("number", [1e39, 10**400, -(10**400)])
+def test_a_number_beyond_32_bits_is_refused(number: float) -> None:
+    """As Go does, and also where Python cannot make a float of it at all."""
+    with pytest.raises(BodyError, match="float32"):
+        float32(number)

@@ -134,13 +134,14 @@ def test_a_dead_worker_is_an_error(shop: Any) -> None:
 
 
 def test_last_words(tmp_path: Any) -> None:
-    """A worker that fails to start is quoted."""
+    """A worker that fails to start is quoted, also when its words come well after the end of its rows."""
+    dying = "import os, time; os.close(1); time.sleep(0.3); raise SystemExit('no room in here')"
 
     def spawn(argv: list[str]) -> Process:
-        return spawn_worker([sys.executable, "-c", "raise SystemExit('no room in here')"])
+        return spawn_worker([sys.executable, "-c", dying])
 
     generator = TrafficGenerator(lambda row: None, spawn)
-    with pytest.raises(BrokenError, match="no room in here"):
+    with pytest.raises(BrokenError, match=r"exit status 1\).*no room in here"):
         generator.start()
     generator.close()
 

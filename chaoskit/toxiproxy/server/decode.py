@@ -168,7 +168,7 @@ def float32(number: float) -> float:
     try:
         packed = struct.pack("f", number)
         (single,) = struct.unpack("f", packed)
-    except OverflowError:
+    except (OverflowError, struct.error):  # the latter for an integer beyond any float
         raise BodyError(f"json: cannot unmarshal number {number} into Go value of type float32") from None
     if not isfinite(single):
         raise BodyError(f"json: cannot unmarshal number {number} into Go value of type float32")
