@@ -119,7 +119,10 @@ class Session:
     # Inside
 
     def _traffic(self) -> TrafficGenerator:
-        if self._generator is None or not self._generator.alive():
+        if self._generator is not None and not self._generator.alive():
+            self._generator.close()
+            self._generator = None
+        if self._generator is None:
             self._generator = TrafficGenerator(discard)
             self._generator.start()
         return self._generator

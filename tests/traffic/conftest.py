@@ -132,13 +132,9 @@ class Traffic:
 
     def order(self, **given: Any) -> Operation:
         """A POST to the shop."""
-        return Operation(
-            **{"name": "order", "method": "POST", "url": "{{ shop.url }}/orders", "timeout": 5.0, **given}
-        )
+        return Operation(**{"name": "order", "method": "POST", "url": "{{ shop.url }}/orders", "timeout": 5.0, **given})
 
-    def run(
-        self, shop: Shop, made: Operation, *streams: dict[str, Any], seed: int = 1, length: float = 1.0
-    ) -> float:
+    def run(self, shop: Shop, made: Operation, *streams: dict[str, Any], seed: int = 1, length: float = 1.0) -> float:
         """Send ``streams`` from a common start and end after ``length`` seconds. Returns the start."""
         self.generator.begin(seed, [made], {"shop": {"url": shop.url}, "skus": ["a", "b"]})
         start = now() + 0.1

@@ -89,9 +89,7 @@ def test_refused(traffic: Any) -> None:
 
 @pytest.mark.parametrize("sent", [b"", OK[:10], OK[:-1]])
 @pytest.mark.parametrize(("end", "word"), [(reset, "reset"), (socket.socket.close, "closed")])
-def test_broken_answers(
-    traffic: Any, raw: Serve, sent: bytes, end: Callable[[socket.socket], None], word: str
-) -> None:
+def test_broken_answers(traffic: Any, raw: Serve, sent: bytes, end: Callable[[socket.socket], None], word: str) -> None:
     """A RST and a FIN are told apart, before the answer, in its head and in its body."""
 
     def serve(connection: socket.socket) -> None:

@@ -16,9 +16,7 @@ from chaoskit.traffic.spec import Stream
 
 def test_a_stream_sends_exactly_its_schedule(traffic: Any, shop: Any) -> None:
     """50/s for a second is 50 requests, each intended 20 ms after the one before, none sent early."""
-    start = traffic.run(
-        shop, traffic.order(rate=50.0), {"until": now() + 100, "count": 50, "rate": 50.0}, length=1.1
-    )
+    start = traffic.run(shop, traffic.order(rate=50.0), {"until": now() + 100, "count": 50, "rate": 50.0}, length=1.1)
     rows = traffic.requests
     assert [row.seq for row in rows] == list(range(50))
     assert all(row.intended == pytest.approx(start + row.seq / 50, abs=1e-6) for row in rows)

@@ -162,9 +162,7 @@ def test_connections_are_kept(traffic: Any, shop: Any) -> None:
         ({"headers": {"x": "{{ ''.__class__ }}"}}, "unsafe"),
     ],
 )
-def test_template_errors_come_before_the_traffic(
-    traffic: Any, shop: Any, given: dict[str, Any], reason: str
-) -> None:
+def test_template_errors_come_before_the_traffic(traffic: Any, shop: Any, given: dict[str, Any], reason: str) -> None:
     """A wrong template breaks ``begin`` with the operation's name; the worker serves the next session."""
     with pytest.raises(BrokenError) as caught:
         traffic.begin(1, [traffic.order(**given)], {"shop": {"url": shop.url}})
