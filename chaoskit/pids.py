@@ -71,7 +71,7 @@ def identify(pid: int) -> Pid | None:
 
 
 def _all() -> Iterator[_Stat]:
-    for entry in os.scandir("/proc"):
+    for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (stat := _stat(int(entry.name))) is not None:
             yield stat
 

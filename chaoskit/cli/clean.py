@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,15 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Sweep and tell."""
+    """Sweep and tell; 2 when there are no runs to look at."""
     from chaoskit.journal import sweep
 
-    swept = sweep(arguments.reports / "runs")
+    runs = (arguments.reports / "runs").resolve()
+    if not runs.is_dir():
+        print(f"no runs below {runs}: run this in the project's folder, or say --reports DIR", file=sys.stderr)
+        return 2
+    swept = sweep(runs)
     for text in swept:
         print(f"swept {text}")
-    print(f"{len(swept)} things swept" if swept else "nothing was left behind")
+    print(f"{len(swept)} things swept" if swept else f"nothing was left behind by the runs in {runs}")
     return 0

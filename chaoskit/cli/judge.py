@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not folders:
         print(f"no recorded scenario in {', '.join(map(str, arguments.paths))}", file=sys.stderr)
         return 2
+    if arguments.scenario is not None:
+        folders = _of(folders, arguments.scenario)
     failed = 0
     for folder in folders:
         scenario, verdict, control = rejudge(folder, arguments.scenario)
@@ -47,3 +50,19 @@ def run(arguments: argparse.Namespace) -> int:
         if verdict.recovery is not None:
             print(f"  recovery {format_duration(verdict.recovery)}")
     return 1 if failed else 0
+
+
+def _of(folders: list[Path], file: Path) -> list[Path]:
+    """The recordings of the scenarios in ``file``. Raises BrokenError when it is of none of them."""
+    from chaoskit.engine.session import META
+    from chaoskit.errors import BrokenError
+    from chaoskit.scenario.loader import load
+
+    names = {scenario.name for scenario in load(file)}
+    recorded = {folder: json.loads((folder / META).read_text(encoding="utf-8")).get("scenario") for folder in folders}
+    found = [folder for folder, name in recorded.items() if name is None or name in names]
+    if not found:
+        raise BrokenError(
+            f"{file} is of {', '.join(sorted(names))!r}; recorded is {', '.join(sorted(map(str, recorded.values())))!r}"
+        )
+    return found

@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Register the plugin proper when it is wanted."""
+    config.addinivalue_line("markers", "chaos_environment(name): the environment of the chaos fixture")
     if config.getoption("--chaos") or config.getoption("--chaos-controls"):
         from chaoskit.pytest_plugin.plugin import ChaosPlugin
 

@@ -125,12 +125,15 @@ class Chaos:
 
     def expect(self, kind: str, arguments: Any) -> None:
         """AssertionError with every finding of an expectation that did not hold."""
+        __tracebackhide__ = True
         failed = [finding for finding in self.findings(kind, arguments) if not finding.held]
-        assert not failed, "\n".join(
-            f"{finding.outcome} {finding.id}: expected {finding.expected}, seen {finding.seen} "
-            f"({finding.samples} samples) {finding.worst}"
-            for finding in failed
-        )
+        if failed:
+            lines = [
+                f"{finding.outcome} {finding.id}: expected {finding.expected}, seen {finding.seen} "
+                f"({finding.samples} samples) {finding.worst}"
+                for finding in failed
+            ]
+            raise AssertionError("\n".join([*lines, f"history: {self.history.folder}"]))
 
 
 def _typed(model: Any, data: Any, name: str, context: Any = None) -> Any:

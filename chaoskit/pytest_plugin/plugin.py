@@ -33,7 +33,6 @@ class ChaosPlugin:
         self.controls: bool = config.getoption("--chaos-controls")
         for name in ("chaos", "control"):
             self.register_marker(name)
-        config.addinivalue_line("markers", "chaos_environment(name): the environment of the chaos fixture")
         plugins = Path(config.rootpath, "plugins")
         for kind in ("faults", "expectations"):
             if (plugins / kind).is_dir():
