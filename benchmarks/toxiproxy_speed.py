@@ -1,284 +1,268 @@
-"""How fast is the embedded Toxiproxy? ``python benchmarks/toxiproxy_speed.py`` prints a table (20 s).
+"""How fast is the embedded Toxiproxy? ``python benchmarks/toxiproxy_speed.py`` prints two tables (about 2 minutes).
 
-Compared with a direct connection and, when ``toxiproxy-server`` is on PATH, with the original in the same run.
-Figures of a busy machine swing: compare within a run, and look at the processor time that the proxy spent for
-a gigabyte, a round trip, a connection (second line of each server), which depends less on the neighbours. The
-best of three rounds is shown; the rounds of all take turns.
+Compared with the original when ``toxiproxy-server`` is on PATH, alternately in the same run. ``--quick`` measures
+less (40 s), ``--check`` exits with 1 when a target is missed.
+
+Figures of a busy machine swing. So what is compared was measured right after one another, a ratio is the median
+of those of all rounds (not the quotient of the medians beside it), and the proxy's processor time for a unit of
+work is told, which depends least on the neighbours. Without a C compiler the load comes from Python and is what
+limits the rates.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import select
+import argparse
+import resource
 import shutil
-import socket
-import statistics
-import struct
-import subprocess
 import sys
+import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
+from statistics import median
 
-from chaoskit.toxiproxy.launch import address_in, server_command
+from toxiproxy_subjects import Load, Subject, direct, embedded, numbers_of, original, running
 
-SECONDS = 0.4
-ROUNDS = 3
-LATENCY = 0.010
-_RST = struct.pack("ii", 1, 0)  # no TIME_WAIT: thousands of connections a second would run out of ports
-
-Address = tuple[str, int]
-
-
-def peer() -> None:
-    """The upstream, in a process of its own: what begins with ``s`` is swallowed, anything else comes back."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    print(listener.getsockname()[1], flush=True)
-    poll = select.epoll()
-    poll.register(listener, select.EPOLLIN)
-    socks: dict[int, socket.socket] = {}
-    buffer = bytearray(256 * 1024)
-    view = memoryview(buffer)
-    while True:
-        for fd, _ in poll.poll():
-            if fd == listener.fileno():
-                sock, _ = listener.accept()
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                socks[sock.fileno()] = sock
-                poll.register(sock, select.EPOLLIN)
-                continue
-            sock = socks[fd]
-            try:
-                size = sock.recv_into(buffer)
-                if size and buffer[0] != ord("s"):
-                    sock.send(view[:size])
-            except OSError:
-                size = 0
-            if not size:
-                poll.unregister(fd)
-                del socks[fd]
-                sock.close()
-
-
-def connected(address: Address, count: int) -> list[socket.socket]:
-    """``count`` connections, each proven to work."""
-    socks = [socket.create_connection(address, timeout=10) for _ in range(count)]
-    for sock in socks:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.sendall(b"e")
-        assert sock.recv(1) == b"e"
-    return socks
-
-
-def close(socks: list[socket.socket]) -> None:
-    """End connections without TIME_WAIT."""
-    for sock in socks:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
-        sock.close()
-
-
-def throughput(address: Address, count: int) -> float:
-    """MB/s from us to the peer."""
-    socks = connected(address, count)
-    poll = select.epoll()
-    by_fd = {}
-    for sock in socks:
-        sock.setblocking(False)
-        poll.register(sock, select.EPOLLOUT)
-        by_fd[sock.fileno()] = sock
-    data = b"s" * (256 * 1024)
-    sent = 0
-    began = time.monotonic()
-    while time.monotonic() - began < SECONDS:
-        for fd, _ in poll.poll(1):
-            try:
-                sent += by_fd[fd].send(data)
-            except BlockingIOError:
-                continue
-    took = time.monotonic() - began
-    close(socks)
-    return sent / took / 1e6
-
-
-def round_trips(address: Address, count: int) -> float:
-    """Round trips of 64 bytes a second, one at a time on each connection."""
-    socks = connected(address, count)
-    poll = select.epoll()
-    by_fd = {}
-    data = b"e" * 64
-    for sock in socks:
-        poll.register(sock, select.EPOLLIN)
-        by_fd[sock.fileno()] = sock
-        sock.send(data)
-    done = 0
-    began = time.monotonic()
-    while time.monotonic() - began < SECONDS:
-        for fd, _ in poll.poll(1):
-            by_fd[fd].recv(64)
-            by_fd[fd].send(data)
-            done += 1
-    took = time.monotonic() - began
-    close(socks)
-    return done / took
-
-
-def new_connections(address: Address) -> float:
-    """Connections a second, one after the other: connect, one round trip, close."""
-    done = 0
-    began = time.monotonic()
-    while time.monotonic() - began < SECONDS:
-        close(connected(address, 1))
-        done += 1
-    return done / (time.monotonic() - began)
-
-
-def trip_times(address: Address, count: int) -> list[float]:
-    """Seconds of single round trips, on ``count`` connections in turn, one at a time."""
-    socks = connected(address, count)
-    times = []
-    for _ in range(max(1, 60 // count)):
-        for sock in socks:
-            began = time.monotonic()
-            sock.sendall(b"e")
-            sock.recv(1)
-            times.append(time.monotonic() - began)
-    close(socks)
-    return times
-
-
-class Proxy:
-    """A Toxiproxy server with one proxy to the peer."""
-
-    def __init__(self, api: Address, upstream: Address) -> None:
-        self._api = api
-        body = {"name": "speed", "upstream": "{}:{}".format(*upstream), "listen": "127.0.0.1:0"}
-        host, _, port = str(self._call("POST", "/proxies", body)["listen"]).rpartition(":")
-        self.address = (host, int(port))
-
-    def set_latency(self) -> None:
-        """Delay answers by LATENCY."""
-        body = {"type": "latency", "attributes": {"latency": int(LATENCY * 1000)}}
-        self._call("POST", "/proxies/speed/toxics", body)
-
-    def _call(self, method: str, path: str, body: object) -> dict[str, object]:
-        url = "http://{}:{}".format(*self._api) + path
-        request = urllib.request.Request(url, json.dumps(body).encode(), method=method)
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            found: dict[str, object] = json.load(answer)
-        return found
-
-
-@contextmanager
-def process(command: list[str], ready: Callable[[str], Address | None]) -> Iterator[tuple[int, Address]]:
-    """Start a process, read lines until ``ready`` finds its address in one; end it afterwards."""
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    reader = Thread(target=child.stdout.read)  # the original stops when nobody reads its log
-    try:
-        found = next(filter(None, map(ready, child.stdout)))
-        reader.start()
-        yield child.pid, found
-    finally:
-        child.terminate()
-        child.wait()
-        if reader.ident:
-            reader.join()
-        child.stdout.close()
-
-
-def cpu(pid: int) -> float:
-    """Processor seconds a process has used; 0 for none."""
-    if not pid:
-        return 0.0
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-RUNS: tuple[tuple[str, float, Callable[[Address], float]], ...] = (
-    ("MB/s 1", 1e-3, lambda address: throughput(address, 1)),
-    ("MB/s 50", 1e-3, lambda address: throughput(address, 50)),
-    ("trips/s 1", 1e-6, lambda address: round_trips(address, 1)),
-    ("trips/s 50", 1e-6, lambda address: round_trips(address, 50)),
-    ("conns/s", 1e-6, new_connections),
-)
-"""Head of the column; its unit in that of the costs (GB, millions: processor seconds become µs); what to run."""
+HELD = 5000
+IDLE = 1000
+TRIPS_A_SECOND = 1000  # through a latency toxic: how exact it is, not how much it can do
+DELAYS = (0.001, 0.010, 0.100)
+CONNECTIONS = (1, 50, 500)
 
 
 @dataclass
-class Subject:
-    """What is measured: a way to the upstream, and the proxy's process if it has one."""
+class Row:
+    """A line of the table: one value a round for each subject."""
 
-    name: str
-    address: Address
-    proxy: Proxy | None = None
-    pid: int = 0
-    rates: dict[str, float] = field(default_factory=dict)
-    costs: dict[str, float] = field(default_factory=dict)
+    title: str
+    digits: int = 0
+    at_least: float | None = None
+    """Target: embedded / original is no less."""
+    at_most: float | None = None
+    """Target: embedded / original is no more."""
+    floor: float | None = None
+    """Target: the embedded server's own value is no less."""
+    values: dict[str, list[float]] = field(default_factory=dict)
 
-    def measure(self) -> None:
-        """One round. The best of all rounds is kept: what is lost to the neighbours says nothing."""
-        for column, unit, run in RUNS:
-            before = cpu(self.pid)
-            rate = run(self.address)
-            cost = (cpu(self.pid) - before) / (rate * SECONDS * unit)
-            self.rates[column] = max(rate, self.rates.get(column, 0))
-            self.costs[column] = min(cost, self.costs.get(column, cost))
+    def add(self, subject: Subject, value: float) -> None:
+        """What one round gave."""
+        self.values.setdefault(subject.name, []).append(value)
 
-    def lines(self) -> list[list[str]]:
-        """Rates and the error of a latency; the second line is processor time."""
-        rates = [self.name, *(f"{self.rates[column]:,.0f}" for column, _, _ in RUNS)]
-        if self.proxy is None:
-            return [[*rates, "", "", ""]]
-        plain = statistics.median(trip_times(self.address, 50))
-        self.proxy.set_latency()
-        times = trip_times(self.address, 50)
-        late = sorted((seconds - plain - LATENCY) * 1e6 for seconds in times)
-        early = sum(seconds < LATENCY for seconds in times)
-        rates += [f"{statistics.median(late):,.0f}", f"{late[int(len(late) * 0.99)]:,.0f}", str(early)]
-        costs = [f"{cost:.2f} s/GB" if "MB" in column else f"{cost:.0f} µs" for column, cost in self.costs.items()]
-        return [rates, ["", *costs, "", "", ""]]
+    def ratio(self) -> float | None:
+        """Embedded to original: the median of the rounds."""
+        pairs = zip(self.values.get("embedded", []), self.values.get("original", []), strict=False)
+        ratios = [ours / theirs for ours, theirs in pairs if theirs]
+        return median(ratios) if ratios else None
+
+    def met(self) -> bool | None:
+        """Whether the target is met; None without a target, or without the original to compare with."""
+        ratio = self.ratio()
+        if self.floor is not None:
+            return median(self.values["embedded"]) >= self.floor if "embedded" in self.values else None
+        if ratio is None or (self.at_least is None and self.at_most is None):
+            return None
+        return ratio >= self.at_least if self.at_least is not None else ratio <= (self.at_most or 0)
+
+    def target(self) -> str:
+        """As it stands in the table."""
+        if self.floor is not None:
+            return f"≥ {self.floor:,g}"
+        if self.at_least is not None:
+            return f"≥ {self.at_least:g} ×"
+        return f"≤ {self.at_most:g} ×" if self.at_most is not None else ""
+
+    def cells(self) -> list[str]:
+        """The line."""
+        shown = [
+            f"{median(self.values[name]):,.{self.digits}f}" if name in self.values else ""
+            for name in ("direct", "original", "embedded")
+        ]
+        ratio = self.ratio()
+        return [self.title, *shown, "" if ratio is None else f"{ratio:.2f} ×", self.target(), verdict(self.met())]
 
 
-def main() -> None:
-    """Measure and print."""
-    with ExitStack() as stack:
-        _, upstream = stack.enter_context(
-            process([sys.executable, __file__, "peer"], lambda line: ("127.0.0.1", int(line)))
-        )
-        subjects = [Subject("direct", upstream)]
-        pid, api = stack.enter_context(process(server_command(seed=1), address_in))
-        proxy = Proxy(api, upstream)
-        subjects.append(Subject("embedded", proxy.address, proxy, pid))
-        binary = shutil.which("toxiproxy-server")
-        if binary is not None:
-            with socket.create_server(("127.0.0.1", 0)) as probe:
-                port = probe.getsockname()[1]
+def verdict(met: bool | None) -> str:
+    """As it stands in the tables."""
+    return {True: "met", False: "**missed**", None: ""}[met]
 
-            def ready(line: str) -> Address | None:
-                if "Starting Toxiproxy HTTP server" not in line:
-                    return None
-                time.sleep(0.2)  # the line comes before it listens
-                return "127.0.0.1", port
 
-            command = [binary, "-host", "127.0.0.1", "-port", str(port)]
-            pid, api = stack.enter_context(process(command, ready))
-            proxy = Proxy(api, upstream)
-            subjects.append(Subject("original", proxy.address, proxy, pid))
-        for _ in range(ROUNDS):
+def percentile(values: list[float], share: float) -> float:
+    """The value below which that share lies."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+class Speed:
+    """The fast path: no toxic."""
+
+    def __init__(self, load: Load, seconds: float) -> None:
+        self.load = load
+        self.seconds = seconds
+        self.rows: list[Row] = []
+        self._direct_trip: list[float] = []
+        self.flood_1 = self._row("throughput, 1 connection (MB/s)", at_least=1.5)
+        self.flood_1_cpu = self._row("· processor time of the proxy (ms/GB)")
+        self.flood_50 = self._row("throughput, 50 connections (MB/s)", at_least=2)
+        self.flood_50_cpu = self._row("· processor time of the proxy (ms/GB)")
+        self.least = self._row("· least served connection (share of its fair part)", 2, floor=0.5)
+        self.trips = self._row("round trips/s, 50 connections", at_least=1.2)
+        self.trips_cpu = self._row("· processor time of the proxy (µs each)", 1)
+        self.trip_p50 = self._row("round trip, 1 connection: time added to direct, p50 (µs)", 0, at_most=1.0)
+        self.trip_p99 = self._row("· p99 (µs)", 0, at_most=1.2)
+        self.beside = self._row("· beside 50 connections at full throughput, p99 (ms)", 1)
+        self.connections = self._row("new connections/s, 10 at a time", at_least=1.5)
+        self.connections_cpu = self._row("· processor time of the proxy (µs each)")
+        self.idle = self._row(f"memory at {IDLE:,} idle connections (MB)", 1, at_most=0.35)
+        self.held = self._row(f"of {HELD:,} connections, held and served", floor=HELD)
+        self.held_memory = self._row("· memory (MB)", 1)
+
+    def _row(
+        self,
+        title: str,
+        digits: int = 0,
+        at_least: float | None = None,
+        at_most: float | None = None,
+        floor: float | None = None,
+    ) -> Row:
+        self.rows.append(Row(title, digits, at_least, at_most, floor))
+        return self.rows[-1]
+
+    def round(self, subjects: list[Subject]) -> None:
+        """Each measurement once, for one subject after the other. The direct connection comes first."""
+        for measure in (self._flood_1, self._flood_50, self._trips, self._trip, self._connections):
             for subject in subjects:
-                subject.measure()
-        rows = [["", *(column for column, _, _ in RUNS), "10 ms: p50 µs late", "p99", "early"]]
-        for subject in subjects:
-            rows += subject.lines()
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+                measure(subject)
+
+    def _costed(self, subject: Subject, row: Row, what: str, count: int, unit: float) -> list[int]:
+        """Run a load; the proxy's processor seconds, times ``unit``, for each thing done."""
+        before = subject.cpu()
+        found = self.load.run(what, subject.port, count, self.seconds, *([0] if what == "trips" else []))
+        done = sum(found) if what == "flood" else len(found)
+        if subject.pid:
+            row.add(subject, (subject.cpu() - before) * unit / done)
+        return found
+
+    def _flood_1(self, subject: Subject) -> None:
+        self.flood_1.add(subject, sum(self._costed(subject, self.flood_1_cpu, "flood", 1, 1e12)) / self.seconds / 1e6)
+
+    def _flood_50(self, subject: Subject) -> None:
+        sent = self._costed(subject, self.flood_50_cpu, "flood", 50, 1e12)
+        self.flood_50.add(subject, sum(sent) / self.seconds / 1e6)
+        self.least.add(subject, min(sent) * len(sent) / sum(sent))
+
+    def _trips(self, subject: Subject) -> None:
+        self.trips.add(subject, len(self._costed(subject, self.trips_cpu, "trips", 50, 1e6)) / self.seconds)
+
+    def _trip(self, subject: Subject) -> None:
+        took = [ns / 1e3 for ns in self.load.run("trips", subject.port, 1, self.seconds, 0)]
+        if not subject.pid:
+            self._direct_trip.append(median(took))
+        self.trip_p50.add(subject, median(took) - (self._direct_trip[-1] if subject.pid else 0))
+        self.trip_p99.add(subject, percentile(took, 0.99) - (self._direct_trip[-1] if subject.pid else 0))
+        with running(self.load.start("flood", subject.port, 50, self.seconds * 1.5)):
+            took = [ns / 1e6 for ns in self.load.run("trips", subject.port, 1, self.seconds, 0)]
+        self.beside.add(subject, percentile(took, 0.99) if took else self.seconds * 1e3)
+
+    def _connections(self, subject: Subject) -> None:
+        done = self._costed(subject, self.connections_cpu, "connect", 10, 1e6)
+        self.connections.add(subject, len(done) / self.seconds)
+
+    def hold(self, start: Callable[[], Subject]) -> None:
+        """Memory with many idle connections, of a server that has done nothing else; and are they served?"""
+        subject = start()
+        self.idle.add(subject, self._held(subject, IDLE)[1])
+        if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 2 * HELD + 100:
+            return
+        held, memory = self._held(subject, HELD)
+        self.held.add(subject, held)
+        self.held_memory.add(subject, memory)
+
+    def _held(self, subject: Subject, count: int) -> tuple[int, float]:
+        with running(self.load.start("hold", subject.port, count)) as holding:
+            assert holding.stdout is not None
+            holding.stdout.readline()
+            time.sleep(0.5)
+            memory = subject.memory()
+            try:
+                return numbers_of(holding)[0], memory
+            except RuntimeError:  # it has said on stderr how many could be had
+                return 0, memory
+
+
+class Accuracy:
+    """How late the latency toxic is, beyond what the proxy takes anyhow; and is it ever early?"""
+
+    def __init__(self, load: Load, longest: float) -> None:
+        self.load = load
+        self.longest = longest
+        self.lines: list[list[str]] = []
+        self.missed = 0
+
+    def measure(self, subjects: list[Subject]) -> None:
+        """All delays with all numbers of connections, one subject after the other."""
+        for count in CONNECTIONS:
+            for delay in DELAYS:
+                cells = [f"{delay * 1e3:g} ms", f"{count}"]
+                for subject in subjects:
+                    cells += self._cell(subject, delay, count)
+                self.lines.append(cells)
+
+    def _cell(self, subject: Subject, delay: float, count: int) -> list[str]:
+        every = max(count / TRIPS_A_SECOND, delay * 1.1 + 0.005)
+        seconds = min(self.longest, max(0.5, every * 100))
+        plain = median(self.load.run("trips", subject.port, count, 0.3, every)) / 1e9
+        with subject.latency(delay):
+            took = [ns / 1e9 for ns in self.load.run("trips", subject.port, count, seconds, every)]
+        late = [(found - plain - delay) * 1e3 for found in took]
+        early = sum(found < delay for found in took) / len(took)
+        p50, p99 = median(late), percentile(late, 0.99)
+        met: bool | None = None
+        if subject.name == "embedded":
+            met = not early and (count > 50 or (p50 <= 0.3 and p99 <= 1))
+            self.missed += not met
+        return [f"{p50:.2f}", f"{p99:.2f}", f"{early:.0%}", *([] if met is None else [verdict(met)])]
+
+
+def table(head: list[str], lines: list[list[str]], texts: int) -> None:
+    """Print as Markdown; all but the first columns are numbers."""
+    print("| " + " | ".join(head) + " |")
+    print("|" + "|".join("---" if column < texts else "---:" for column in range(len(head))) + "|")
+    for line in lines:
+        print("| " + " | ".join(line) + " |")
+    print()
+
+
+def main() -> int:
+    """Measure and print; 1 when ``--check`` is given and a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    parser.add_argument("--check", action="store_true", help="exit with 1 when a target is missed")
+    options = parser.parse_args()
+    servers = [original, embedded] if shutil.which("toxiproxy-server") else [embedded]
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        load = Load(folder)
+        speed = Speed(load, 0.3 if options.quick else 0.5)
+        accuracy = Accuracy(load, 1.0 if options.quick else 3.0)
+        for server in servers:
+            with ExitStack() as alone:
+                speed.hold(lambda server=server, alone=alone: alone.enter_context(server(load, folder)))  # type: ignore[misc]
+        subjects = [stack.enter_context(server(load, folder)) for server in servers]
+        everybody = [stack.enter_context(direct(load)), *subjects]
+        for _ in range(3 if options.quick else 7):
+            speed.round(everybody)
+        accuracy.measure(subjects)
+    table(["", "direct", "original", "embedded", "ratio", "target", ""], [row.cells() for row in speed.rows], 1)
+    heads = [f"{server.__name__}: {what}" for server in servers for what in ("late p50 (ms)", "p99", "early")]
+    table(["latency", "connections", *heads, "p50 ≤ 0.3, p99 ≤ 1 up to 50; never early"], accuracy.lines, 1)
+    missed = sum(row.met() is False for row in speed.rows) + accuracy.missed
+    print(f"Targets missed: {missed}. Took {time.monotonic() - began:.0f} s.", end=" ")
+    print("" if load.light else "No C compiler: the load was made by Python, and limits the rates.", end=" ")
+    print("" if len(servers) == 2 else "toxiproxy-server is not on PATH: not compared.")
+    return int(options.check and missed > 0)
 
 
 if __name__ == "__main__":
-    peer() if sys.argv[1:] == ["peer"] else main()
+    sys.exit(main())

@@ -3,101 +3,78 @@
 One JSON-lines file per owner process. The first line names the owner (pid, start time, boot), each further
 line opens (``add``) or closes (``done``) an entry. Lines are written with one ``write`` each, so they are in
 the kernel's hands, and survive us, before the change happens; there is no fsync, as a change to processes and
-sockets does not outlive the machine either. What an owner that died leaves open is undone by :func:`sweep`.
+sockets does not outlive the machine either. What an owner that died leaves open is undone by
+:func:`chaoskit.sweep.sweep`: at once by its guardian (:mod:`chaoskit.guardian`), else by the next run.
 
-How an entry is undone depends on its *kind*. Undoing must be idempotent: it may happen to a change that was
-never made, or undone already.
+How an entry is undone depends on its *kind*, see :mod:`chaoskit.undo`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import shutil
-import signal
+import secrets
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from chaoskit.errors import BrokenError, ChaosError, unknown
-from chaoskit.pids import Pid, end_by_pidfile, identify
+from chaoskit.sweep import SUFFIX, owner_line, state_folder, sweep
+from chaoskit.undo import KINDS, LASTING, Entry, Facts, home_of, lease, lease_end, register_kind
 
-Facts = dict[str, Any]
-Undo = Callable[[Facts], None]
-
-SUFFIX = ".journal"
-
-
-def _undo_process(facts: Facts) -> None:
-    first = signal.Signals[facts.get("signal", "SIGTERM")]
-    end_by_pidfile(Path(facts["pidfile"]), first=first, grace=facts.get("grace", 1.0))
-
-
-def _undo_folder(facts: Facts) -> None:
-    deadline = time.monotonic() + 2.0
-    while True:
-        try:
-            shutil.rmtree(facts["path"])
-        except FileNotFoundError:
-            # Either the folder itself or a file that a dying process took away under our hands.
-            if not Path(facts["path"]).exists():
-                return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-        else:
-            return
-
-
-def _undo_signal(facts: Facts) -> None:
-    Pid(facts["pid"], facts["start"]).signal(signal.SIGCONT)
-
-
-KINDS: dict[str, Undo] = {
-    "process": _undo_process,  # {name, pidfile, signal="SIGTERM", grace=1.0}: end the process
-    "folder": _undo_folder,  # {path}: remove the folder
-    "signal": _undo_signal,  # {pid, start}: let a stopped process go on
-}
-
-
-def register_kind(kind: str, undo: Undo) -> None:
-    """Teach the journal to undo entries of a further kind. Raises ChaosError when the name is taken."""
-    if KINDS.setdefault(kind, undo) is not undo:
-        raise ChaosError(f"two ways to undo journal entries of the kind {kind!r}")
+__all__ = ["KINDS", "Facts", "Journal", "lease", "lease_end", "register_kind", "sweep"]
 
 
 class Journal:
     """The journal of this process. Safe to use from all threads.
 
-    Creating it writes the owner's line; raises BrokenError when the file exists or cannot be written.
+    Creating it writes the owner's line; raises BrokenError when the file exists or cannot be written. With
+    ``twice`` all is written to a second file below :func:`~chaoskit.sweep.state_folder` too, where that can be.
     """
 
-    def __init__(self, path: Path, *, run_id: str = "") -> None:
+    def __init__(self, path: Path, *, run_id: str = "", twice: bool = False) -> None:
         self.path = path
         self.run_id = run_id or path.stem
+        self.twin = _second_place(self.run_id) if twice else None
         self._lock = threading.RLock()
-        self._open: dict[int, tuple[str, Facts]] = {}
+        self._open: dict[int, Entry] = {}
         self._last = 0
         self._pid = os.getpid()
-        self._file = _create(path, {**_owner(), "run": self.run_id})
+        header = {**owner_line(), "run": self.run_id}
+        if self.twin is not None:
+            header["twin"] = str(self.twin)
+        self._file = _create(path, header)
+        self._copy = -1
+        if self.twin is not None:
+            try:
+                self._copy = _create(self.twin, {**header, "twin": str(path.absolute())})
+            except BrokenError:  # no home to write to: the one beside the run must do
+                self.twin = None
 
-    def add(self, kind: str, **facts: Any) -> int:
+    def add(self, kind: str, *, until: float | None = None, **facts: Any) -> int:
         """Write an entry; the change may be made once this returns. Gives the entry's number.
 
-        Raises ChaosError for an unknown kind, BrokenError when the entry cannot be written.
+        ``until`` (monotonic s) is when the change is undone even if we hang; not given, what is changed while a
+        fault is injected ends with the fault's lease (see :func:`~chaoskit.undo.lease`). Raises ChaosError for an
+        unknown kind, BrokenError when the entry cannot be written.
         """
         if kind not in KINDS:
             raise ChaosError(unknown("kind of journal entry", kind, KINDS))
         facts = {name: str(value) if isinstance(value, Path) else value for name, value in facts.items()}
+        if until is None and kind not in LASTING:
+            until = lease_end()
+        entry = Entry(kind, facts, until, home_of(kind))
+        line: dict[str, Any] = {"kind": kind, "facts": facts}
+        if entry.until is not None:
+            line["until"] = entry.until
+        if entry.home:
+            line["in"] = entry.home
         with self._lock:
             self._last += 1
-            self._write({"add": self._last, "kind": kind, "facts": facts})
-            self._open[self._last] = (kind, facts)
+            self._write({"add": self._last, **line})
+            self._open[self._last] = entry
             return self._last
 
     def done(self, entry: int) -> None:
@@ -131,7 +108,7 @@ class Journal:
     def open_entries(self) -> list[tuple[str, Facts]]:
         """Kind and facts of what is not undone yet, oldest first."""
         with self._lock:
-            return list(self._open.values())
+            return [(entry.kind, entry.facts) for entry in self._open.values()]
 
     def undo(self, entry: int) -> None:
         """Undo one entry now. Has no effect when it is done already. Raises BrokenError when it fails."""
@@ -139,9 +116,9 @@ class Journal:
             found = self._open.get(entry)
         if found is not None:
             try:
-                KINDS[found[0]](found[1])
+                found.undo()
             except OSError as error:
-                raise BrokenError(f"could not undo {_describe(*found)}: {error}") from error
+                raise BrokenError(f"could not undo {found}: {error}") from error
             self.done(entry)
 
     def undo_all(self) -> list[str]:
@@ -163,9 +140,9 @@ class Journal:
             try:
                 self.undo(number)
             except Exception as error:
-                failed.append(f"{_describe(*found)}: {error.__cause__ or error}")
+                failed.append(f"{found}: {error.__cause__ or error}")
             else:
-                told.append(_describe(*found))
+                told.append(str(found))
         if failed:
             raise BrokenError("could not undo " + "; ".join(failed))
         return told
@@ -177,8 +154,11 @@ class Journal:
                 return
             os.close(self._file)
             self._file = -1
+            if self._copy >= 0:
+                os.close(self._copy)
             if not self._open:
-                self.path.unlink(missing_ok=True)
+                for path in filter(None, (self.path, self.twin)):
+                    path.unlink(missing_ok=True)
 
     def _write(self, line: dict[str, Any]) -> None:
         data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
@@ -188,90 +168,9 @@ class Journal:
             raise BrokenError(f"cannot write the undo journal {self.path}: {error}") from error
         if written != len(data):
             raise BrokenError(f"cannot write the undo journal {self.path}: the disk is full")
-
-
-def sweep(folder: Path) -> list[str]:
-    """Undo what dead owners left open in the journals below ``folder``.
-
-    Tells what was undone and what could not be. The journal of a living owner is never touched. Two sweeps at
-    once do not meet in one journal.
-    """
-    told: list[str] = []
-    for path in _journals(folder):
-        # Another sweep was or is at it, or it is another user's and so are its processes.
-        with contextlib.suppress(FileNotFoundError, BlockingIOError, PermissionError):
-            told += _sweep_one(path)
-    return told
-
-
-def _journals(folder: Path) -> list[Path]:
-    """All journals below ``folder``, where living runs make and remove folders while we look."""
-    walk = os.walk(folder)  # unlike rglob it passes over a folder that vanishes
-    return sorted(Path(place, name) for place, _, names in walk for name in names if name.endswith(SUFFIX))
-
-
-def _sweep_one(path: Path) -> list[str]:
-    handle = os.open(path, os.O_RDWR | os.O_APPEND)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        owner, entries = _read(path)
-        if owner is None:
-            return [f"{path}: not a journal of this version, left alone"]
-        if _lives(owner):
-            return []
-        told, left = [], False
-        for number in sorted(entries, reverse=True):
-            kind, facts = entries[number]
-            try:
-                if kind not in KINDS:
-                    raise ChaosError(unknown("kind of journal entry", kind, KINDS))
-                KINDS[kind](facts)
-            except Exception as error:
-                left = True
-                told.append(f"{_describe(kind, facts)} of run {owner['run']}: could not be undone: {error}")
-            else:
-                os.write(handle, json.dumps({"done": number}).encode() + b"\n")
-                told.append(f"{_describe(kind, facts)} of run {owner['run']}")
-        if not left:
-            path.unlink(missing_ok=True)
-        return told
-    finally:
-        os.close(handle)
-
-
-def _read(path: Path) -> tuple[dict[str, Any] | None, dict[int, tuple[str, Facts]]]:
-    """The owner's line and the open entries. A last line that was cut short was never acted on."""
-    owner: dict[str, Any] | None = None
-    entries: dict[int, tuple[str, Facts]] = {}
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if owner is None:
-            if "pid" not in line or "start" not in line:
-                return None, {}
-            owner = line
-        elif "add" in line:
-            entries[line["add"]] = (line["kind"], line["facts"])
-        elif "done" in line:
-            entries.pop(line["done"], None)
-    return owner, entries
-
-
-def _owner() -> dict[str, Any]:
-    me = identify(os.getpid())
-    assert me is not None
-    return {"pid": me.pid, "start": me.start, "boot": _boot()}
-
-
-def _boot() -> str:
-    """Changes when the machine starts anew, when pids and start times begin again."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-
-
-def _lives(owner: dict[str, Any]) -> bool:
-    return owner["boot"] == _boot() and Pid(owner["pid"], owner["start"]).alive()
+        if self._copy >= 0:
+            with contextlib.suppress(OSError):  # the first is written, and that is what counts
+                os.write(self._copy, data)
 
 
 def _create(path: Path, header: dict[str, Any]) -> int:
@@ -290,6 +189,14 @@ def _create(path: Path, header: dict[str, Any]) -> int:
     return handle
 
 
-def _describe(kind: str, facts: Facts) -> str:
-    name = facts.get("name") or facts.get("path") or facts.get("pid") or ""
-    return f"{kind} {name}".strip()
+def _second_place(run_id: str) -> Path | None:
+    """A file of its own in the state folder, which only we may look into; None where there can be none."""
+    folder = state_folder()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_uid != os.geteuid():
+            return None
+        folder.chmod(0o700)
+    except OSError:
+        return None
+    return folder / f"{run_id}-{secrets.token_hex(4)}{SUFFIX}"

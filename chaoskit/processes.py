@@ -23,6 +23,7 @@ from chaoskit.clock import now
 from chaoskit.errors import BrokenError, TimeoutExpired
 from chaoskit.journal import Journal
 from chaoskit.pids import MARK, Pid, family, identify, signal_all, wait_gone
+from chaoskit.undo import lease_end
 
 OnLine = Callable[[str, str, float], None]
 """Called with the stream (``stdout`` or ``stderr``), the line without its end, and its monotonic time."""
@@ -241,12 +242,14 @@ def start_process(
     cwd: Path | None = None,
     on_exit: Callable[[ManagedProcess], None] | None = None,
     stop_signal: int = signal.SIGTERM,
+    leased: bool = False,
 ) -> ManagedProcess:
     """Start a program in a session of its own, journaled before it exists.
 
     ``env`` is added to our environment, with CHAOSKIT_RUN_ID. ``on_line``, and ``on_exit`` once there is an exit
     status, are called on the process's watching thread. ``pidfile`` must not exist. ``stop_signal`` is what a
-    sweep sends first. Raises BrokenError when the program cannot be started.
+    sweep sends first. One that is ``leased`` is part of a fault, and ends with its lease. Raises BrokenError when
+    the program cannot be started.
     """
     full = {**os.environ, **(env or {}), "CHAOSKIT_RUN_ID": journal.run_id, MARK: str(pidfile)}
     program = shutil.which(argv[0], path=full.get("PATH")) if "/" not in argv[0] else argv[0]
@@ -255,7 +258,8 @@ def start_process(
     if pidfile.exists():
         raise BrokenError(f"cannot start {name}: {pidfile} exists already")
     stop = signal.Signals(stop_signal).name
-    entry = journal.add("process", name=name, pidfile=pidfile, signal=stop)
+    until = lease_end() if leased else None
+    entry = journal.add("process", until=until, name=name, pidfile=pidfile, signal=stop)
     try:
         child = subprocess.Popen(
             ["/bin/sh", "-c", _WRAPPER, "sh", str(pidfile), program, *argv[1:]],

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 HOUSE = ROOT / "chaoskit"
 
 FLOORS = [
-    {"errors", "clock", "units", "registry", "pids", "ports", "journal", "processes"},
+    {"errors", "clock", "units", "registry", "pids", "ports", "undo", "sweep", "journal", "processes", "guardian"},
     {"scenario"},
     {"history"},
     {"toxiproxy", "failpoints", "services", "traffic", "observers"},

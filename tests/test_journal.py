@@ -10,9 +10,10 @@ import threading
 
 import pytest
 
-from chaoskit import journal as journals
 from chaoskit.errors import BrokenError, ChaosError
-from chaoskit.journal import Journal, register_kind, sweep
+from chaoskit.journal import Journal
+from chaoskit.sweep import sweep
+from chaoskit.undo import KINDS, lease, register_kind
 
 DEAD_OWNER = """
 import sys, pathlib
@@ -35,7 +36,7 @@ def journal(tmp_path):
 def undone(monkeypatch):
     """The facts undone by the kind ``probe``, in order."""
     seen = []
-    monkeypatch.setattr(journals, "KINDS", {**journals.KINDS, "probe": lambda facts: seen.append(facts["n"])})
+    monkeypatch.setitem(KINDS, "probe", lambda facts: seen.append(facts["n"]))
     return seen
 
 
@@ -49,7 +50,7 @@ def test_an_entry_is_in_the_file_before_the_block_runs(journal, undone):
     with journal.entry("probe", n=1):
         lines = [json.loads(line) for line in journal.path.read_text().splitlines()]
         assert lines[0]["pid"] == os.getpid()
-        assert lines[1] == {"add": 1, "kind": "probe", "facts": {"n": 1}}
+        assert lines[1] == {"add": 1, "kind": "probe", "facts": {"n": 1}, "in": __name__}
     assert json.loads(journal.path.read_text().splitlines()[-1]) == {"done": 1}
     assert undone == []
 
@@ -77,7 +78,7 @@ def test_one_failure_does_not_keep_the_others_from_being_undone(journal, undone,
     def fail(facts):
         raise OSError("no way")
 
-    monkeypatch.setitem(journals.KINDS, "fails", fail)
+    monkeypatch.setitem(KINDS, "fails", fail)
     journal.add("probe", n=1)
     journal.add("fails", name="this")
     journal.add("probe", n=2)
@@ -85,7 +86,7 @@ def test_one_failure_does_not_keep_the_others_from_being_undone(journal, undone,
         journal.undo_all()
     assert undone == [2, 1]
     assert [kind for kind, _ in journal.open_entries()] == ["fails"]
-    monkeypatch.setitem(journals.KINDS, "fails", lambda facts: None)
+    monkeypatch.setitem(KINDS, "fails", lambda facts: None)
     assert journal.undo_all() == ["fails this"]
 
 
@@ -97,11 +98,10 @@ def test_unknown_kinds_are_refused(journal):
 
 def test_a_kind_has_one_way_to_be_undone(monkeypatch):
     """Registering the same function twice is fine, another one is not."""
-    monkeypatch.setattr(journals, "KINDS", dict(journals.KINDS))
-
     def undo(facts):
         return None
 
+    monkeypatch.setitem(KINDS, "mine", undo)
     register_kind("mine", undo)
     register_kind("mine", undo)
     with pytest.raises(ChaosError, match="two ways"):

@@ -18,7 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"chaoskit {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
-        importlib.import_module(f"{__name__}.{module.name}").add(commands)
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{__name__}.{module.name}").add(commands)
     arguments = parser.parse_args(argv)
     try:
         return int(arguments.run(arguments))

@@ -16,15 +16,18 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Sweep and tell; 2 when there are no runs to look at."""
-    from chaoskit.journal import sweep
+    """Sweep and tell; 2 when there was nothing to look at: it was probably asked in the wrong folder."""
+    from chaoskit.sweep import state_folder, sweep
 
     runs = (arguments.reports / "runs").resolve()
-    if not runs.is_dir():
-        print(f"no runs below {runs}: run this in the project's folder, or say --reports DIR", file=sys.stderr)
-        return 2
-    swept = sweep(runs)
+    swept = sweep(runs, state_folder())
     for text in swept:
         print(f"swept {text}")
-    print(f"{len(swept)} things swept" if swept else f"nothing was left behind by the runs in {runs}")
+    if swept:
+        print(f"{len(swept)} things swept")
+    elif runs.is_dir():
+        print(f"nothing was left behind by the runs in {runs}")
+    else:
+        print(f"no runs below {runs}: run this in the project's folder, or say --reports DIR", file=sys.stderr)
+        return 2
     return 0

@@ -11,15 +11,27 @@ def add(commands: Any) -> None:
     """The subcommand's arguments."""
     parser = commands.add_parser("plan", help="print what a scenario will do, and to what")
     parser.add_argument("paths", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--runtime", choices=("auto", "process", "docker"), default="auto", help="as --chaos-runtime")
+    parser.add_argument("--toxiproxy", metavar="ENGINE", default="auto", help="as --chaos-toxiproxy")
+    parser.add_argument("--allow", action="append", default=[], metavar="HOST", help="as --chaos-allow")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plans."""
+    from chaoskit.engine.interposer import resolve
     from chaoskit.engine.plan import describe, plan
+    from chaoskit.engine.touches import touches
     from chaoskit.scenario.loader import find, load
+    from chaoskit.scenario.reach import allowed_hosts
+    from chaoskit.scenario.setting import Setting, refused, runtime_of
 
+    allowed = allowed_hosts(arguments.allow)
+    toxiproxy = resolve(arguments.toxiproxy, allowed)
     for file in find(arguments.paths):
         for scenario in load(file):
-            print("\n".join(describe(plan(scenario))))
+            setting = Setting(toxiproxy, runtime_of(scenario.environment, arguments.runtime))
+            print("\n".join([*describe(plan(scenario)), *touches(scenario, setting, allowed)]))
+            for each in refused(scenario, setting):
+                print(f"  {'skipped' if each.accepted else 'refused'}      {each}")
     return 0

@@ -10,22 +10,20 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from chaoskit.engine.interposer import Interposer
+from chaoskit.engine.platform import Address, Platform, Proxy, together
 from chaoskit.errors import BrokenError
 from chaoskit.failpoints.client import FailpointClient, FailpointError
 from chaoskit.history.rows import Row
 from chaoskit.journal import Journal
 from chaoskit.observers.tap_poller import TapPoller
-from chaoskit.ports import free_port
 from chaoskit.scenario.model import Environment
 from chaoskit.scenario.service import ServiceSpec
 from chaoskit.services.base import Service
 from chaoskit.services.create import PROVIDERS
-from chaoskit.services.process import ProcessService
+from chaoskit.services.managed import ManagedService
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.traffic.generator import TrafficGenerator
 from chaoskit.traffic.spec import Stream
@@ -43,7 +41,7 @@ class LiveEnvironment:
         folder: Path,
         journal: Journal,
         traffic: TrafficGenerator,
-        toxiproxy: str = "embedded",
+        platform: Platform,
     ) -> None:
         self.environment = environment
         self.journal = journal
@@ -52,8 +50,8 @@ class LiveEnvironment:
         self._emit: Callable[[Row], None] = discard
         self._services: dict[str, Service] = {}
         self._specs: dict[str, ServiceSpec] = {}
-        self._proxies: dict[str, tuple[str, int]] = {}
-        self.interposer = Interposer(toxiproxy, folder / "toxiproxy", journal)
+        self._proxies: dict[str, Proxy] = {}
+        self.platform = platform
         self._entry: int | None = None
         self._held: list[Callable[[], None]] = []
         self._answered: dict[str, int] = {}
@@ -64,26 +62,24 @@ class LiveEnvironment:
     # Life
 
     def start(self) -> None:
-        """Start Toxiproxy, then the services: providers one after the other, then the commands together."""
+        """Start Toxiproxy, then the services: first the providers, then all others together."""
         self._entry = self.journal.make_folder(self._folder)
-        self.interposer.start()
+        self.platform.start(self.environment.services)
         self.poller = TapPoller(self.toxiproxy, discard)
         for name, spec in self.environment.services.items():
             self._services[name] = self._make(name, spec)
         for name, service in self._services.items():
             if service.spec.proxy and service.port:
-                made = self.toxiproxy.create_proxy(name, f"{service.host}:{service.port}", f"127.0.0.1:{free_port()}")
-                self._proxies[name] = (made.host, made.port)
+                self._proxies[name] = self.platform.proxy(service)
         self._start(self._services)
 
     def stop(self) -> None:
-        """End everything, latest first. One that fails does not keep the others running."""
+        """End everything. One that fails does not keep the others running."""
         with contextlib.ExitStack() as stack:
             if self._entry is not None:
                 stack.callback(self.journal.undo, self._entry)
-            stack.callback(self.interposer.stop)
-            for service in self._services.values():
-                stack.callback(service.stop)
+            stack.callback(self.platform.stop)
+            stack.callback(together, [service.stop for service in self._services.values()])
         self._services.clear()
 
     def prepare(self, wanted: Environment) -> bool:
@@ -92,14 +88,9 @@ class LiveEnvironment:
         Raises BrokenError.
         """
         self.heal()
-        changed = {
-            name: self._make(name, spec, self._services[name].port)
-            for name, spec in wanted.services.items()
-            if self._specs[name] != spec
-        }
+        changed = {name: self._make(name, spec) for name, spec in wanted.services.items() if self._specs[name] != spec}
         ill = [name for name, service in self._services.items() if self.tainted and service.spec.provider is None]
-        for name in {*changed, *ill}:
-            self._services[name].stop()
+        together([self._services[name].stop for name in {*changed, *ill}])
         self._services.update(changed)
         dead = {name: service for name, service in self._services.items() if not service.alive()}
         for service in self._services.values():
@@ -145,19 +136,24 @@ class LiveEnvironment:
         self._emit = self.poller.emit = discard
 
     def check(self) -> None:
-        """Raises BrokenError when Toxiproxy died."""
-        self.interposer.check()
+        """Raises BrokenError when Toxiproxy or Docker died."""
+        self.platform.check()
 
-    def addresses(self) -> dict[str, dict[str, Any]]:
-        """What templates may ask of each service. ``url``, ``host`` and ``port`` lead through its proxy."""
+    def addresses(self, *, inside: bool = False) -> dict[str, dict[str, Any]]:
+        """What templates may ask of each service. ``url``, ``host`` and ``port`` lead through its proxy.
+
+        ``inside``: as the services themselves see it, not we (the same unless they have a network of their own).
+        """
         found: dict[str, dict[str, Any]] = {}
         for name, service in self._services.items():
-            host, port = self._proxies.get(name, (service.host, service.port))
+            direct: Address = service.inside if inside else (service.host, service.port)
+            proxy = self._proxies.get(name)
+            host, port = direct if proxy is None else proxy.inside if inside else proxy.outside
             found[name] = {
                 "host": host,
                 "port": port,
                 "url": service.url(host, port),
-                "direct_url": service.url(),
+                "direct_url": service.url(*direct),
                 "failpoints_url": service.failpoints_url or "",
             }
         return found
@@ -172,7 +168,7 @@ class LiveEnvironment:
     @property
     def toxiproxy(self) -> ToxiproxyControl:
         """The Toxiproxy server."""
-        return self.interposer.control
+        return self.platform.control
 
     def service(self, name: str) -> Service:
         """A running service."""
@@ -182,7 +178,7 @@ class LiveEnvironment:
         """Host and port of the proxy in front of a service."""
         if name not in self._proxies:
             raise BrokenError(f"no proxy stands in front of {name}: it has no port, or proxy: false")
-        return self._proxies[name]
+        return self._proxies[name].outside
 
     def failpoints(self, name: str) -> FailpointClient:
         """The failpoint API of a service."""
@@ -223,34 +219,30 @@ class LiveEnvironment:
 
     # Inside
 
-    def _make(self, name: str, spec: ServiceSpec, port: int | None = None) -> Service:
-        """A service whose templates are rendered; ``port`` is kept when it takes the place of another."""
+    def _make(self, name: str, spec: ServiceSpec) -> Service:
+        """A service whose templates are rendered, at the same address when it takes the place of another."""
         self._specs[name] = spec
-        if port is not None:
-            spec = spec.model_copy(update={"port": port})
         rest: dict[str, Any] = {
+            "runtime": self.platform.runtime(name, spec),
             "folder": self._folder / name,
             "journal": self.journal,
             "emit": lambda row: self._emit(row),
         }
+        folder = self.environment.folder
+        if spec.build is not None:
+            build = spec.build.model_copy(update={"context": str((folder / spec.build.context).resolve())})
+            spec = spec.model_copy(update={"build": build})
         if spec.provider is not None:
             return PROVIDERS.get(spec.provider)(name, spec, **rest)
-        folder = self.environment.folder
         cwd = (folder / spec.cwd).resolve() if spec.cwd else folder
         return _Command(self, name, spec.model_copy(update={"cwd": str(cwd)}), **rest)
 
     def _start(self, services: Mapping[str, Service]) -> None:
-        providers = [service for service in services.values() if service.spec.provider is not None]
-        commands = [service for service in services.values() if service.spec.provider is None]
-        for service in providers:
-            service.start()
-        if commands:
-            with ThreadPoolExecutor(len(commands), thread_name_prefix="chaoskit-start") as pool:
-                for future in [pool.submit(service.start) for service in commands]:
-                    future.result()
+        together([service.start for service in services.values() if service.spec.provider is not None])
+        together([service.start for service in services.values() if service.spec.provider is None])
 
 
-class _Command(ProcessService):
+class _Command(ManagedService):
     """A service of one's own, whose settings may name the addresses of the others."""
 
     def __init__(self, live: LiveEnvironment, name: str, spec: ServiceSpec, **rest: Any) -> None:
@@ -269,13 +261,13 @@ class _Command(ProcessService):
 
     def environment(self) -> dict[str, str]:
         """The rendered environment variables."""
-        addresses = self._live.addresses()
+        addresses = self._live.addresses(inside=True)
         return {name: render(value, addresses) for name, value in super().environment().items()}
 
-    def argv(self) -> list[str]:
+    def words(self) -> list[str]:
         """The rendered command."""
-        addresses = self._live.addresses()
-        return [render(word, addresses) for word in super().argv()]
+        addresses = self._live.addresses(inside=True)
+        return [render(word, addresses) for word in super().words()]
 
 
 def discard(_row: Row) -> None:

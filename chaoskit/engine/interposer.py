@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from chaoskit.clock import wait_for
@@ -12,33 +14,59 @@ from chaoskit.errors import BrokenError, ChaosError, unknown
 from chaoskit.journal import Journal, register_kind
 from chaoskit.ports import free_port
 from chaoskit.processes import ManagedProcess, OnLine, start_process
+from chaoskit.scenario.reach import OPTION, is_inside
 from chaoskit.toxiproxy.client import ProxyAddress, ToxiproxyControl
 from chaoskit.toxiproxy.fronted import FrontedToxiproxy
 from chaoskit.toxiproxy.launch import address_in, server_command
 
+if TYPE_CHECKING:
+    from chaoskit.engine.toxiproxy_container import ToxiproxyContainer
+
 BINARY = "toxiproxy-server"
-MODES = ("auto", "embedded", "binary")
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MODES = ("auto", "embedded", "binary", "docker")
+CONTAINED = ("auto", "embedded", "docker")
+"""Those that can serve services in containers."""
 START_LIMIT = 10.0
 
 
-def resolve(mode: str) -> str:
-    """``auto`` as what it comes to here. Raises ChaosError for what is not legal or not there."""
-    if mode.startswith(("http://", "https://")):
-        if urlsplit(mode).hostname not in LOOPBACK:
-            raise ChaosError(f"--chaos-toxiproxy={mode}: only a Toxiproxy on loopback may be used")
-        return mode
-    if mode == "docker":
+def resolve(mode: str, allowed: Collection[str] = (), runtime: str = "process") -> str:
+    """``auto`` as what it comes to here. Raises ChaosError for what is not legal or not there.
+
+    A URL must lead to loopback, or to a host in ``allowed``. Where the ``runtime`` of the services is ``docker``,
+    the proxies are containers too: they must be, to take the names of the services on their network.
+    """
+    if runtime == "docker" and (mode == "binary" or "://" in mode):
         raise ChaosError(
-            "--chaos-toxiproxy=docker: containers are not supported yet; legal: auto, embedded, binary, URL"
+            f"--chaos-toxiproxy={mode}: services in containers cannot be proxied by it; legal with the runtime "
+            f"docker: {', '.join(CONTAINED)}"
         )
+    if mode.startswith(("http://", "https://")):
+        host = _host(mode)
+        if not is_inside(host, allowed):
+            raise ChaosError(
+                f"--chaos-toxiproxy={mode}: only a Toxiproxy on loopback may be used, as others may depend on one "
+                f"elsewhere; if that is meant: {OPTION} {host}"
+            )
+        return mode
     if mode not in MODES:
         raise ChaosError("--chaos-toxiproxy: " + unknown("engine", mode, [*MODES, "http://HOST:PORT"]))
+    if mode == "auto" and runtime == "docker":
+        return "embedded"
     if mode == "auto":
         return "binary" if shutil.which(BINARY) else "embedded"
     if mode == "binary" and not shutil.which(BINARY):
         raise ChaosError(f"--chaos-toxiproxy=binary: no {BINARY} on the PATH")
     return mode
+
+
+def _host(url: str) -> str:
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        host = None
+    if not host:
+        raise ChaosError(f"--chaos-toxiproxy={url}: no host in it; legal: http://HOST:PORT")
+    return host
 
 
 def _undo_proxy(facts: dict[str, object]) -> None:
@@ -49,18 +77,23 @@ def _undo_proxy(facts: dict[str, object]) -> None:
     control.close()
 
 
-register_kind("proxy", _undo_proxy)
+register_kind("proxy", _undo_proxy, lasting=True)
 
 
 class Interposer:
-    """The Toxiproxy of one environment. ``mode`` is what :func:`resolve` gave; ``folder`` holds its pidfiles."""
+    """The Toxiproxy of one environment. ``mode`` is what :func:`resolve` gave; ``folder`` holds its pidfiles.
 
-    def __init__(self, mode: str, folder: Path, journal: Journal) -> None:
+    With the same ``seed`` the embedded server makes the same choices for the same connections.
+    """
+
+    def __init__(self, mode: str, folder: Path, journal: Journal, seed: int | None = None) -> None:
         self.mode = mode
+        self._seed = seed
         self._folder = folder
         self._journal = journal
         self._processes: list[ManagedProcess] = []
         self._control: ToxiproxyControl | None = None
+        self._container: ToxiproxyContainer | None = None
 
     def start(self) -> None:
         """Start it, with the tap in front where the server is a real one. Raises BrokenError."""
@@ -69,7 +102,7 @@ class Interposer:
         if self.mode == "embedded":
             self._control = ToxiproxyControl(embedded)
             return
-        url = self._start_binary() if self.mode == "binary" else self.mode
+        url = self._start_real()
         prefix = f"chaoskit-{self._journal.run_id}-{self._folder.name}-"
         real = ToxiproxyControl(url)
         real.version()
@@ -91,6 +124,8 @@ class Interposer:
         for process in self._processes:
             if process.poll() is not None:
                 raise BrokenError(f"{process.name} died; its last lines:\n  " + "\n  ".join(process.last_lines))
+        if self._container is not None:
+            self._container.check()
 
     def stop(self) -> None:
         """End the servers, and remove our proxies from one that is not ours."""
@@ -101,6 +136,8 @@ class Interposer:
         for process in reversed(self._processes):
             process.terminate(1.0)
         self._processes.clear()
+        if self._container is not None:
+            self._container.stop()
 
     def _start_embedded(self) -> str:
         address: list[tuple[str, int]] = []
@@ -109,7 +146,7 @@ class Interposer:
             if not address and (found := address_in(line)):
                 address.append(found)
 
-        server = self._start(server_command(free_port()), "toxiproxy-embedded", look)
+        server = self._start(server_command(free_port(), self._seed), "toxiproxy-embedded", look)
         wait_for(
             lambda: address or server.poll() is not None,
             what="the embedded Toxiproxy server",
@@ -120,6 +157,16 @@ class Interposer:
         if not address:
             raise BrokenError("the embedded Toxiproxy server ended: " + " / ".join(server.last_lines))
         return f"http://{address[0][0]}:{address[0][1]}"
+
+    def _start_real(self) -> str:
+        if self.mode == "binary":
+            return self._start_binary()
+        if self.mode == "docker":
+            from chaoskit.engine.toxiproxy_container import ToxiproxyContainer
+
+            self._container = ToxiproxyContainer(self._journal)
+            return self._container.start()
+        return self.mode
 
     def _start_binary(self) -> str:
         port = free_port()
@@ -164,6 +211,33 @@ class _Journaled(FrontedToxiproxy):
         """Journal it, then make it."""
         self._entries[name] = self._journal.add("proxy", url=self._url, name=self._name(name))
         return super().create_proxy(name, upstream, listen)
+
+    def add_toxic(
+        self,
+        proxy: str,
+        name: str,
+        type: str,
+        attributes: Mapping[str, int | float | str],
+        stream: str = "downstream",
+        toxicity: float = 1.0,
+        *,
+        lease: float | None = None,
+        connections: Mapping[str, int] | None = None,
+        own: bool = False,
+    ) -> None:
+        """The real server knows no lease: the journal does."""
+        entry = self._journal.add("toxic", url=self._url, proxy=self._name(proxy), name=name)
+        self._entries[f"{proxy}/{name}"] = entry
+        super().add_toxic(
+            proxy, name, type, attributes, stream, toxicity, lease=lease, connections=connections, own=own
+        )
+
+    def remove_toxic(self, proxy: str, name: str) -> bool:
+        """Remove it, and note that it is gone."""
+        removed = super().remove_toxic(proxy, name)
+        if (entry := self._entries.pop(f"{proxy}/{name}", None)) is not None:
+            self._journal.done(entry)
+        return removed
 
     def delete_proxy(self, name: str) -> None:
         """Remove it, and note that it is gone."""

@@ -15,6 +15,7 @@ from chaoskit.engine.judge import view_of
 from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.expectations._steady import BASE, recovered_at
 from chaoskit.expectations.base import Collects
+from chaoskit.faults.base import WINDOW, Window
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.history.windows import percentile
@@ -24,6 +25,7 @@ from chaoskit.observers.process_sampler import ProcessSampler
 from chaoskit.scenario.model import Operation, PlannedFault, Scenario
 from chaoskit.traffic import spec as traffic
 from chaoskit.traffic.generator import TrafficGenerator
+from chaoskit.undo import MARGIN, lease
 
 TICK = 0.1
 LEAD = 0.05
@@ -192,13 +194,16 @@ class Run:
         start, end = zero + planned.at, zero + planned.at + planned.length
         if not sleep_until(start, self._cancelled):
             return
+        WINDOW.set(Window(planned.name, planned.length))  # for this thread, which serves this fault alone
         started = injected = now()
         error: str | None = None
         unit, touched, facts = "events", 0, {}
         try:
-            with planned.fault.inject(self.live) as evidence:
+            with lease(end + MARGIN), planned.fault.inject(self.live) as evidence:
                 injected = now()
                 sleep_until(end, self._cancelled)
+                if (late := now() - end) > MARGIN:
+                    raise BrokenError(f"the engine was held up for {late:.1f} s: the fault was lifted by its lease")
             unit, touched, facts = evidence.unit, evidence.touched, evidence.facts
         except ChaosError as caught:
             error = str(caught)

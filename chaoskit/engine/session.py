@@ -5,11 +5,12 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import logging
 import os
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,24 @@ from chaoskit.clock import now
 from chaoskit.engine.environment import LiveEnvironment, discard
 from chaoskit.engine.interposer import resolve
 from chaoskit.engine.judge import judge
+from chaoskit.engine.platform import Platform, ProcessPlatform
 from chaoskit.engine.run import OnProgress, Run
 from chaoskit.engine.verdict import ControlVerdict, Verdict, judge_control
 from chaoskit.errors import BrokenError, ChaosError
+from chaoskit.guardian import start_guardian
 from chaoskit.history.store import History, load
-from chaoskit.journal import Journal, sweep
+from chaoskit.journal import Journal
 from chaoskit.scenario.loader import changed
 from chaoskit.scenario.loader import load as load_scenarios
 from chaoskit.scenario.model import Environment, Scenario
+from chaoskit.scenario.reach import outside, outside_of, refuse_docker_host, refuse_outside
+from chaoskit.scenario.setting import runtime_of
+from chaoskit.sweep import state_folder, sweep
 from chaoskit.traffic.generator import TrafficGenerator
 
 META = "run.json"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,20 +56,37 @@ class Result:
 class Session:
     """Runs scenarios one after the other; environments are started once and kept until :meth:`close`.
 
-    ``toxiproxy`` is ``auto``, ``embedded``, ``binary`` or a URL. ``reports`` is the folder for all output. What
-    dead runs left behind is swept first, and told in ``swept``.
+    ``toxiproxy`` is ``auto``, ``embedded``, ``binary`` or a URL, ``runtime`` is ``auto``, ``process`` or ``docker``.
+    ``reports`` is the folder for all output. What dead runs left behind is swept first, and told in ``swept``.
+    ``allow`` are the hosts beyond loopback that may be touched, ``note`` is told what takes its time (an image that
+    is pulled).
     """
 
-    def __init__(self, reports: Path, *, seed: int | None = None, label: str = "", toxiproxy: str = "embedded") -> None:
+    def __init__(
+        self,
+        reports: Path,
+        *,
+        seed: int | None = None,
+        label: str = "",
+        toxiproxy: str = "embedded",
+        runtime: str = "auto",
+        allow: Collection[str] = (),
+        note: Callable[[str], None] = _log.info,
+    ) -> None:
         self.seed = seed if seed is not None else random.SystemRandom().randrange(2**31)
-        self.toxiproxy = resolve(toxiproxy)
+        self.allow = allow
+        self._asked = toxiproxy
+        self.toxiproxy = resolve(toxiproxy, allow, runtime)
+        self.runtime = runtime
+        self.note = note
         self.runs = reports / "runs"
         self.runs.mkdir(parents=True, exist_ok=True)
-        self.swept: Sequence[str] = sweep(self.runs)
+        self.swept: Sequence[str] = sweep(self.runs, state_folder())
         self.id = "-".join(filter(None, (time.strftime("%Y%m%d-%H%M%S"), str(os.getpid()), label)))
         self.folder = self.runs / self.id
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.journal = Journal(self.folder / "undo.journal", run_id=self.id)
+        self.journal = Journal(self.folder / "undo.journal", run_id=self.id, twice=True)
+        self._guardian = start_guardian(self.journal)
         self._generator: TrafficGenerator | None = None
         self._environments: dict[tuple[str, Path], LiveEnvironment] = {}
         self._broken: dict[tuple[str, Path], str] = {}
@@ -69,7 +94,11 @@ class Session:
         atexit.register(self.close)
 
     def run(self, scenario: Scenario, *, control: bool = False, on_progress: OnProgress | None = None) -> Result:
-        """Run a scenario, or its control, and judge it. Never raises for what the service did."""
+        """Run a scenario, or its control, and judge it. Never raises for what the service did.
+
+        Raises InputError for a scenario that names a host beyond the blast radius.
+        """
+        refuse_outside(outside(scenario, self.allow))
         began = now()
         folder = self.new_folder(scenario.slug + ("--control" if control else ""))
         history = History(folder)
@@ -83,7 +112,7 @@ class Session:
                 changes.append(scenario.model.control.with_)
             live, generator = self.open(scenario.environment, fresh=scenario.model.isolation == "fresh")
             cold = live.prepare(changed(scenario.environment, *changes))
-            meta.update(prepared=now() - began, toxiproxy=live.interposer.describe())
+            meta.update(prepared=now() - began, **live.platform.describe())
             try:
                 Run(scenario, live, generator, history, seed=self.seed, cold=cold, on_progress=on_progress).execute()
             finally:
@@ -110,6 +139,7 @@ class Session:
         atexit.unregister(self.close)
         with contextlib.ExitStack() as stack:
             stack.callback(self.journal.close)
+            stack.callback(self._guardian.terminate, 1.0)
             stack.callback(self.journal.undo_all)
             if self._generator is not None:
                 stack.callback(self._generator.close)
@@ -128,7 +158,11 @@ class Session:
         return self._generator
 
     def open(self, environment: Environment, *, fresh: bool = False) -> tuple[LiveEnvironment, TrafficGenerator]:
-        """The running environment and the traffic worker. One that could not be started is not tried again."""
+        """The running environment and the traffic worker. One that could not be started is not tried again.
+
+        Raises BrokenError, and InputError for an environment that names a host beyond the blast radius.
+        """
+        refuse_outside(outside_of(environment, self.allow))
         key = (environment.name, environment.source.file)
         if key in self._broken:
             raise BrokenError(f"environment {environment.name} could not be started before: {self._broken[key]}")
@@ -138,7 +172,8 @@ class Session:
         if key not in self._environments:
             index = sum(1 for _ in self.folder.glob("environment-*"))
             folder = self.folder / f"environment-{index}-{environment.name}"
-            live = LiveEnvironment(environment, folder, self.journal, generator, self.toxiproxy)
+            platform = self._platform(environment, folder)
+            live = LiveEnvironment(environment, folder, self.journal, generator, platform)
             try:
                 live.start()
             except ChaosError as error:
@@ -150,6 +185,18 @@ class Session:
                 raise
             self._environments[key] = live
         return self._environments[key], generator
+
+    def _platform(self, environment: Environment, folder: Path) -> Platform:
+        if runtime_of(environment, self.runtime) == "process":
+            if self.toxiproxy == "docker":
+                refuse_docker_host(self.allow)
+            return ProcessPlatform(self.toxiproxy, folder, self.journal, self.seed)
+        refuse_docker_host(self.allow)
+        from chaoskit.engine.docker_platform import DockerPlatform
+
+        toxiproxy = resolve(self._asked, self.allow, "docker")
+        name = f"chaoskit-{self.id}-{folder.name}"
+        return DockerPlatform(toxiproxy, name, self.journal, self.note, self.seed)
 
     def taint(self, environment: Environment) -> None:
         """Have the services of an environment started anew before the next scenario: this one left them ill."""

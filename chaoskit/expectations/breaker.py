@@ -57,7 +57,7 @@ def _with_lower_limit(bound: Bound) -> Bound:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """What the proxy saw. ``fault`` is the time of the faults that the breaker is there for."""
 
     calls: list[Call]
@@ -86,7 +86,7 @@ class Breaker(Expectation):
 
     def judge(self, view: View) -> Iterator[Finding]:
         """One finding for each bound, ``breaker.SERVICE.BOUND``."""
-        seen = self._look(view)
+        seen = self.look(view)
         if isinstance(seen, str):
             for name, expected in self._expected():
                 yield vacuous(f"breaker.{self.on}.{name}", expected, seen, (name,))
@@ -118,8 +118,8 @@ class Breaker(Expectation):
             expected.append(("calls_while_open", str(self.calls_while_open)))
         return expected
 
-    def _look(self, view: View) -> _Seen | str:
-        """What was seen, or why nothing can be read off it."""
+    def look(self, view: View) -> Seen | str:
+        """What was seen, or why nothing can be read off it. The timeline figure draws it."""
         faults = [fault for fault in view.faults if fault.target == self.on] or view.faults
         steady = view.phases.get("steady")
         if not faults or steady is None or not steady.length:
@@ -144,9 +144,9 @@ class Breaker(Expectation):
             return f"no call reached {self.on} during the fault"
         opened = opened_at(calls, fault.start, fault.end, shortest, rate)
         watched = max(row.intended for row in view.requests())
-        return _Seen(calls, rate, fault, faults[0].injected, opened, watched)
+        return Seen(calls, rate, fault, faults[0].injected, opened, watched)
 
-    def _opens(self, seen: _Seen, view: View) -> Finding:
+    def _opens(self, seen: Seen, view: View) -> Finding:
         came = [call for call in seen.calls if call.started in seen.fault]
         rates = f"{format_rate(len(came) / seen.fault.length)} calls during the fault, {format_rate(seen.rate)} before"
         if seen.opened is None:
@@ -156,7 +156,7 @@ class Breaker(Expectation):
         rows = tuple(self._when(view, call) for call in came if call.started > seen.opened)
         return self._finding("opens_within", took <= self.opens_within, told, len(came), rates, rows[:SHOWN])
 
-    def _probes(self, seen: _Seen, opened: float, probes: list[list[Call]], view: View) -> Finding:
+    def _probes(self, seen: Seen, opened: float, probes: list[list[Call]], view: View) -> Finding:
         pauses = pauses_between(probes)
         rows = tuple(self._when(view, probe[0]) for probe in probes[:SHOWN])
         if len(pauses) >= PAUSES_NEEDED:
@@ -176,7 +176,7 @@ class Breaker(Expectation):
         why = f"{told}; {PAUSES_NEEDED + 1} probes are needed, so let the fault last longer"
         return vacuous(f"breaker.{self.on}.probes_every", self._expected()[1][1], why, ("probes_every",), len(pauses))
 
-    def _closes(self, seen: _Seen, view: View) -> Finding:
+    def _closes(self, seen: Seen, view: View) -> Finding:
         end = seen.fault.end
         closed = closed_at(seen.calls, end, seen.rate)
         after = [call for call in seen.calls if call.started >= end]

@@ -97,16 +97,21 @@ class Retries(Expectation):
 
     def judge(self, view: View) -> Iterator[Finding]:
         """One finding for each bound, ``retries.SERVICE.BOUND``."""
-        windows = {"faults": view.fault_windows, "steady": _phase(view, "steady"), "all": None}[self.where]
-        calls = matching(view.exchanges(self.on), self.path, self.method)
-        seen = group(view.requests(self.of, windows), calls)
-        if self.when is not None:
-            seen = [operation for operation in seen if self.when.matches(operation.exchanges[0])]
+        seen = self.seen(view)
         for name, bound in self._bounds():
             if seen:
                 yield self._judge(name, bound, seen, view)
             else:
-                yield vacuous(f"retries.{self.on}.{name}", str(bound), self._nothing(calls, view), _path(name))
+                yield vacuous(f"retries.{self.on}.{name}", str(bound), self._nothing(view), _path(name))
+
+    def seen(self, view: View) -> list[Attempts]:
+        """The operations that are judged, with their attempts. The figure of retries draws them."""
+        windows = {"faults": view.fault_windows, "steady": _phase(view, "steady"), "all": None}[self.where]
+        seen = group(view.requests(self.of, windows), self._calls(view))
+        return seen if self.when is None else [entry for entry in seen if self.when.matches(entry.exchanges[0])]
+
+    def _calls(self, view: View) -> list[r.Exchange]:
+        return matching(view.exchanges(self.on), self.path, self.method)
 
     def _bounds(self) -> list[tuple[str, Bound]]:
         backoff = self.backoff or Backoff.model_construct()
@@ -120,7 +125,8 @@ class Retries(Expectation):
         ]
         return [(name, bound) for name, bound in bounds if bound is not None]
 
-    def _nothing(self, calls: list[r.Exchange], view: View) -> str:
+    def _nothing(self, view: View) -> str:
+        calls = self._calls(view)
         if not calls:
             return f"no matching call was seen at {self.on}"
         if not any(call.id for call in calls):

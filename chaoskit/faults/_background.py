@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable
 
@@ -10,14 +11,15 @@ class Background:
     """Runs ``work(stopped)`` in a thread of its own, from now until :meth:`stop`.
 
     ``work`` returns soon after ``stopped`` is set. What it raises is kept for :meth:`check`: a fault that broke
-    down in the background is broken, and its cure must come first.
+    down in the background is broken, and its cure must come first. What it journals ends with the fault's lease.
     """
 
     def __init__(self, name: str, work: Callable[[threading.Event], None]) -> None:
         self._work = work
         self._error: BaseException | None = None
         self.stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"chaoskit: {name}", daemon=True)
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name=f"chaoskit: {name}", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from chaoskit.clock import now
 from chaoskit.errors import BrokenError, unknown
 from chaoskit.failpoints.terms import Term, format_terms
+from chaoskit.faults import _failpoint_undo as _failpoint_undo  # the journal learns to undo it
 from chaoskit.faults._background import Background
 from chaoskit.faults._fields import Place, Share, Times
 from chaoskit.faults.base import Evidence, Fault, World
@@ -59,9 +60,12 @@ class FailpointFault(Fault):
     def inject(self, world: World) -> Iterator[Evidence]:
         """Set the failpoint on entering, switch it off on leaving (what hangs in it goes on)."""
         service = world.service(self.service)
-        hook = _Hook(self, service, world.failpoints(self.service))
+        client = world.failpoints(self.service)
+        hook = _Hook(self, service, client)
         evidence = Evidence(unit="hits", facts={"at": self.at, "terms": self.chain()})
         world.hold(service.start)  # what died of it, and is not restarted by a supervisor
+        # A life of the service's process ends it too, but what is set again in the next one has the same name.
+        entry = world.journal.add("failpoint", url=client.url, name=self.at)
         try:
             hook.first_set()
             background = Background(f"failpoint {self.at}", hook.run)
@@ -74,6 +78,7 @@ class FailpointFault(Fault):
                 evidence.facts |= {"deaths": hook.deaths, "processes": hook.processes}
         finally:
             hook.free()
+            world.journal.done(entry)
         background.check()
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from chaoskit import units
-from chaoskit.scenario.types import Duration, Ratio, problem
+from chaoskit.scenario.types import Duration, Model, Ratio, problem
 
 
 def _some(share: float) -> float:
@@ -25,6 +25,24 @@ Direction = Literal["downstream", "upstream"]
 """``downstream``: from the service to its caller. ``upstream``: from the caller to the service."""
 
 Times = Annotated[int, Field(ge=1)]
+
+
+class Selection(Model):
+    """Which ones of many: skips, steps and a limit, in this order. All unless something is given."""
+
+    after: int | None = Field(None, ge=0, description="Skip so many.")
+    every: int | None = Field(None, ge=1, description="Of the rest take each so-manyeth: `3` is the third, sixth …")
+    first: int | None = Field(None, ge=1, description="Of those take the first so many only.")
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if not self.chosen():
+            raise problem("nothing is chosen here: give at least one", sorted(type(self).model_fields))
+        return self
+
+    def chosen(self) -> dict[str, int]:
+        """What was given, by name."""
+        return self.model_dump(exclude_none=True)
 
 
 def _at_least(smallest: float, show: Callable[[float], str]) -> AfterValidator:

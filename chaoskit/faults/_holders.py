@@ -10,12 +10,9 @@ import select
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chaoskit.errors import BrokenError
-
-if TYPE_CHECKING:
-    from chaoskit.services.base import Service
 
 NAME = "chaoskit pool_exhaustion"
 """What our sessions are called at the server, so that they are told from those of others."""
@@ -46,9 +43,8 @@ class Holder(ABC):
         raise NotImplementedError(f"{type(self).__name__} ends no sessions; held: {len(held)}")
 
 
-def holder_for(service: Service, address: tuple[str, int]) -> Holder:
-    """The holder that suits a service; ``address`` is its proxy's host and port."""
-    url = service.url(*address)
+def holder_for(url: str, address: tuple[str, int]) -> Holder:
+    """The holder that suits a service with this URL; ``address`` is its proxy's host and port."""
     if url.startswith(("postgresql:", "postgres:")):
         return PostgresHolder(url)
     if url.startswith("redis:"):

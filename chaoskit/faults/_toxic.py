@@ -1,40 +1,56 @@
-"""Faults that are one toxic on the proxy of a service."""
+"""Faults that are toxics on the proxy of a service."""
 
 from __future__ import annotations
 
 import itertools
-import os
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import quote
 
 from chaoskit.errors import BrokenError
-from chaoskit.faults._fields import Direction, Share
-from chaoskit.faults.base import Evidence, Fault, World
+from chaoskit.faults._fields import Direction, Selection, Share
+from chaoskit.faults.base import UNPLANNED, WINDOW, Evidence, Fault, Window, World
 from chaoskit.scenario.types import ServiceName
+from chaoskit.toxiproxy.client import ToxicCounters
 
 if TYPE_CHECKING:
-    from chaoskit.toxiproxy.client import ProxyCounters, ToxicCounters, ToxiproxyControl
+    from chaoskit.toxiproxy.client import ProxyCounters, ToxiproxyControl
+
+_MARGIN = 10.0
+"""Seconds that a toxic may outlive its window: more than an engine that is alive is ever late."""
 
 _serial = itertools.count(1)
 
 
-class ToxicFault(Fault):
-    """Base of the faults that set a toxic.
+@dataclass(frozen=True)
+class Toxic:
+    """A toxic to set. ``share`` is that of the connections; ``attributes`` are in Toxiproxy's units.
+
+    ``own``: it takes what only chaoskit's own server can do; before a real one, the tap does it.
+    """
+
+    type: str
+    attributes: Mapping[str, int | float | str]
+    stream: str
+    share: float = 1.0
+    own: bool = True
+
+
+class ProxyFault(Fault):
+    """Base of the faults that set toxics.
 
     The facts are the same for all: ``toxic`` (``connections`` it acted on, ``chunks`` and ``bytes`` it was given,
     connections it ``cut``) and ``proxy`` (over the window: connections ``opened``, bytes ``sent`` to the service and
     ``received`` from it), as ``type`` with the toxic's ``attributes`` in Toxiproxy's units.
+
+    Toxics of the embedded Toxiproxy remove themselves some seconds after the window: when the engine hangs, too.
     """
 
     on: ServiceName
-    direction: Direction = "downstream"
-    share: Share = 1.0
-
-    toxic: ClassVar[str]
-    """Toxiproxy's name of the type."""
+    connections: Selection | None = None
 
     @property
     def target(self) -> str:
@@ -42,35 +58,80 @@ class ToxicFault(Fault):
         return self.on
 
     @abstractmethod
-    def attributes(self) -> dict[str, int]:
-        """The toxic's attributes, in Toxiproxy's units."""
+    def toxics(self) -> Sequence[Toxic]:
+        """What is set, in this order; it is removed the other way round. The first names the ``type`` of the facts."""
 
     def touched(self, toxic: ToxicCounters, ended: int) -> int:  # noqa: ARG002  # SlowClose asks for it
-        """How many connections it acted on; ``ended`` is how many connections of the proxy ended in the window."""
+        """How many connections they acted on; ``ended`` is how many connections of the proxy ended in the window."""
         return toxic.connections
 
     @contextmanager
     def inject(self, world: World) -> Iterator[Evidence]:
-        """Add the toxic on entering, remove it on leaving. It acts on live connections at once."""
+        """Add the toxics on entering, remove them on leaving. They act on live connections at once.
+
+        Raises BrokenError when one of them was gone before it was removed.
+        """
         control = world.toxiproxy
-        name = f"chaoskit-{self.toxic}-{os.getpid()}-{next(_serial)}"
-        attributes = self.attributes()
-        evidence = Evidence(unit="connections", facts={"type": self.toxic, "attributes": attributes})
+        toxics = self.toxics()
+        facts = {"type": toxics[0].type, "attributes": dict(toxics[0].attributes)}
+        evidence = Evidence(unit="connections", facts=facts)
+        window = WINDOW.get() or Window(f"{toxics[0].type}-{next(_serial)}", UNPLANNED)
+        # The names are part of what the seed makes chance from: the same in each run, whatever else is run.
+        names = [quote(f"chaoskit-{window.name}-{toxic.type}", safe="") for toxic in toxics]
+        missed: list[str] = []
+
+        def remove(name: str) -> None:
+            if not control.remove_toxic(self.on, name):
+                missed.append(name)
+
         before = counters_of(control, self.on)
-        # No entry in the journal: the proxy, with all its toxics, is the run's own and goes with it.
-        try:
-            control.add_toxic(self.on, name, self.toxic, attributes, self.direction, self.share)
+        with ExitStack() as cures:
+            for name, toxic in zip(names, toxics, strict=True):
+                cures.callback(remove, name)
+                self._add(control, name, toxic, window.length + _MARGIN)
             try:
                 yield evidence
             finally:
-                # Before it is removed: some toxics cut what is left when they go, and that is not the fault's doing.
+                # Before they are removed: some toxics cut what is left when they go, and that is not the fault's doing.
                 after = counters_of(control, self.on)
-                counted = after.toxics[name]
-        finally:
-            control.remove_toxic(self.on, name)
+                counted = _sum([after.toxics[name] for name in names])
         ended = (after.opened - after.active) - (before.opened - before.active)
         evidence.touched = self.touched(counted, ended)
         evidence.facts |= {"toxic": asdict(counted), "proxy": passed(before, after)}
+        if missed:
+            raise BrokenError(f"on {self.on}, {', '.join(missed)} was gone before its time: the fault ended early")
+
+    def _add(self, control: ToxiproxyControl, name: str, toxic: Toxic, lease: float) -> None:
+        chosen = self.connections.chosen() if self.connections else None
+        control.add_toxic(
+            self.on,
+            name,
+            toxic.type,
+            toxic.attributes,
+            toxic.stream,
+            toxic.share,
+            lease=lease,
+            connections=chosen,
+            own=toxic.own,
+        )
+
+
+class ToxicFault(ProxyFault):
+    """Base of the faults that are one toxic on the data of one direction."""
+
+    direction: Direction = "downstream"
+    share: Share = 1.0
+
+    toxic: ClassVar[str]
+    """Toxiproxy's name of the type."""
+
+    @abstractmethod
+    def attributes(self) -> dict[str, int]:
+        """The toxic's attributes, in Toxiproxy's units."""
+
+    def toxics(self) -> Sequence[Toxic]:
+        """The one."""
+        return [Toxic(self.toxic, self.attributes(), self.direction, self.share, own=False)]
 
 
 def counters_of(control: ToxiproxyControl, proxy: str) -> ProxyCounters:
@@ -84,3 +145,9 @@ def counters_of(control: ToxiproxyControl, proxy: str) -> ProxyCounters:
 def passed(before: ProxyCounters, after: ProxyCounters) -> dict[str, int]:
     """What went through a proxy between two looks: connections opened, bytes sent to the service and received."""
     return {name: getattr(after, name) - getattr(before, name) for name in ("opened", "sent", "received")}
+
+
+def _sum(parts: Sequence[ToxicCounters]) -> ToxicCounters:
+    """Of toxics that never act on the same connection."""
+    fields = [asdict(part) for part in parts]
+    return ToxicCounters(**{name: sum(each[name] for each in fields) for name in fields[0]})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +15,7 @@ from chaoskit.scenario.types import Model
 if TYPE_CHECKING:
     from chaoskit.failpoints.client import FailpointClient
     from chaoskit.journal import Journal
+    from chaoskit.scenario.setting import Refusal, Setting
     from chaoskit.services.base import Service
     from chaoskit.toxiproxy.client import ToxiproxyControl
     from chaoskit.traffic.spec import Stream
@@ -26,6 +28,21 @@ class Evidence:
     unit: str = "connections"
     touched: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a fault is planned as: its ``name``, one of its kind at a time, and its ``length`` in seconds."""
+
+    name: str
+    length: float
+
+
+UNPLANNED = 600.0
+"""The length, in seconds, of a window that nobody has planned, as in tests written in Python."""
+
+WINDOW: ContextVar[Window | None] = ContextVar("chaoskit_window", default=None)
+"""The window of the fault that is injected in this thread; None when nobody planned one."""
 
 
 class World(Protocol):
@@ -68,6 +85,14 @@ class Fault(Model, ABC):
     @abstractmethod
     def target(self) -> str:
         """Name of what it acts on, for plans and reports."""
+
+    def refusal(self, setting: Setting) -> Refusal | None:  # noqa: ARG002  # for faults that need something
+        """Why it cannot be injected in ``setting``, or None.
+
+        Asked while scenarios are collected: it may look at this machine (a program on the PATH, the user, ``/proc``),
+        but must be quick, change nothing, and use neither Docker nor the network.
+        """
+        return None
 
     @abstractmethod
     def inject(self, world: World) -> AbstractContextManager[Evidence]:

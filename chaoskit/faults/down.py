@@ -62,6 +62,7 @@ class Down(Fault):
         evidence = Evidence(unit="connections")
         earlier = self._ledger(control)
         began = now()
+        entry = world.journal.add("disabled", name=self.on, places=control.places(self.on))
         try:
             control.set_enabled(self.on, False)
             cut = sum(row.end == "disabled" for row in self._rows(control.events(earlier.next)))
@@ -69,6 +70,7 @@ class Down(Fault):
             yield evidence
         finally:
             control.set_enabled(self.on, True)
+            world.journal.done(entry)
         length = now() - began
         opened_before = sum(row.opened >= began - length for row in self._rows(earlier))
         back = None if cut or opened_before else self._back(control, opened)

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import math
-import threading
+import select
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, StrictInt, WithJsonSchema
 
 from chaoskit import units
-from chaoskit.clock import now
 from chaoskit.errors import BrokenError
-from chaoskit.faults._background import Background
 from chaoskit.faults.base import Evidence, Fault, World
 from chaoskit.scenario.types import ServiceName, problem
-
-if TYPE_CHECKING:
-    from chaoskit.faults._holders import Holder
-
-_RETRY = 0.05
-"""Seconds until the next attempt after a refused one, and between two looks at what is held."""
+from chaoskit.undo import lease_end
 
 _ENTRY = 5.0
 """Seconds that entering waits for the first round of attempts."""
 
-_EVICTION = 2.0
-"""Seconds that the window's beginning waits for the places of those that were evicted."""
+_END = 10.0
+"""Seconds that letting go may take: an attempt that is under way is not broken off."""
 
 
 def _hold(value: int | str) -> int | str:
@@ -81,7 +77,7 @@ class PoolExhaustion(Fault):
       it keeps. Possible with PostgreSQL and Redis.
 
     While the window lasts, what was refused, or was lost since, is tried again every 50 ms. All is released at the
-    end; where chaoskit dies, the kernel closes the sockets.
+    end, and at the fault's lease's end where chaoskit hangs: a process of its own holds them, which ends with chaoskit.
 
     Evidence counts ``connections``: the most that were held at one moment. Facts: ``asked``, ``limit`` (the
     server's, null if unknown), ``held`` (the same as touched), ``held_at_end``, ``refused`` (attempts),
@@ -114,83 +110,49 @@ class PoolExhaustion(Fault):
         service = world.service(self.on)
         limit = service.limit()
         asked = self.asked(limit)
-        holder = holder_for(service, world.proxied(self.on))
-        if self.evict and not holder.can_evict:
+        host, port = world.proxied(self.on)
+        url = service.url(host, port)
+        if self.evict and not holder_for(url, (host, port)).can_evict:
             raise BrokenError(f"{self.on}: sessions of others can be ended in PostgreSQL and Redis only")
-        siege = _Siege(holder, asked, self.evict)
         evidence = Evidence(unit="connections", facts={"asked": asked, "limit": limit})
-        background = Background(f"pool_exhaustion {self.on}", siege.run)
+        holding = _Holding(url=url, host=host, port=port, asked=asked, evict=self.evict)
         try:
-            siege.settled.wait(_ENTRY)
+            holding.settle()
             yield evidence
         finally:
-            background.stop()
-            evidence.touched = siege.most
-            evidence.facts |= siege.facts()
-            background.check()
+            evidence.facts |= holding.release()
+            evidence.touched = evidence.facts["held"]
 
 
-class _Siege:
-    """Holds connections, as many as asked where possible. Works in one background thread."""
+class _Holding:
+    """The process that holds the connections, see :mod:`chaoskit.faults._siege`.
 
-    def __init__(self, holder: Holder, asked: int, evict: bool) -> None:
-        self._holder = holder
-        self._asked = asked
-        self._evict = evict
-        self._began = now()
-        self._held: list[Any] = []
-        self._at_end = 0
-        self._refused = self._lost = self._evicted = 0
-        self._refusal: str | None = None
-        self._seconds: float | None = None
-        self.most = 0
-        self.settled = threading.Event()
+    It is not journaled: with our end, whatever ends us, its standard input ends, and so does it.
+    """
 
-    def run(self, stopped: threading.Event) -> None:
-        """Take and keep until told to stop; then release everything."""
+    def __init__(self, **order: Any) -> None:
+        command = [sys.executable, "-m", "chaoskit.faults._siege", json.dumps({**order, "until": lease_end()})]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+
+    def settle(self) -> None:
+        """Wait until the first round of attempts is over."""
+        poll = select.poll()
+        assert self._process.stdout is not None
+        poll.register(self._process.stdout, select.POLLIN)
+        poll.poll(_ENTRY * 1000)
+
+    def release(self) -> dict[str, Any]:
+        """Let go of everything, and give the facts. Raises BrokenError when there are none."""
         try:
-            while not stopped.is_set():
-                self._drop_lost()
-                if self._evict and self._seconds is None:
-                    self._fill(1, stopped)  # one must be in to put others out
-                    self._evicted += self._holder.evict(self._held)
-                self._fill(self._asked, stopped)
-                if not self._evict or self._seconds is not None or now() > self._began + _EVICTION:
-                    self.settled.set()
-                stopped.wait(_RETRY)
-            self._drop_lost()
-        finally:
-            self.settled.set()
-            self._at_end = len(self._held)
-            for connection in self._held:
-                self._holder.close(connection)
-
-    def _fill(self, number: int, stopped: threading.Event) -> None:
-        while len(self._held) < number and not stopped.is_set():
-            try:
-                self._held.append(self._holder.open())
-            except OSError as error:
-                self._refused += 1
-                self._refusal = str(error)
-                return
-            self.most = max(self.most, len(self._held))
-        if len(self._held) == self._asked and self._seconds is None:
-            self._seconds = round(now() - self._began, 3)
-
-    def _drop_lost(self) -> None:
-        for connection in [one for one in self._held if not self._holder.alive(one)]:
-            self._held.remove(connection)
-            self._holder.close(connection)
-            self._lost += 1
-
-    def facts(self) -> dict[str, Any]:
-        """For the evidence."""
-        return {
-            "held": self.most,
-            "held_at_end": self._at_end,
-            "refused": self._refused,
-            "refusal": self._refusal,
-            "lost": self._lost,
-            "evicted": self._evicted,
-            "seconds": self._seconds,
-        }
+            output, words = self._process.communicate(timeout=_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            output, words = self._process.communicate()
+        try:
+            facts: dict[str, Any] = json.loads(output.splitlines()[-1])
+            facts["held"]
+        except (IndexError, KeyError, ValueError):
+            last = words.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it said nothing"]
+            raise BrokenError(f"the process that held the connections broke down: {last[0]}") from None
+        return facts

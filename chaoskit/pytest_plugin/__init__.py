@@ -25,8 +25,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--chaos-toxiproxy",
         metavar="ENGINE",
-        help="auto (the default: binary if toxiproxy-server is on the PATH), embedded, binary, or http://HOST:PORT",
+        help="auto (the default: binary if toxiproxy-server is on the PATH), embedded, binary, docker, or http://HOST:PORT",
     )
+    group.addoption(
+        "--chaos-runtime",
+        metavar="RUNTIME",
+        help="auto (the default: docker for environments with services that are only images), process, or docker",
+    )
+    group.addoption(
+        "--chaos-allow",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a host beyond loopback that scenarios may touch; may be given again for another",
+    )
+    parser.addini("chaos_allow", "hosts beyond loopback that scenarios may touch", type="args", default=[])
+    parser.addini("chaos_runtime", "what services run in: as --chaos-runtime", default="auto")
     parser.addini("chaos_toxiproxy", "which Toxiproxy serves: as --chaos-toxiproxy", default="auto")
     parser.addini("chaos_reports", "folder for runs and Allure results", default="reports")
 
@@ -37,8 +51,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "chaos_environment(name): the environment of the chaos fixture")
     if config.getoption("--chaos") or config.getoption("--chaos-controls"):
         from chaoskit.pytest_plugin.plugin import ChaosPlugin
+        from chaoskit.pytest_plugin.signals import EndingSignals
 
         config.pluginmanager.register(ChaosPlugin(config), "chaoskit-run")
+        config.pluginmanager.register(EndingSignals(), "chaoskit-signals")
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ import pytest
 from chaoskit.errors import ChaosError, InputError
 from chaoskit.scenario.loader import load, slug
 from chaoskit.scenario.model import Scenario
+from chaoskit.scenario.reach import outside, refuse_outside
+from chaoskit.scenario.setting import refused
 
 if TYPE_CHECKING:
     from chaoskit.engine.session import Result
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ScenarioFailed(AssertionError):
-    """A scenario that was violated or vacuous, or a control that was not caught."""
+    """A scenario that was violated, vacuous or refused, or a control that was not caught."""
 
 
 class ScenarioFile(pytest.File):
@@ -32,6 +34,8 @@ class ScenarioFile(pytest.File):
         """One item for each scenario, and one for each control when they are asked for."""
         try:
             scenarios = load(self.path)
+            for scenario in scenarios:
+                refuse_outside(outside(scenario, self.plugin.allow))
         except InputError as error:
             name = slug(self.path.name.split(".")[0])
             yield InvalidItem.from_parent(self, name=f"{name}--invalid", error=error)
@@ -73,6 +77,9 @@ class ScenarioItem(pytest.Item):
         self.summary: dict[str, Any] | None = None
         model = scenario.model
         plugin = self._plugin()
+        self.refused = list(refused(scenario, plugin.setting(scenario.environment)))
+        if self.refused and all(each.accepted for each in self.refused):
+            self.add_marker(pytest.mark.skip(reason="\n".join(map(str, self.refused))))
         words = ["chaos", model.severity, *model.tags, *([model.case] if model.case else [])]
         for word in [*words, *(["control"] if control else [])]:
             mark = plugin.marker(word)
@@ -90,7 +97,9 @@ class ScenarioItem(pytest.Item):
         return parent.plugin
 
     def runtest(self) -> None:
-        """Run the scenario and judge it."""
+        """Run the scenario and judge it; one with a fault that cannot be injected here fails at once."""
+        if self.refused:
+            raise ScenarioFailed("\n".join(map(str, self.refused)))
         from chaoskit.pytest_plugin.progress import ProgressLine
         from chaoskit.reporters import allure, summary
 

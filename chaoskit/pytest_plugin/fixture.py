@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from chaoskit.engine.environment import LiveEnvironment
 from chaoskit.engine.run import LEAD, Observation, traffic_operation
 from chaoskit.errors import ChaosError, unknown
 from chaoskit.expectations.base import EXPECTATIONS, Collects, Finding
-from chaoskit.faults.base import FAULTS, Evidence
+from chaoskit.faults.base import FAULTS, UNPLANNED, WINDOW, Evidence, Window
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.history.view import OperationFacts, View
 from chaoskit.scenario.loader import load_environment, slug
 from chaoskit.scenario.model import Operation, OperationBounds
+from chaoskit.scenario.reach import OPTION, outside_requests
+from chaoskit.scenario.setting import Setting
 from chaoskit.traffic.generator import TrafficGenerator
 from chaoskit.traffic.spec import Stream
 from chaoskit.units import parse_duration
@@ -29,14 +31,25 @@ from chaoskit.units import parse_duration
 class Chaos:
     """One scenario in Python. Everything that is seen goes to :attr:`history`, and to the run's folder."""
 
-    def __init__(self, live: LiveEnvironment, generator: TrafficGenerator, history: History, seed: int) -> None:
+    def __init__(
+        self,
+        live: LiveEnvironment,
+        generator: TrafficGenerator,
+        history: History,
+        seed: int,
+        setting: Setting,
+        allow: Collection[str] = (),
+    ) -> None:
         self.live = live
         self.history = history
         self._generator = generator
         self._seed = seed
+        self._setting = setting
+        self._allow = allow
         self._operations: dict[str, OperationFacts] = {}
         self._steady_state: dict[str, OperationBounds] = {}
         self._started = 0.0
+        self._injected = 0
         self._ended = False
 
     def url(self, service: str) -> str:
@@ -46,6 +59,9 @@ class Chaos:
     def traffic(self, **operations: Mapping[str, Any]) -> None:
         """Start open-loop traffic; each operation as under ``traffic:`` in a scenario file. Once per test."""
         models = {name: _typed(Operation, dict(body), name) for name, body in operations.items()}
+        requests = {name: model.url for name, model in models.items()}
+        for told in outside_requests(requests, self.live.environment, self._allow):
+            raise ChaosError(f"{told}, which is neither on loopback nor a service; if that is meant: {OPTION} HOST")
         self._operations = {
             name: OperationFacts(model.rate, model.timeout, model.id_header) for name, model in models.items()
         }
@@ -72,13 +88,23 @@ class Chaos:
 
     @contextmanager
     def fault(self, kind: str, **arguments: Any) -> Iterator[Evidence]:
-        """Inject a fault for the length of the block. Its evidence must not be empty: AssertionError if it is."""
+        """Inject a fault for the length of the block, ten minutes at most: then toxics lift themselves.
+
+        Raises AssertionError when its evidence is empty, BrokenError when it did not last as long as the block.
+        """
         if kind not in FAULTS:
             raise ChaosError(unknown("fault", kind, FAULTS.names()))
         context = {"services": set(self.live.services), "operations": set(self._operations)}
         fault = _typed(FAULTS.get(kind), arguments, kind, context)
+        refusal = fault.refusal(self._setting)
+        if refusal is not None:
+            raise ChaosError(f"fault {kind} is refused here: {refusal.reason}")
+        self._injected += 1
+        window = WINDOW.set(Window(f"{kind}-{self._injected}", UNPLANNED))
         started = now()
-        with fault.inject(self.live) as evidence:
+        with ExitStack() as stack:
+            stack.callback(WINDOW.reset, window)
+            evidence = stack.enter_context(fault.inject(self.live))
             injected = now()
             yield evidence
             planned_end = now()
@@ -173,6 +199,6 @@ def chaos_for(request: pytest.FixtureRequest) -> Iterator[Chaos]:
         stack.callback(history.close)
         stack.callback(live.heal)
         stack.enter_context(Observation(live, generator, history, ["x-request-id"]))
-        chaos = Chaos(live, generator, history, session.seed)
+        chaos = Chaos(live, generator, history, session.seed, plugin.setting(environment), plugin.allow)
         stack.callback(chaos.end)
         yield chaos

@@ -5,17 +5,23 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Generator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chaoskit.errors import ChaosError
+from chaoskit.errors import ChaosError, unknown
 from chaoskit.pytest_plugin.collect import ScenarioFile, ScenarioItem
 from chaoskit.scenario.loader import SUFFIX, room
+from chaoskit.scenario.model import Environment
+from chaoskit.scenario.reach import allowed_hosts, refuse_docker_host
+from chaoskit.scenario.setting import Setting, runtime_of
 
 if TYPE_CHECKING:
     from chaoskit.engine.session import Session
+
+RUNTIMES = ("auto", "docker", "process")
 
 REPORT = "chaoskit"
 """Attribute of a test report that carries the summary of a scenario, also from xdist's workers."""
@@ -30,6 +36,7 @@ class ChaosPlugin:
         self._markers: set[str] = set()
         self.reports = Path(config.rootpath, config.getoption("--chaos-reports") or config.getini("chaos_reports"))
         self.toxiproxy: str = config.getoption("--chaos-toxiproxy") or config.getini("chaos_toxiproxy")
+        self.runtime: str = config.getoption("--chaos-runtime") or config.getini("chaos_runtime")
         self.controls: bool = config.getoption("--chaos-controls")
         for name in ("chaos", "control"):
             self.register_marker(name)
@@ -55,9 +62,40 @@ class ChaosPlugin:
 
             worker = getattr(self.config, "workerinput", {}).get("workerid", "")
             self._session = Session(
-                self.reports, seed=self.config.getoption("--chaos-seed"), label=worker, toxiproxy=self.toxiproxy
+                self.reports,
+                seed=self.config.getoption("--chaos-seed"),
+                label=worker,
+                toxiproxy=self.toxiproxy,
+                runtime=self.runtime,
+                allow=self.allow,
+                note=self._note,
             )
         return self._session
+
+    @cached_property
+    def engine(self) -> str:
+        """The Toxiproxy that serves, never ``auto``. Raises ChaosError when it is not to be had."""
+        from chaoskit.engine.interposer import resolve
+
+        return resolve(self.toxiproxy, self.allow, self.runtime)
+
+    @cached_property
+    def allow(self) -> frozenset[str]:
+        """Hosts beyond loopback that may be touched. Raises ChaosError for what is no host's name."""
+        return allowed_hosts([*self.config.getoption("--chaos-allow"), *self.config.getini("chaos_allow")])
+
+    def setting(self, environment: Environment) -> Setting:
+        """What scenarios of an environment will stand on. Touches neither Docker nor the network."""
+        from chaoskit.engine.interposer import resolve
+
+        runtime = runtime_of(environment, self.runtime)
+        return Setting(resolve(self.toxiproxy, self.allow, runtime), runtime)
+
+    def _note(self, text: str) -> None:
+        """Show what takes its time: an image that is pulled or built."""
+        from chaoskit.pytest_plugin.progress import write_note
+
+        write_note(self.config, text)
 
     def register_marker(self, name: str) -> None:
         """Make ``name`` a known marker, so that ``-m name`` works and nothing warns."""
@@ -105,15 +143,17 @@ class ChaosPlugin:
     @pytest.hookimpl
     def pytest_report_header(self) -> str:
         """One line that says what the run will use."""
-        from chaoskit.engine.interposer import resolve
-
         seed = self.config.getoption("--chaos-seed")
         try:
-            engine = resolve(self.toxiproxy)
+            engine = self.engine
+            if "docker" in (engine, self.runtime):
+                refuse_docker_host(self.allow)
+            if self.runtime not in RUNTIMES:
+                raise ChaosError("--chaos-runtime: " + unknown("runtime", self.runtime, RUNTIMES))
         except ChaosError as error:
             raise pytest.UsageError(str(error)) from None
         return (
-            f"chaoskit: Toxiproxy {engine}; runtime process; seed {'random' if seed is None else seed}; "
+            f"chaoskit: Toxiproxy {engine}; runtime {self.runtime}; seed {'random' if seed is None else seed}; "
             f"reports {self.reports.name}/"
         )
 
@@ -150,6 +190,11 @@ class ChaosPlugin:
             terminalreporter.section("chaoskit")
             for line in table(summaries, self.reports, self._session.swept if self._session else ()):
                 terminalreporter.write_line(line)
+        skipped = [report for report in terminalreporter.stats.get("skipped", ()) if f"{SUFFIX}::" in report.nodeid]
+        if skipped:
+            terminalreporter.section("chaoskit: not rehearsed here")
+            for report in skipped:
+                terminalreporter.write_line(f"{report.nodeid}\n  {report.longrepr[2]}")
 
     @pytest.hookimpl
     def pytest_sessionfinish(self) -> None:

@@ -59,6 +59,17 @@ class ProgressLine:
         return nullcontext() if self._capture is None else self._capture.global_and_fixture_disabled()
 
 
+def write_note(config: pytest.Config, text: str) -> None:
+    """A line of its own, now; nowhere in xdist's workers and with ``-q``."""
+    reporter: Any = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is None or hasattr(config, "workerinput") or config.get_verbosity() < 0:
+        return
+    capture: Any = config.pluginmanager.getplugin("capturemanager")
+    with nullcontext() if capture is None else capture.global_and_fixture_disabled():
+        reporter.ensure_newline()
+        reporter.write_line(f"  {text}")
+
+
 def _text(progress: Progress) -> str:
     parts = [f"{progress.phase:<8} {progress.left:>5.1f} s left"]
     if progress.success is not None and progress.p99 is not None:

@@ -101,6 +101,7 @@ class _Writer:
 
         kinds = allure.attachment_type
         result = self.result
+        self._figures()
         self._attach(_findings_table(result), "findings.csv", kinds.CSV)
         self._attach(result.scenario.source.text, result.scenario.file.name, kinds.YAML)
         self._attach(json.dumps(result.verdict.as_dict(), indent=1, default=str), "verdict.json", kinds.JSON)
@@ -113,6 +114,22 @@ class _Writer:
             file = result.folder / f"{name}.jsonl"
             if file.exists():
                 self._attach(_head(file), f"history {file.name}", kinds.TEXT)
+
+    def _figures(self) -> None:
+        """The pictures, also kept in the scenario's folder; or why there is one less."""
+        import allure
+
+        from chaoskit.reporters import figures  # not at collection, which needs only the labels
+
+        result, kinds = self.result, allure.attachment_type
+        attach: Any = allure.attach  # ships no types
+        note = f"control, run with the protection off: {result.control.reason}" if result.control else ""
+        for figure in figures.save(result.scenario, result.history, result.verdict, result.folder, note=note):
+            if figure.svg is None or figure.png is None:
+                self._attach(figure.error, f"{figure.name}: no picture", kinds.TEXT)
+                continue
+            attach.file(str(figure.svg), name=figure.name, attachment_type=kinds.SVG)
+            attach.file(str(figure.png), name=f"{figure.name} (PNG)", attachment_type=kinds.PNG)
 
     def _attach(self, text: str, name: str, kind: Any) -> None:
         import allure

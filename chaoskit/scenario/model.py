@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.service import ServiceSpec
+from chaoskit.scenario.setting import Need
 from chaoskit.scenario.source import Source
 from chaoskit.scenario.types import (
     CountBound,
@@ -150,6 +151,7 @@ class ScenarioFile(Model):
     description: str = ""
     environment: str | dict[str, Any]
     isolation: Literal["shared", "fresh"] = "shared"
+    requires: list[Need] = []
     with_: dict[str, ServiceChange] = Field({}, alias="with")
     control: Control | None = None
     matrix: dict[str, Annotated[list[str | int | float], Field(min_length=1)]] = {}

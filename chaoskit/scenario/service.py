@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -25,15 +25,30 @@ class StopSpec(Model):
     grace: Duration = 5.0
 
 
+class BuildSpec(Model):
+    """An image to build from a Dockerfile. ``context`` is relative to the environment's folder."""
+
+    context: str
+    dockerfile: str = Field("Dockerfile", description="relative to the context")
+    args: dict[str, str | int | float | bool] = {}
+
+
 class ServiceSpec(Model):
-    """A service of an environment: a ``command`` of one's own, or a ``provider`` such as ``postgres``."""
+    """A service of an environment: a ``command`` of one's own, an ``image``, or a ``provider`` such as ``postgres``.
+
+    A command with an ``image`` (or ``build``) beside it is run as a process, or inside of the image on Docker.
+    """
 
     command: list[str] | str | None = None
+    image: str | None = Field(None, min_length=1, description="on Docker; with a provider, instead of the provider's")
+    build: BuildSpec | None = Field(None, description="with image: when there is no such image; else built each run")
     provider: str | None = None
     args: dict[str, Any] = {}
     env: dict[str, str | int | float | bool] = {}
     cwd: str | None = None
-    port: Literal["auto"] | int = "auto"
+    port: Literal["auto"] | Annotated[int, Field(ge=1, le=65535)] = Field(
+        "auto", description="what it listens on (also given as PORT); in a container, its port inside"
+    )
     protocol: Literal["http", "tcp"] | None = None
     ready: ReadySpec = ReadySpec()
     metrics: str | None = None
@@ -45,8 +60,10 @@ class ServiceSpec(Model):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if (self.command is None) == (self.provider is None):
+        if self.command is not None and self.provider is not None:
             raise problem("a service has either a command or a provider", ["command", "provider"])
+        if all(kind is None for kind in (self.command, self.provider, self.image, self.build)):
+            raise problem("it is not said what to run", ["command", "provider", "image", "build"])
         if self.args and self.provider is None:
             raise problem("args belong to a provider; a command takes its arguments itself")
         return self

@@ -41,6 +41,19 @@ def mistakes(text: str, services: frozenset[str], data: frozenset[str] = frozens
     return tuple((f"template {text!r}: {what}", legal, name) for what, legal, name in found)
 
 
+@functools.lru_cache(maxsize=8192)
+def constants_and_names(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The string constants and the undeclared names of a template; none for one that cannot be compiled."""
+    from jinja2 import TemplateSyntaxError, meta, nodes
+
+    try:
+        tree = _environment().parse(text)
+    except TemplateSyntaxError:
+        return frozenset(), frozenset()  # :func:`mistakes` tells
+    constants = {node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)}
+    return frozenset(constants), frozenset(meta.find_undeclared_variables(tree))
+
+
 def _names(unknown: set[str], known: frozenset[str]) -> Iterator[Mistake]:
     legal = sorted({*known, *FUNCTIONS, *PER_REQUEST})
     for name in sorted(unknown):

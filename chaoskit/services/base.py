@@ -6,11 +6,15 @@ import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chaoskit.clock import now
 from chaoskit.history.rows import Event, Row
 from chaoskit.journal import Journal
 from chaoskit.services.spec import ServiceSpec
+
+if TYPE_CHECKING:
+    from chaoskit.services.docker.container import Container
 
 Emit = Callable[[Row], None]
 """Takes a row of the history. Called from any thread."""
@@ -18,6 +22,9 @@ Emit = Callable[[Row], None]
 
 class Service(ABC):
     """One service of an environment. Its address stays the same for life; ``emit`` may be set at any time.
+
+    ``host`` and ``port`` are where we reach it, ``inside`` is where the other services do: the same for processes,
+    a name of their network and another port for containers.
 
     All methods may be called in any state and as often as one likes with the same result. Those that change
     something raise BrokenError when they fail.
@@ -33,15 +40,15 @@ class Service(ABC):
         folder: Path,
         journal: Journal,
         emit: Emit,
-        host: str = "127.0.0.1",
     ) -> None:
         self.name = name
         self.spec = spec
         self.folder = folder
         self.journal = journal
         self.emit = emit
-        self.host = host
+        self.host = "127.0.0.1"
         self.port = 0
+        self.inside = (self.host, self.port)
 
     @property
     def protocol(self) -> str:
@@ -55,6 +62,11 @@ class Service(ABC):
         """The main process while it runs."""
 
     @property
+    def container(self) -> Container | None:
+        """Its container once it was started; None for a process."""
+        return None
+
+    @property
     @abstractmethod
     def last_exit(self) -> int | None:
         """Exit status of the latest death (negative: the signal), None before the first."""
@@ -66,6 +78,10 @@ class Service(ABC):
     @abstractmethod
     def stop(self) -> None:
         """End it and remove its data. It can be started anew."""
+
+    @abstractmethod
+    def halt(self) -> None:
+        """End it as an orderly deployment does. Its data and its address stay; ``start`` brings it back."""
 
     @abstractmethod
     def restart(self) -> None:

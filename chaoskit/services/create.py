@@ -7,8 +7,9 @@ from pathlib import Path
 from chaoskit.journal import Journal
 from chaoskit.registry import Registry
 from chaoskit.services.base import Emit, Service
-from chaoskit.services.process import ProcessService
+from chaoskit.services.managed import ManagedService
 from chaoskit.services.providers.base import Provider
+from chaoskit.services.runtime import Runtime
 from chaoskit.services.spec import ServiceSpec
 
 PROVIDERS: Registry[type[Provider]] = Registry("provider", "chaoskit.services.providers")
@@ -22,11 +23,13 @@ def create(
     folder: Path,
     journal: Journal,
     emit: Emit,
-    host: str = "127.0.0.1",
+    runtime: Runtime | None = None,
 ) -> Service:
     """The service that ``spec`` describes, not started; its port is chosen. Its files go to ``folder``/``name``.
 
+    ``runtime`` says where it runs; a process of this machine unless given.
+
     Raises ChaosError for an unknown provider or wrong arguments.
     """
-    kind: type[ProcessService] = ProcessService if spec.provider is None else PROVIDERS.get(spec.provider)
-    return kind(name, spec, folder=folder / name, journal=journal, emit=emit, host=host)
+    kind: type[ManagedService] = ManagedService if spec.provider is None else PROVIDERS.get(spec.provider)
+    return kind(name, spec, folder=folder / name, journal=journal, emit=emit, runtime=runtime)

@@ -3,18 +3,23 @@
 The script is a JSON list of routes ``{method, path, status, headers, json | body, delay, times}``: the first
 one whose method and path (with ``*`` as wildcard) match, and which was not used ``times`` times yet, answers
 after ``delay`` seconds. ``POST /_stub/reset`` starts the script again, ``PUT /_stub/script`` replaces it.
+
+Standard library only: it also runs in a container that has nothing but Python.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
+import threading
+import time
+from collections.abc import Callable
 from fnmatch import fnmatchcase
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 from typing import Any
-
-from aiohttp import web
+from urllib.parse import unquote, urlsplit
 
 CONTROL = "/_stub"
 
@@ -24,59 +29,118 @@ class Script:
 
     def __init__(self, routes: list[dict[str, Any]]) -> None:
         self.first = routes
+        self._lock = threading.Lock()
         self.play(routes)
 
     def play(self, routes: list[dict[str, Any]]) -> None:
         """Use ``routes`` from now on, until the next reset."""
-        self._routes = routes
-        self._used = [0] * len(routes)
+        with self._lock:
+            self._routes = routes
+            self._used = [0] * len(routes)
 
     def match(self, method: str, path: str) -> dict[str, Any] | None:
         """The route that answers, which counts as used; None when there is none."""
-        for number, route in enumerate(self._routes):
-            times = route.get("times")
-            if (
-                route.get("method", "*") in ("*", method)
-                and fnmatchcase(path, route["path"])
-                and (times is None or self._used[number] < times)
-            ):
-                self._used[number] += 1
-                return route
+        with self._lock:
+            for number, route in enumerate(self._routes):
+                times = route.get("times")
+                if (
+                    route.get("method", "*") in ("*", method)
+                    and fnmatchcase(path, route["path"])
+                    and (times is None or self._used[number] < times)
+                ):
+                    self._used[number] += 1
+                    return route
         return None
 
 
-def make_app(script: Script) -> web.Application:
-    """The server's application."""
+class Server(ThreadingHTTPServer):
+    """A thread for each connection, which may stay open and ask again."""
 
-    async def answer(request: web.Request) -> web.Response:
-        await request.read()  # an unread body would end the connection
-        route = script.match(request.method, request.path)
+    request_queue_size = 1024
+
+    def __init__(self, address: tuple[str, int], script: Script) -> None:
+        self.script = script
+        super().__init__(address, Handler)
+
+    def server_bind(self) -> None:
+        """Without the base class's look-up of our own name, which may take seconds."""
+        TCPServer.server_bind(self)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is nothing to report."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers any method on any path by the script."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # an answer is one packet
+    server: Server
+
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        """The base class looks for ``do_METHOD``."""
+        if name.startswith("do_"):
+            return self._answer
+        raise AttributeError(name)
+
+    def _answer(self) -> None:
+        body, path = self._body(), unquote(urlsplit(self.path).path)
+        if path.startswith(f"{CONTROL}/"):
+            self._control(f"{self.command} {path.removeprefix(CONTROL)}", body)
+            return
+        route = self.server.script.match(self.command, path)
         if route is None:
-            return web.json_response({"error": f"no route for {request.method} {request.path}"}, status=404)
-        if route.get("delay"):
-            await asyncio.sleep(route["delay"])
-        headers, status = route.get("headers") or {}, route.get("status", 200)
-        if route.get("json") is not None:
-            return web.json_response(route["json"], status=status, headers=headers)
-        return web.Response(text=route.get("body") or "", status=status, headers=headers)
+            self._send(404, {"error": f"no route for {self.command} {path}"})
+            return
+        time.sleep(route.get("delay") or 0.0)
+        answer = route.get("json")
+        text = route.get("body") or ""
+        self._send(route.get("status", 200), text if answer is None else answer, route.get("headers") or {})
 
-    async def ready(_: web.Request) -> web.Response:
-        return web.Response(status=204)
+    def _control(self, what: str, body: bytes) -> None:
+        script = self.server.script
+        match what:
+            case "GET /ready":
+                pass
+            case "POST /reset":
+                script.play(script.first)
+            case "PUT /script":
+                script.play(json.loads(body))
+            case _:
+                self._send(404, {"error": f"no {what}"})
+                return
+        self._send(204, "")
 
-    async def reset(_: web.Request) -> web.Response:
-        script.play(script.first)
-        return web.Response(status=204)
+    def _body(self) -> bytes:
+        """An unread body would be taken for the next request."""
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass
+        return body
 
-    async def replace(request: web.Request) -> web.Response:
-        script.play(await request.json())
-        return web.Response(status=204)
+    def _send(self, status: int, answer: Any, headers: dict[str, str] | None = None) -> None:
+        is_text = isinstance(answer, str)
+        body = (answer if is_text else json.dumps(answer)).encode()
+        self.send_response(status)
+        given = {name.lower() for name in headers or {}}
+        if status != 204:
+            if "content-type" not in given:
+                self.send_header("Content-Type", f"{'text/plain' if is_text else 'application/json'}; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD" and status != 204:
+            self.wfile.write(body)
 
-    app = web.Application(client_max_size=64 * 1024 * 1024)
-    app.router.add_get(f"{CONTROL}/ready", ready)
-    app.router.add_post(f"{CONTROL}/reset", reset)
-    app.router.add_put(f"{CONTROL}/script", replace)
-    app.router.add_route("*", "/{path:.*}", answer)
-    return app
+    def log_message(self, format: str, *args: Any) -> None:
+        """Requests are no events of the stub's own."""
 
 
 def main() -> None:
@@ -87,7 +151,7 @@ def main() -> None:
     parser.add_argument("--script", type=Path, required=True, help="JSON file with the list of routes")
     options = parser.parse_args()
     script = Script(json.loads(options.script.read_text(encoding="utf-8")))
-    web.run_app(make_app(script), host=options.host, port=options.port, access_log=None, print=None)
+    Server((options.host, options.port), script).serve_forever()
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from toxiproxy.proxy import Proxy
 
 from chaoskit.errors import BrokenError
 from chaoskit.history.rows import Connection, Exchange
+from chaoskit.toxiproxy import undo as undo  # the journal learns to undo what is changed here
 
 T = TypeVar("T")
 
@@ -98,12 +99,14 @@ class _RefusedError(Exception):
 class _Consumer(APIConsumer):  # type: ignore[misc]  # the package ships no types
     """toxiproxy-python's API consumer for one server: instance methods over a kept-alive session."""
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, token: str) -> None:
         self.url = url
         self._timeout = timeout
         self._lock = threading.Lock()
         self._session = requests.Session()
         self._session.trust_env = False  # no HTTP proxy and no .netrc between us and the server
+        if token:
+            self._session.headers["Authorization"] = f"Bearer {token}"
 
     def call(self, method: str, path: str, json: object = None) -> requests.Response:
         """One call. Raises requests' and toxiproxy-python's exceptions."""
@@ -125,9 +128,10 @@ class ToxiproxyControl:
     ``timeout`` seconds or refuses.
     """
 
-    def __init__(self, url: str, timeout: float = 5.0) -> None:
-        """``url`` is that of the API, such as ``http://127.0.0.1:8474``."""
-        self._consumer = _Consumer(url.rstrip("/"), timeout)
+    def __init__(self, url: str, timeout: float = 5.0, token: str = "") -> None:
+        """``url`` is that of the API, such as ``http://127.0.0.1:8474``, ``token`` its TOXIPROXY_AUTH_TOKEN if any."""
+        self._consumer = _Consumer(url.rstrip("/"), timeout, token)
+        self._token = token
 
     def create_proxy(self, name: str, upstream: str, listen: str = "127.0.0.1:0") -> ProxyAddress:
         """Start a proxy to ``upstream`` (``host:port``). Port 0 in ``listen`` takes a free one."""
@@ -141,6 +145,14 @@ class ToxiproxyControl:
         """Close a proxy and all its connections."""
         self._do(f"delete proxy {name!r}", lambda: self._consumer.call("DELETE", _proxy_path(name)))
 
+    def places(self, name: str) -> list[tuple[str, str]]:
+        """Where a proxy stands: URL of each server and its name there, the one nearest to the service first.
+
+        A server's token stands in the URL as a password.
+        """
+        url = self._consumer.url
+        return [(url.replace("://", f"://:{self._token}@", 1) if self._token else url, name)]
+
     def set_enabled(self, name: str, enabled: bool) -> None:
         """Take a proxy down (connections are closed, new ones refused) or up again, on the same port."""
         what = f"{'enable' if enabled else 'disable'} proxy {name!r}"
@@ -151,12 +163,24 @@ class ToxiproxyControl:
         proxy: str,
         name: str,
         type: str,
-        attributes: dict[str, int],
+        attributes: Mapping[str, int | float | str],
         stream: str = "downstream",
         toxicity: float = 1.0,
+        *,
+        lease: float | None = None,
+        connections: Mapping[str, int] | None = None,
+        own: bool = False,  # noqa: ARG002  # for a pair of servers
     ) -> None:
-        """Add a toxic, which acts on live connections at once. ``toxicity`` is the share of connections."""
+        """Add a toxic, which acts on live connections at once. ``toxicity`` is the share of connections.
+
+        The original does not know the rest: after ``lease`` seconds the toxic removes itself, and ``connections``
+        (``after``, ``every``, ``first``) chooses those that it may act on. ``own`` asks for the embedded server, where
+        there are two, as does ``connections``.
+        """
         body = {"name": name, "type": type, "stream": stream, "toxicity": toxicity, "attributes": attributes}
+        body |= connections or {}
+        if lease is not None:
+            body["ttl"] = max(1, round(lease * 1e3))
         self._do(f"add toxic {name!r} to {proxy!r}", lambda: self._post(f"{_proxy_path(proxy)}/toxics", body))
 
     def update_toxic(self, proxy: str, name: str, attributes: dict[str, int], toxicity: float | None = None) -> None:

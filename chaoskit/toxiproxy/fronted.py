@@ -1,13 +1,16 @@
 """A real Toxiproxy with our tap in front of it: the real one injects, the tap observes.
 
 Each proxy exists twice: clients connect to the embedded server, which passes everything on, unchanged, to a
-proxy of the real server, which leads to the service. Toxics are set on the real one. The tap passes a reset on
-as a reset and closes its listener while the proxy is down, so a client sees what it would see without it.
+proxy of the real server, which leads to the service. Toxics are set on the real one, and those that it does not
+know on the tap. The tap passes a reset on as a reset and closes its listener while the proxy is down, so a client
+sees what it would see without it.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from dataclasses import replace
 
 from chaoskit.toxiproxy.client import ProxyAddress, ProxyCounters, ToxicCounters, ToxiproxyControl
 
@@ -18,6 +21,9 @@ class FrontedToxiproxy(ToxiproxyControl):
     The real server does not tell what a toxic did; :meth:`counters` infers it from what the tap saw while the
     toxic was set: ``connections`` that were open while bytes passed, the ``bytes``, and as ``cut`` the
     connections that ended from the server's side.
+
+    A toxic that is ``own``, or for some ``connections`` only, is set on the tap, nearer to the client than
+    all on the real server, and tells itself what it did. A ``lease`` is kept there only.
     """
 
     def __init__(self, tap_url: str, real: ToxiproxyControl, prefix: str, timeout: float = 5.0) -> None:
@@ -27,6 +33,7 @@ class FrontedToxiproxy(ToxiproxyControl):
         self._lock = threading.Lock()
         self._before: dict[tuple[str, str], ProxyCounters] = {}
         self._after: dict[tuple[str, str], ProxyCounters] = {}
+        self._on_tap: set[tuple[str, str]] = set()
 
     def _name(self, proxy: str) -> str:
         return f"{self._prefix}{proxy}"
@@ -43,6 +50,10 @@ class FrontedToxiproxy(ToxiproxyControl):
         super().delete_proxy(name)
         self.real.delete_proxy(self._name(name))
 
+    def places(self, name: str) -> list[tuple[str, str]]:
+        """On the real server, then on the tap."""
+        return [*self.real.places(self._name(name)), *super().places(name)]
+
     def set_enabled(self, name: str, enabled: bool) -> None:
         """Clients are refused by the tap before the real one closes, and let in after it has opened."""
         if enabled:
@@ -56,23 +67,39 @@ class FrontedToxiproxy(ToxiproxyControl):
         proxy: str,
         name: str,
         type: str,
-        attributes: dict[str, int],
+        attributes: Mapping[str, int | float | str],
         stream: str = "downstream",
         toxicity: float = 1.0,
+        *,
+        lease: float | None = None,
+        connections: Mapping[str, int] | None = None,
+        own: bool = False,
     ) -> None:
-        """Add it on the real server."""
+        """Add it on the real server, or on the tap when the real one could not do it."""
+        if own or connections:
+            with self._lock:
+                self._on_tap.add((proxy, name))
+                self._before.pop((proxy, name), None)
+            super().add_toxic(proxy, name, type, attributes, stream, toxicity, lease=lease, connections=connections)
+            return
         before = super().counters()[proxy]
         with self._lock:
             self._before[proxy, name] = before
+            self._on_tap.discard((proxy, name))
             self._after.pop((proxy, name), None)
         self.real.add_toxic(self._name(proxy), name, type, attributes, stream, toxicity)
 
     def update_toxic(self, proxy: str, name: str, attributes: dict[str, int], toxicity: float | None = None) -> None:
-        """Update it on the real server."""
+        """Update it where it was set."""
+        if (proxy, name) in self._on_tap:
+            super().update_toxic(proxy, name, attributes, toxicity)
+            return
         self.real.update_toxic(self._name(proxy), name, attributes, toxicity)
 
     def remove_toxic(self, proxy: str, name: str) -> bool:
-        """Remove it from the real server."""
+        """Remove it from where it was set."""
+        if (proxy, name) in self._on_tap:
+            return super().remove_toxic(proxy, name)
         after = super().counters().get(proxy)
         with self._lock:
             if after is not None and (proxy, name) in self._before:
@@ -82,7 +109,7 @@ class FrontedToxiproxy(ToxiproxyControl):
     def reset(self) -> None:
         """Remove our toxics and enable our proxies; what others have on the real server is left alone."""
         with self._lock:
-            set_here = [key for key in self._before if key not in self._after]
+            set_here = [*(key for key in self._before if key not in self._after), *self._on_tap]
         for proxy, name in set_here:
             self.remove_toxic(proxy, name)
         for proxy in super().counters():
@@ -101,7 +128,7 @@ class FrontedToxiproxy(ToxiproxyControl):
         super().set_tap(proxy, [], [], mirror=True)
 
     def counters(self) -> dict[str, ProxyCounters]:
-        """What the tap saw, with toxics inferred."""
+        """What the tap saw, with what toxics on the real server did inferred."""
         now = super().counters()
         with self._lock:
             toxics: dict[str, dict[str, ToxicCounters]] = {}
@@ -126,6 +153,4 @@ def _inferred(before: ProxyCounters, after: ProxyCounters) -> ToxicCounters:
 
 
 def _with(counters: ProxyCounters, toxics: dict[str, ToxicCounters]) -> ProxyCounters:
-    from dataclasses import replace
-
-    return replace(counters, toxics=toxics)
+    return replace(counters, toxics={**counters.toxics, **toxics})

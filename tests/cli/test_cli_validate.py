@@ -117,3 +117,29 @@ def test_a_file_that_may_not_be_read(chaoskit: Chaoskit, tmp_path: Path) -> None
     assert answer.status == 1
     assert "folder.chaos.yaml:1: cannot be read: Is a directory" in answer.out
     assert "link.chaos.yaml:1: cannot be read: No such file or directory" in answer.out
+
+
+def test_plan_says_what_cannot_be_injected_here(chaoskit: Chaoskit, tmp_path: Path) -> None:
+    """The line of the fault, the reason, and whether the scenario would fail or be skipped."""
+    text = SCENARIO.replace("noop: {}, for", "disconnect: {service: stub}, for")
+    write(tmp_path, one=text, two=text + "requires: [docker]\n")
+    answer = chaoskit("plan", "one.chaos.yaml", "two.chaos.yaml")
+    assert answer.status == 0
+    assert "  refused      one.chaos.yaml:5: fault slow (disconnect) is refused here: " in answer.out
+    assert "requires: [docker]" in answer.out
+    assert "  skipped      two.chaos.yaml:5: fault slow (disconnect) is refused here: " in answer.out
+
+
+def test_plan_says_what_is_touched_in_each_runtime(chaoskit: Chaoskit, tmp_path: Path) -> None:
+    """Asked as the run would be; without touching Docker, which need not be there."""
+    write(tmp_path, one=SCENARIO.replace("noop}", "noop, env: {A_URL: http://far.example.com}}"))
+    answer = chaoskit("plan", "one.chaos.yaml")
+    assert answer.status == 0
+    assert "  containers   none" in answer.out
+    assert "  refused      one.chaos.yaml:2: A_URL of stub leads to far.example.com" in answer.out
+    answer = chaoskit("plan", "--runtime", "docker", "--allow", "far.example.com", "one.chaos.yaml")
+    assert answer.status == 0
+    assert "  runs on      containers" in answer.out
+    assert "far.example.com (allowed)" in answer.out
+    assert chaoskit("plan", "--allow", "http://far", "one.chaos.yaml").status == 2
+    assert chaoskit("plan", "--toxiproxy", "embeded", "one.chaos.yaml").status == 2

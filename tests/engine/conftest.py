@@ -69,3 +69,19 @@ def processes_of():
         return found
 
     return find
+
+
+@pytest.fixture
+def guardians_of():
+    """A function: pids of the guardians of runs in a folder."""
+
+    def find(folder: Path) -> set[int]:
+        found = set()
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                command = (process / "cmdline").read_bytes().decode()
+                if "chaoskit.guardian" in command and str(folder) in command:
+                    found.add(int(process.name))
+        return found
+
+    return find

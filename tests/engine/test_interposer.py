@@ -29,7 +29,6 @@ needs_binary = pytest.mark.skipif(
     ("mode", "said"),
     [
         ("embeded", "did you mean 'embedded'"),
-        ("docker", "not supported yet"),
         ("http://192.0.2.1:8474", "only a Toxiproxy on loopback"),
     ],
 )

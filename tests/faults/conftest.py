@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from victims import contain as contain  # a fixture
 
 from chaoskit.clock import now, wait_for
 from chaoskit.failpoints.client import FailpointClient

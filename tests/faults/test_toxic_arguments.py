@@ -47,6 +47,17 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("slice", {"size": "10B", "variation": "11B"}, "variation is at most size"),
     ("limit_data", {"bytes": 10}, "10 is not a size"),
     ("down", {"share": "10%"}, "Extra inputs"),
+    ("latency", {"delay": "1s", "connections": {}}, "nothing is chosen here"),
+    ("latency", {"delay": "1s", "connections": {"every": 0}}, "greater than or equal to 1"),
+    ("refuse", {"connections": {"frist": 1}}, "Extra inputs"),
+    ("refuse", {"direction": "upstream"}, "Extra inputs"),
+    ("http", {}, "nothing is to be done to the requests"),
+    ("http", {"status": 99}, "greater than or equal to 200"),
+    ("http", {"status": 503, "cut": "close"}, "either answered"),
+    ("http", {"cut": "off"}, "'close' or 'reset'"),
+    ("http", {"status": 503, "value": "yes"}, "value belongs to a header"),
+    ("http", {"status": 503, "path": "orders"}, "a path begins with / or"),
+    ("http", {"status": 503, "requests": {}}, "nothing is chosen here"),
 ]
 
 CONTEXT = {"services": {"echo"}, "operations": {"read"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -219,10 +220,13 @@ def test_two_of_a_kind(world: World, connect: Connect) -> None:
 
 
 def test_reset_of_the_server_meanwhile(world: World, connect: Connect) -> None:
-    """The cure does not mind that the toxic is gone; the evidence is still there."""
-    with make("latency", delay="100ms").inject(world) as evidence:
+    """A toxic that is gone early: the fault did not last as long as it says, which is broken; the evidence is there."""
+    with ExitStack() as stack:
+        evidence = stack.enter_context(make("latency", delay="100ms").inject(world))
         connect().say()
         world.toxiproxy.reset()
+        with pytest.raises(BrokenError, match="was gone before its time"):
+            stack.close()
     assert evidence.touched == 1
 
 

@@ -47,6 +47,18 @@ class Server:
             received = answer.read().decode()
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, received
 
+    def listens(self, entry: dict[str, Any]) -> int:
+        """Create a proxy; the port it listens on."""
+        return int(json.loads(self.call("POST", "/proxies", entry)[2])["listen"].rpartition(":")[2])
+
+    def logged(self, message: str) -> list[dict[str, Any]]:
+        """The lines of the log with that message, once there is one."""
+
+        def found() -> list[dict[str, Any]]:
+            return [row for row in map(json.loads, list(self.log)) if row.get("message") == message]
+
+        return wait_for(found, what=f"{message!r} in the log", limit=5)
+
     def rss(self) -> int:
         """Resident memory in bytes."""
         pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
@@ -86,6 +98,12 @@ def running(command: list[str], env: dict[str, str] | None = None, limit: float 
 def start() -> Callable[..., Any]:
     """``with start(command, env) as server``."""
     return running
+
+
+@pytest.fixture(scope="session")
+def server_class() -> type[Server]:
+    """For servers that a test starts in its own way."""
+    return Server
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from chaoskit.toxiproxy.client import ProxyAddress
+from chaoskit.toxiproxy.server.toxics.http import matches
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -69,7 +70,7 @@ def ask(connection: Any, path: str, body: bytes = b"", headers: dict[str, str] |
 def test_answers_keep_the_connection_alive(server: Any, web: Any) -> None:
     """Matching requests are answered and never arrive, bodies included; the others pass; one connection."""
     address, seen = web
-    assert add(server, status=503, path="^/bad", first=3)[0] == 200
+    assert add(server, status=503, path="/bad", first=3)[0] == 200
     large = b"x" * 300_000
     with closing(http.client.HTTPConnection(address.host, address.port, timeout=10)) as connection:
         assert ask(connection, "/good", large) == (200, large)
@@ -128,7 +129,16 @@ def test_other_protocols_pass(server: Any, control: Any, upstream: Any, connect:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"status": 42}, {"share": 2}, {"cut": 3}, {"path": "("}, {"delay": -1}, {"method": 5}, {"first": True}],
+    [
+        {"status": 42},
+        {"share": 2},
+        {"cut": 3},
+        {"path": "bad"},
+        {"delay": -1},
+        {"every": -1},
+        {"method": 5},
+        {"first": True},
+    ],
 )
 def test_wrong_attributes(server: Any, control: Any, wrong: dict[str, Any]) -> None:
     """They are refused."""
@@ -136,3 +146,76 @@ def test_wrong_attributes(server: Any, control: Any, wrong: dict[str, Any]) -> N
     assert add(server, **wrong)[0] == 400
     status, _, text = server.call("POST", "/proxies/w/toxics", {"type": "http", "stream": "downstream"})
     assert (status, "upstream only" in text) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "target", "expected"),
+    [
+        ("/a", "/a", True),
+        ("/a", "/a?b=1", True),
+        ("/a", "/ab", False),
+        ("/a", "/b/a", False),
+        ("/a/*", "/a/", True),
+        ("/a/*", "/a/b/c?d", True),
+        ("/a/*", "/a", False),
+        ("*/c", "/a/b/c", True),
+        ("*/c", "/a/c/b", False),
+        ("/a*a", "/a", False),
+        ("/a*a", "/aa", True),
+        ("/*/x/*", "/1/x/2", True),
+        ("/*/x/*", "/x/2", False),
+        ("/a?b=*", "/a?b=1", True),
+        ("/a?b=*", "/a", False),
+        ("*", "/anything?at=all", True),
+        ("/**c", "/abc", True),
+        ("/(a+)+$", "/(a+)+$", True),
+        ("/.", "/x", False),
+    ],
+)
+def test_paths(pattern: str, target: str, expected: bool) -> None:
+    """A star is any text, everything else itself; the query counts where the pattern has one."""
+    assert matches(pattern, target) is expected
+
+
+def test_no_pattern_holds_up_the_server() -> None:
+    """The longest target and patterns made to be slow: a look takes no time to speak of."""
+    target = "/" + "a" * 64_000
+    began = time.monotonic()
+    for pattern in (
+        "/" + "*a" * 30_000 + "b",
+        "/" + "*aa" * 10_000 + "*b",
+        "*" * 60_000 + "b",
+        "/*" + "a" * 30_000 + "b",
+    ):
+        assert not matches(pattern, target)
+    assert time.monotonic() - began < 1
+
+
+def test_which_requests(server: Any, web: Any) -> None:
+    """``after``, ``every`` and ``first`` count matching requests, on whatever connection they come."""
+    address, _ = web
+    add(server, status=503, path="/bad", after=1, every=2, first=2)
+    seen = []
+    for _ in range(3):
+        with closing(http.client.HTTPConnection(address.host, address.port, timeout=10)) as connection:
+            assert ask(connection, "/good")[0] == 200
+            seen += [ask(connection, "/bad")[0] for _ in range(2)]
+    assert seen == [200, 200, 503, 200, 503, 200]
+
+
+@pytest.mark.parametrize("holds", [False, True])
+def test_an_answer_overtakes_what_is_held_behind(server: Any, web: Any, holds: bool) -> None:
+    """The documented limit: what has reached the upstream is waited for, what a toxic behind holds back is not."""
+    address, _ = web
+    add(server, status=404, header="x-hit")
+    if holds:
+        server.call(
+            "POST", "/proxies/w/toxics", {"type": "latency", "stream": "upstream", "attributes": {"latency": 100}}
+        )
+    with socket.create_connection((address.host, address.port), timeout=10) as sock:
+        sock.sendall(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\nX-Hit: yes\r\n\r\n")
+        received = b""
+        while received.count(b"HTTP/1.1 ") < 2:
+            received += sock.recv(65536)
+    kinds = [line.split()[1] for line in received.split(b"\n") if b"HTTP/1.1" in line]
+    assert kinds == ([b"404", b"200"] if holds else [b"200", b"404"])

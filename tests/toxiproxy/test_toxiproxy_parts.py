@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 
 import pytest
@@ -156,21 +157,50 @@ def test_each_toxic_is_one_file() -> None:
     assert toxics.new("base") is None
 
 
-def test_rows_have_the_fields_of_the_history() -> None:
+def test_exchanges_have_the_fields_of_the_history() -> None:
     """The server imports nothing of chaoskit, so its rows are held to the history's here."""
     import ast
     from pathlib import Path
 
-    from chaoskit.toxiproxy.server import proxy, tap
+    from chaoskit.toxiproxy.server import tap
 
-    for module, row in ((proxy, Connection), (tap, Exchange)):
-        tree = ast.parse(Path(module.__file__).read_text())
-        keys = [
-            [key.value for key in node.keys if isinstance(key, ast.Constant)]
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Dict)
-        ]
-        assert list(row.__struct_fields__) in keys
+    tree = ast.parse(Path(tap.__file__).read_text())
+    keys = [
+        [key.value for key in node.keys if isinstance(key, ast.Constant)]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Dict)
+    ]
+    assert list(Exchange.__struct_fields__) in keys
+
+
+@pytest.mark.parametrize("still_open", [False, True])
+def test_connections_have_the_fields_of_the_history(still_open: bool) -> None:
+    """Their line is put together by hand: it is JSON whatever the proxy is called, and lacks nothing."""
+    from chaoskit.toxiproxy.server.link import Link
+    from chaoskit.toxiproxy.server.proxy import Context, Proxy, connection_line
+
+    name = 'a "quoted" \\ name\n\u00fc\U0001f600'
+    context = Context(Reactor(lambda _: None), Log(), Ledger(), seed=1)
+    client, other = socket.socketpair()
+    with client, other:
+        link = Link(Proxy(context, name, "127.0.0.1:0", "127.0.0.1:1"), 7, client, "[::1]:5000")
+        line = json.loads(connection_line(link, 1e9 + 0.1, still_open))
+    assert line.pop("kind") == "connections"
+    assert line.pop("open", False) is still_open
+    assert list(line["row"]) == list(Connection.__struct_fields__)
+    assert line == {
+        "row": {
+            "proxy": name,
+            "conn": 7,
+            "client": "[::1]:5000",
+            "opened": link.opened,
+            "ended": 1e9 + 0.1,
+            "sent": 0,
+            "received": 0,
+            "end": "",
+            "reset": False,
+        }
+    }
 
 
 @pytest.mark.parametrize("number", [1e39, 10**400, -(10**400)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import resource
 import signal
@@ -18,7 +19,8 @@ from urllib.parse import quote
 from chaoskit.clock import wait_for
 from chaoskit.toxiproxy.launch import server_command
 
-SECONDS = 3
+SECONDS = float(os.environ.get("CHAOSKIT_FUZZ_SECONDS", "3"))
+SEED = int(os.environ.get("CHAOSKIT_FUZZ_SEED", "0"))
 NAMES = ["a", "b", "ü/ö", "x y", "\ud800", "%2F", "🐙" * 50, "..", "a?b", ""]
 VALUES = [0, -1, 1, 2**63 - 1, 2**63, 10**400, 1e308, 0.5, "", "x", None, True, [], {}, "127.0.0.1:0", "[::1"]
 _KINDS = "bandwidth blackhole http latency limit_data noop refuse reset_peer slicer slow_close timeout no"
@@ -91,12 +93,15 @@ def touch(port: int) -> None:
 
 
 def test_random_calls(start: Callable[..., Any], upstream: Any) -> None:
-    """No 5xx but for addresses, no unexpected error, no descriptor left; it ends with 0."""
+    """No 5xx but for addresses, no unexpected error, no descriptor left; it ends with 0.
+
+    A longer run: CHAOSKIT_FUZZ_SECONDS=60 CHAOSKIT_FUZZ_SEED=100.
+    """
     target = upstream().address
     wrong: list[str] = []
     with start(server_command(seed=1)) as server:
         before = open_files(server)
-        threads = [Thread(target=attack, args=(server, seed, target, wrong)) for seed in range(3)]
+        threads = [Thread(target=attack, args=(server, SEED + number, target, wrong)) for number in range(3)]
         for thread in threads:
             thread.start()
         for thread in threads:

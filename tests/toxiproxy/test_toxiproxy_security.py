@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -78,6 +80,31 @@ def test_no_header_from_a_path(server: Any) -> None:
     assert (status, "x-evil" in headers) == (301, False)
 
 
+def test_many_stalled_clients(server: Any, upstream: Any, control: Any, connect: Any, wire: Any) -> None:
+    """Five hundred that stop in every place hold up neither the API nor the traffic."""
+    proxy = connect(control.create_proxy("stalled", upstream().address))
+    starts = [
+        b"",
+        b"GET /proxies HT",
+        b"POST /proxies HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\n{" + b" " * 20_000,
+        b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n" * 40,
+        b"POST /proxies HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nfff",
+    ]
+    with ExitStack() as stack:
+        for number in range(500):
+            sock = stack.enter_context(socket.create_connection((server.host, server.port), timeout=10))
+            sock.setblocking(False)
+            with suppress(BlockingIOError):
+                sock.sendall(starts[number % len(starts)])
+        times = []
+        for _ in range(20):
+            began = time.monotonic()
+            assert server.call("GET", "/proxies")[0] == 200
+            wire.round_trip(proxy)
+            times.append(time.monotonic() - began)
+    assert sorted(times)[10] < 0.5
+
+
 def test_stalled_clients(server: Any) -> None:
     """They are closed after 10 s, trickling or silent, and nobody waits for them; an idle client may stay."""
     address = (server.host, server.port)
@@ -102,3 +129,20 @@ def test_stalled_clients(server: Any) -> None:
     with idle:
         idle.sendall(b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert idle.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_client_that_asks_much_takes_turns(server: Any) -> None:
+    """Thousands of requests in one go are all answered, and others meanwhile."""
+    count = 5000
+    asked = b"".join(b"GET /proxies/a/toxics/%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % n for n in range(count))
+    with socket.create_connection((server.host, server.port), timeout=20) as sock:
+        asker = Thread(target=sock.sendall, args=(asked + b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n",))
+        asker.start()
+        received = sock.recv(1000)
+        assert server.call("GET", "/version")[0] == 200
+        while b"HTTP/1.1 200 OK" not in received:
+            part = sock.recv(1 << 20)
+            assert part, "the end before the last answer"
+            received += part
+        asker.join(10)
+    assert received.count(b"HTTP/1.1 404 Not Found") == count

@@ -1,4 +1,4 @@
-"""Each toxic, seen from the wire."""
+"""Each toxic where it is better than the original's, or counted (the rest is in the conformance tests)."""
 
 from __future__ import annotations
 
@@ -31,16 +31,6 @@ def toxic(control: ToxiproxyControl) -> Callable[..., None]:
     return add
 
 
-@pytest.mark.parametrize("stream", ["upstream", "downstream"])
-def test_latency(proxy: Any, toxic: Any, connect: Any, wire: Any, stream: str) -> None:
-    """Each round trip takes the latency, never less."""
-    toxic("latency", stream, latency=50)
-    sock = connect(proxy)
-    times = [wire.round_trip(sock) for _ in range(5)]
-    assert min(times) >= 0.05
-    assert min(times) < 0.08
-
-
 def test_latency_is_exact(proxy: Any, toxic: Any, connect: Any, wire: Any) -> None:
     """Timers are much better than milliseconds (the best of many: the machine is shared)."""
     sock = connect(proxy)
@@ -49,34 +39,6 @@ def test_latency_is_exact(proxy: Any, toxic: Any, connect: Any, wire: Any) -> No
     delays = [wire.round_trip(sock) - plain for _ in range(50)]
     assert min(delays) >= 0.007 - plain
     assert min(delays) < 0.0078
-
-
-def test_latency_runs_side_by_side(proxy: Any, toxic: Any, connect: Any, wire: Any) -> None:
-    """Chunks sent one after the other wait together, not in a row."""
-    toxic("latency", latency=200)
-    sock = connect(proxy)
-    began = time.monotonic()
-    for number in range(10):
-        sock.sendall(b"%d" % number)
-        time.sleep(0.01)
-    assert wire.read(sock, 10) == b"0123456789"
-    assert 0.2 <= time.monotonic() - began < 1
-
-
-def test_two_latencies_add_up(control: Any, proxy: Any, connect: Any, wire: Any) -> None:
-    """Toxics form a chain."""
-    for name in ("one", "two"):
-        control.add_toxic("p", name, "latency", {"latency": 60})
-    assert 0.12 <= wire.round_trip(connect(proxy)) < 0.3
-
-
-def test_jitter(proxy: Any, toxic: Any, connect: Any, wire: Any) -> None:
-    """Delays spread over latency ± jitter."""
-    toxic("latency", latency=20, jitter=20)
-    sock = connect(proxy)
-    times = [wire.round_trip(sock) for _ in range(40)]
-    assert min(times) < 0.015
-    assert max(times) > 0.025
 
 
 def test_latency_holds_much(proxy: Any, toxic: Any, connect: Any, wire: Any) -> None:
@@ -89,14 +51,6 @@ def test_latency_holds_much(proxy: Any, toxic: Any, connect: Any, wire: Any) -> 
     sender.start()
     assert wire.read(sock, len(data)) == data
     sender.join()
-
-
-@pytest.mark.parametrize(("rate", "size"), [(100, 30_000), (1000, 300_000)])
-def test_bandwidth(proxy: Any, toxic: Any, connect: Any, wire: Any, rate: int, size: int) -> None:
-    """Kilobytes of 1000 bytes a second."""
-    toxic("bandwidth", rate=rate)
-    took = wire.round_trip(connect(proxy), b"x" * size)
-    assert 0.29 <= took < 0.6
 
 
 @pytest.mark.parametrize("rate", [0, -1])
@@ -147,16 +101,6 @@ def test_timeout_without_end(control: Any, proxy: Any, toxic: Any, connect: Any,
     assert wire.end(spared) == "fin"
 
 
-def test_removing_timeout_closes_what_it_spared(control: Any, proxy: Any, toxic: Any, connect: Any, wire: Any) -> None:
-    """As in the original."""
-    sock = connect(proxy)
-    wire.round_trip(sock)
-    toxic("timeout", toxicity=0)
-    wire.round_trip(sock)
-    control.remove_toxic("p", "timeout")
-    assert wire.end(sock) == "fin"
-
-
 @pytest.mark.parametrize("stream", ["upstream", "downstream"])
 def test_reset_peer(control: Any, proxy: Any, toxic: Any, connect: Any, wire: Any, stream: str) -> None:
     """A real RST, also on a connection that was open before."""
@@ -170,46 +114,6 @@ def test_reset_peer(control: Any, proxy: Any, toxic: Any, connect: Any, wire: An
     rows = wait_for(lambda: [r for r in control.events(0).rows if r.proxy == "p"][1:], what="two rows", limit=2)
     assert (rows[-1].end, rows[-1].reset) == ("toxic", True)
     assert control.counters()["p"].toxics["reset_peer"].cut == 2
-
-
-def test_reset_peer_after_a_time(proxy: Any, toxic: Any, connect: Any, wire: Any) -> None:
-    """It waits for the first chunk, then for its time."""
-    toxic("reset_peer", timeout=150)
-    sock = connect(proxy)
-    assert wire.end(sock, within=0.3) == "open"
-    began = time.monotonic()
-    sock.sendall(b"ping")
-    assert wire.end(sock) == "reset"
-    assert time.monotonic() - began >= 0.15
-
-
-def test_reset_peer_with_toxicity_zero(proxy: Any, toxic: Any, connect: Any, wire: Any, control: Any) -> None:
-    """A spared connection ends with FIN (the original resets it)."""
-    toxic("reset_peer", toxicity=0)
-    sock = connect(proxy)
-    wire.round_trip(sock)
-    control.set_enabled("p", False)
-    assert wire.end(sock) == "fin"
-
-
-def test_slicer(control: Any, connect: Any, wire: Any, upstream: Any) -> None:
-    """Data arrives in pieces of the size, apart from each other, and whole."""
-    pieces: list[tuple[float, int]] = []
-
-    def note(sock: Any) -> None:
-        while data := sock.recv(65536):
-            pieces.append((time.monotonic(), len(data)))
-
-    address = control.create_proxy("p", upstream(note).address)
-    control.add_toxic(
-        "p", "s", "slicer", {"average_size": 100, "size_variation": 20, "delay": 10_000}, stream="upstream"
-    )
-    connect(address).sendall(b"x" * 1000)
-    wait_for(lambda: sum(size for _, size in pieces) >= 1000, what="all pieces", limit=5)
-    sizes = [size for _, size in pieces]
-    assert sum(sizes) == 1000
-    assert len(sizes) >= 6
-    assert pieces[-1][0] - pieces[0][0] >= 0.05
 
 
 @pytest.mark.parametrize("attributes", [{}, {"average_size": 10, "size_variation": 11}, {"average_size": -1}])
@@ -236,15 +140,6 @@ def test_noop(control: Any, proxy: Any, toxic: Any, connect: Any, wire: Any) -> 
     toxic("noop")
     wire.round_trip(connect(proxy), b"x" * 100_000)
     assert control.counters()["p"].toxics["noop"].bytes == 100_000
-
-
-def test_toxicity(proxy: Any, toxic: Any, connect: Any, wire: Any) -> None:
-    """Rolled once per connection: about half of them are slow, and stay so."""
-    toxic("latency", latency=30, toxicity=0.5)
-    socks = [connect(proxy) for _ in range(40)]
-    first = [wire.round_trip(sock) > 0.03 for sock in socks]
-    assert 8 <= sum(first) <= 32
-    assert [wire.round_trip(sock) > 0.03 for sock in socks if not first[socks.index(sock)]].count(True) <= 2
 
 
 def test_seed(start: Any, upstream: Any, connect: Any, wire: Any) -> None:

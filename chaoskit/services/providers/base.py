@@ -10,13 +10,15 @@ from pydantic import ValidationError
 
 from chaoskit.errors import ChaosError
 from chaoskit.scenario.types import Model
-from chaoskit.services.process import ProcessService
+from chaoskit.services.managed import ManagedService
 
 
-class Provider(ProcessService):
+class Provider(ManagedService):
     """A service that chaoskit knows how to run. A subclass has an ``Args`` model and says what to run."""
 
     Args: ClassVar[type[Model]]
+    container_port: ClassVar[int | None] = None
+    """What its program listens on in a container; None: any, it takes what it is told."""
 
     def __init__(self, name: str, spec: Any, **rest: Any) -> None:
         super().__init__(name, spec, **rest)

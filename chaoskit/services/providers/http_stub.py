@@ -13,8 +13,10 @@ from pydantic import Field, model_validator
 
 from chaoskit.errors import BrokenError
 from chaoskit.scenario.types import Duration, Model, problem
+from chaoskit.services.own_code import ENVIRONMENT, FOLDER, PYTHON_IMAGE, own_code
 from chaoskit.services.providers.base import Provider
 from chaoskit.services.readiness import http_answers
+from chaoskit.services.runtime import ContainerPlan
 from chaoskit.services.stub import CONTROL
 
 
@@ -62,23 +64,30 @@ class HttpStub(Provider):
 
     def prepare(self) -> None:
         """Write the script."""
-        (self.folder / "script.json").write_text(json.dumps(_plain(self.args.routes)), encoding="utf-8")
+        (self.folder / "script.json").write_bytes(self._script())
 
     def argv(self) -> list[str]:
         """The server."""
-        script = str(self.folder / "script.json")
-        module = "chaoskit.services.stub"
-        return [
-            sys.executable,
-            "-m",
-            module,
-            "--host",
-            self.host,
-            "--port",
-            str(self.port),
-            "--script",
-            script,
-        ]
+        return [sys.executable, *self._arguments(str(self.folder / "script.json"))]
+
+    def plan(self) -> ContainerPlan:
+        """The same server: it needs nothing but Python."""
+        script = f"{FOLDER}/script.json"
+        return ContainerPlan(
+            image=self.spec.image or PYTHON_IMAGE,
+            build=self.spec.build,
+            entrypoint=["python3"],
+            command=self._arguments(script),
+            env=ENVIRONMENT,
+            files={**own_code("services/stub.py"), script: self._script()},
+        )
+
+    def _script(self) -> bytes:
+        return json.dumps(_plain(self.args.routes)).encode()
+
+    def _arguments(self, script: str) -> list[str]:
+        host, port = self.runtime.listen
+        return ["-m", "chaoskit.services.stub", "--host", host, "--port", str(port), "--script", script]
 
     def check(self) -> str:
         """Ready when it answers."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 from chaoskit.scenario.types import Model
+from chaoskit.services.own_code import PYTHON_IMAGE
 from chaoskit.services.providers.base import Provider
+from chaoskit.services.runtime import ContainerPlan
 
 
 class NoopArgs(Model):
@@ -20,6 +22,10 @@ class Noop(Provider):
     def argv(self) -> list[str]:
         """The program and its arguments; ``self.port`` is the port to listen on."""
         return [sys.executable, "-c", "import signal; signal.pause()"]
+
+    def plan(self) -> ContainerPlan:
+        """The same as a container; ``self.runtime.listen`` is what to listen on there."""
+        return ContainerPlan(image=self.spec.image or PYTHON_IMAGE, entrypoint=["sleep"], command=["infinity"])
 
     def check(self) -> str:
         """Empty when ready, else what was seen. The process is there: that is all one can ask of it."""

@@ -17,6 +17,7 @@ from chaoskit.errors import BrokenError
 from chaoskit.scenario.types import Model
 from chaoskit.services.providers._postgres_server import Binaries, RunAs, find_binaries, run_as
 from chaoskit.services.providers.base import Provider
+from chaoskit.services.runtime import ContainerPlan
 
 if TYPE_CHECKING:
     import psycopg
@@ -24,6 +25,31 @@ if TYPE_CHECKING:
 _TABLES = """
 select string_agg(format('%%I.%%I', schemaname, tablename), ', ') from pg_tables
 where schemaname not in ('pg_catalog', 'information_schema') and not tablename = any(%s)
+"""
+
+
+_INITDB = ("-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1")
+
+DEFAULT_VERSION = 16
+"""Of the image, where the environment does not say which."""
+
+DATA = "chaoskit"
+"""The data folder's name in a container, below its user's home."""
+
+# Not in the image's own data folder: that is a volume, or holds what the image's entrypoint makes.
+_IN_CONTAINER = f"""
+for bin in "$(command -v initdb)" /usr/lib/postgresql/*/bin/initdb; do [ -x "$bin" ] && break; done
+bin=${{bin%/initdb}}
+home=/var/lib/postgresql; [ -w "$home" ] || home=/tmp
+data=$home/{DATA}
+if [ ! -s "$data/ready" ]; then
+    rm -rf "$data"
+    "$bin/initdb" {" ".join(_INITDB)} -D "$data" || exit
+    echo "host all all all trust" >> "$data/pg_hba.conf"
+    echo "host replication all all trust" >> "$data/pg_hba.conf"
+    echo ready > "$data/ready"
+fi
+exec "$bin/postgres" -D "$data" "$@"
 """
 
 
@@ -42,6 +68,7 @@ class Postgres(Provider):
     """A server for the user ``postgres`` without password, and an empty database."""
 
     Args = PostgresArgs
+    container_port = 5432
 
     def __init__(self, name: str, spec: Any, **rest: Any) -> None:
         super().__init__(name, spec, **rest)
@@ -73,16 +100,28 @@ class Postgres(Provider):
         """Make the data folder (about half a second)."""
         self._binaries = find_binaries(self.args.version)
         self._as = run_as(self.folder)
-        options = ["-A", "trust", "-U", self.user, "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1"]
-        initdb = [*self._as.prefix, str(self._binaries.initdb), *options, "-D", str(self.folder / "data")]
+        initdb = [*self._as.prefix, str(self._binaries.initdb), *_INITDB, "-D", str(self.folder / "data")]
         self.run_tool("initdb", initdb)
 
     def argv(self) -> list[str]:
         """The server; it writes its log to stderr."""
         assert self._binaries is not None, "prepare() has found the programs"
+        return [*self._as.prefix, str(self._binaries.postgres), "-D", str(self.folder / "data"), *self._options()]
+
+    def plan(self) -> ContainerPlan:
+        """The image's programs, without what its entrypoint adds: so any image with PostgreSQL in it will do."""
+        return ContainerPlan(
+            image=self.spec.image or f"postgres:{self.args.version or DEFAULT_VERSION}",
+            build=self.spec.build,
+            entrypoint=["sh", "-c", _IN_CONTAINER, "sh"],
+            command=self._options(),
+            user="postgres",
+        )
+
+    def _options(self) -> list[str]:
         settings = {
-            "listen_addresses": self.host,
-            "port": str(self.port),
+            "listen_addresses": self.runtime.listen[0],
+            "port": str(self.runtime.listen[1]),
             "unix_socket_directories": "",
             "max_connections": str(self.args.max_connections),
             "fsync": "off",
@@ -92,8 +131,7 @@ class Postgres(Provider):
             "timezone": "UTC",
             **self.args.settings,
         }
-        options = (word for name, value in settings.items() for word in ("-c", f"{name}={value}"))
-        return [*self._as.prefix, str(self._binaries.postgres), "-D", str(self.folder / "data"), *options]
+        return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
     def check(self) -> str:
         """Ready when it lets a client in."""

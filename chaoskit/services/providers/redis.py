@@ -12,6 +12,9 @@ from pydantic import Field
 from chaoskit.errors import BrokenError
 from chaoskit.scenario.types import Model
 from chaoskit.services.providers.base import Provider, package_folder
+from chaoskit.services.runtime import ContainerPlan
+
+DEFAULT_IMAGE = "redis:7"
 
 
 class RedisArgs(Model):
@@ -27,6 +30,7 @@ class Redis(Provider):
     """A redis-server with an empty database 0."""
 
     Args = RedisArgs
+    container_port = 6379
 
     @property
     def args(self) -> RedisArgs:
@@ -46,21 +50,32 @@ class Redis(Provider):
 
     def argv(self) -> list[str]:
         """The server, which keeps its data in memory only."""
+        return [str(find_server()), *self._options(str(self.folder))]
+
+    def plan(self) -> ContainerPlan:
+        """The server, past the image's entrypoint."""
+        return ContainerPlan(
+            image=self.spec.image or DEFAULT_IMAGE,
+            build=self.spec.build,
+            entrypoint=["redis-server"],
+            command=self._options("/tmp"),  # noqa: S108  # of the container: nothing is ever written there
+        )
+
+    def _options(self, folder: str) -> list[str]:
+        host, port = self.runtime.listen
         settings = {
-            "port": str(self.port),
-            "bind": self.host,
+            "port": str(port),
+            "bind": host,
+            "protected-mode": "no",  # the network is ours
             "save": "",
             "appendonly": "no",
-            "dir": str(self.folder),
+            "dir": folder,
             "maxclients": str(self.args.maxclients),
             "maxmemory-policy": self.args.maxmemory_policy,
             **({"maxmemory": self.args.maxmemory} if self.args.maxmemory else {}),
             **self.args.settings,
         }
-        return [
-            str(find_server()),
-            *(word for name, value in settings.items() for word in (f"--{name}", value)),
-        ]
+        return [word for name, value in settings.items() for word in (f"--{name}", value)]
 
     def check(self) -> str:
         """Ready when it answers PING (it accepts connections before that)."""

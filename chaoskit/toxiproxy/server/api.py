@@ -20,7 +20,7 @@ JSON = "application/json"
 class Answer:
     """Status, content type and body."""
 
-    __slots__ = ("body", "content_type", "known", "location", "status")
+    __slots__ = ("body", "content_type", "handler", "known", "location", "status")
 
     def __init__(self, status: int, body: bytes = b"", content_type: str = "", known: bool = True) -> None:
         self.status = status
@@ -29,6 +29,8 @@ class Answer:
         self.known = known
         """A route was found (the original numbers such requests only)."""
         self.location = ""
+        self.handler = ""
+        """What answered, by the original's name for it (for the log)."""
 
 
 class Request:
@@ -84,24 +86,24 @@ class Api:
     def __init__(self, state: State, guard: Guard) -> None:
         self._state = state
         self.guard = guard
-        update_proxy, update_toxic = self._update_proxy, self._update_toxic
+        update_proxy, update_toxic = self._proxy_update, self._toxic_update
         toxics: tuple[str | None, ...] = ("proxies", None, "toxics")
         self.routes = [
-            Route(("reset",), {"POST": self._reset}),
-            Route(("proxies",), {"GET": self._proxies, "POST": self._create}),
+            Route(("reset",), {"POST": self._reset_state}),
+            Route(("proxies",), {"GET": self._proxy_index, "POST": self._proxy_create}),
             Route(("populate",), {"POST": self._populate}),
             Route(
                 ("proxies", None),
-                {"GET": self._proxy, "POST": update_proxy, "PATCH": update_proxy, "DELETE": self._delete},
+                {"GET": self._proxy_show, "POST": update_proxy, "PATCH": update_proxy, "DELETE": self._proxy_delete},
             ),
-            Route(toxics, {"GET": self._toxics, "POST": self._add_toxic}),
+            Route(toxics, {"GET": self._toxic_index, "POST": self._toxic_create}),
             Route(
                 (*toxics, None),
                 {
-                    "GET": self._toxic,
+                    "GET": self._toxic_show,
                     "POST": update_toxic,
                     "PATCH": update_toxic,
-                    "DELETE": self._remove_toxic,
+                    "DELETE": self._toxic_delete,
                 },
             ),
             Route(("version",), {"GET": self._version}),
@@ -131,54 +133,68 @@ class Api:
             if request.user_agent.startswith("Mozilla/"):
                 return Answer(403, b"User agent not allowed\n", TEXT)
             try:
-                return handler(names, request)
+                answer = handler(names, request)
             except ApiError as error:
-                return error_answer(error.text, error.status)
+                if error.status == 500:
+                    self._warn("Error did not include status code", error=error.text)
+                answer = error_answer(error.text, error.status)
+            answer.handler = handler.__name__.title().replace("_", "")
+            return answer
         return Answer(404, b"404 page not found\n", TEXT, known=False)
 
-    def _reset(self, _names: list[str], _request: Request) -> Answer:
+    def _warn(self, message: str, **fields: object) -> None:
+        self._state.context.log.warn(message, **fields)
+
+    def _warn_of_post(self, handler: str, request: Request) -> None:
+        if request.method == "POST":  # the text is the original's, letter by letter
+            self._warn(f"{handler}: HTTP method POST is depercated. Use HTTP PATCH instead.")
+
+    def _reset_state(self, _names: list[str], _request: Request) -> Answer:
         self._state.reset()
         return Answer(204)
 
-    def _proxies(self, _names: list[str], _request: Request) -> Answer:
+    def _proxy_index(self, _names: list[str], _request: Request) -> Answer:
         proxies = self._state.proxies
         return json_answer({name: proxies[name].as_dict() for name in sorted(proxies)})
 
-    def _create(self, _names: list[str], request: Request) -> Answer:
+    def _proxy_create(self, _names: list[str], request: Request) -> Answer:
         return json_answer(self._state.create(request.body).as_dict(), 201)
 
     def _populate(self, _names: list[str], request: Request) -> Answer:
         try:
             proxies = self._state.populate(request.body)
         except PopulateError as error:
+            self._warn("Populate errors", error=error.text)
             done = None if error.proxies is None else [proxy.as_dict() for proxy in error.proxies]
             text = {"error": error.text, "status": error.status, "proxies": done or None}
             return json_answer(text, error.status)
         return json_answer({"proxies": [proxy.as_dict() for proxy in proxies] or None}, 201)
 
-    def _proxy(self, names: list[str], _request: Request) -> Answer:
+    def _proxy_show(self, names: list[str], _request: Request) -> Answer:
         return json_answer(self._state.proxy(names[0]).as_dict())
 
-    def _update_proxy(self, names: list[str], request: Request) -> Answer:
+    def _proxy_update(self, names: list[str], request: Request) -> Answer:
+        self._warn_of_post("ProxyUpdate", request)
         return json_answer(self._state.update(names[0], request.body).as_dict())
 
-    def _delete(self, names: list[str], _request: Request) -> Answer:
+    def _proxy_delete(self, names: list[str], _request: Request) -> Answer:
         self._state.delete(names[0])
         return Answer(204)
 
-    def _toxics(self, names: list[str], _request: Request) -> Answer:
+    def _toxic_index(self, names: list[str], _request: Request) -> Answer:
         return json_answer(self._state.proxy(names[0]).as_dict()["toxics"])
 
-    def _add_toxic(self, names: list[str], request: Request) -> Answer:
+    def _toxic_create(self, names: list[str], request: Request) -> Answer:
         return json_answer(self._state.add_toxic(names[0], request.body).as_dict())
 
-    def _toxic(self, names: list[str], _request: Request) -> Answer:
+    def _toxic_show(self, names: list[str], _request: Request) -> Answer:
         return json_answer(self._state.toxic(names[0], names[1])[1].as_dict())
 
-    def _update_toxic(self, names: list[str], request: Request) -> Answer:
+    def _toxic_update(self, names: list[str], request: Request) -> Answer:
+        self._warn_of_post("ToxicUpdate", request)
         return json_answer(self._state.update_toxic(names[0], names[1], request.body).as_dict())
 
-    def _remove_toxic(self, names: list[str], _request: Request) -> Answer:
+    def _toxic_delete(self, names: list[str], _request: Request) -> Answer:
         self._state.remove_toxic(names[0], names[1])
         return Answer(204)
 

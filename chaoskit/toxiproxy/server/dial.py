@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from threading import Thread
 
 from chaoskit.toxiproxy.server.address import AddressError, literal, lookup, split
@@ -14,6 +15,17 @@ from chaoskit.toxiproxy.server.reactor import WRITE, Reactor
 Target = tuple[socket.AddressFamily, str, int]
 _IP_BIND_ADDRESS_NO_PORT = 24  # of linux/in.h; the socket module does not name it
 _SPARE_SOURCE = ("127.0.0.2", 0)
+
+
+@lru_cache(maxsize=256)
+def _parse(upstream: str) -> tuple[str, int, tuple[Target, ...]]:
+    """Host, port, and the addresses unless the host is a name that must be looked up. Raises AddressError."""
+    host, port = split(upstream)
+    host = host or "127.0.0.1"
+    family = literal(host)
+    if family is not None:
+        return host, port, ((family, host, port),)
+    return host, port, tuple(lookup(host, port)) if host == "localhost" else ()
 
 
 class Dial:
@@ -35,20 +47,14 @@ class Dial:
         self._sock: socket.socket | None = None
         self._cancelled = False
         try:
-            host, port = split(upstream)
+            host, port, targets = _parse(upstream)
         except AddressError as error:
             failed(f"dial tcp: {error}")
             return
-        host = host or "127.0.0.1"
-        family = literal(host)
-        if family is not None:
-            self._targets = [(family, host, port)]
-        elif host == "localhost":
-            self._targets = lookup(host, port)
+        if targets:
+            self._found([*targets])
         else:
             Thread(target=self._look_up, args=(host, port), daemon=True).start()
-            return
-        self._try_next("no address")
 
     def cancel(self) -> None:
         """Give up silently."""

@@ -21,6 +21,7 @@ class Endpoint:
 
     __slots__ = (
         "_mask",
+        "_reactor",
         "_reading",
         "_writing",
         "closed",
@@ -39,6 +40,7 @@ class Endpoint:
 
     def __init__(self, link: Link, name: Literal["client", "upstream"], sock: socket.socket) -> None:
         self.link = link
+        self._reactor: Reactor = link.proxy.reactor
         self.name = name
         self.sock = sock
         self.fd = sock.fileno()
@@ -47,25 +49,21 @@ class Endpoint:
         self._writing = False
         self._mask = 0
 
-    @property
-    def _reactor(self) -> Reactor:
-        return self.link.proxy.reactor
-
     def want_read(self, wanted: bool) -> None:
         """Call the inbound flow when there is something to read."""
         if wanted != self._reading and not self.closed:
-            self._reading = wanted
-            self.refresh()
+            self.refresh(wanted)
 
     def want_write(self, wanted: bool) -> None:
         """Call the outbound flow when there is room."""
         if wanted != self._writing and not self.closed:
             self._writing = wanted
-            self.refresh()
+            self.refresh(self._reading)
 
-    def refresh(self) -> None:
-        """Tell the reactor what is wanted."""
-        mask = (READ if self._reading else 0) | (WRITE if self._writing else 0)
+    def refresh(self, reading: bool) -> None:
+        """Tell the reactor what is wanted, and the inbound flow's handler as it is now."""
+        self._reading = reading
+        mask = (READ if reading else 0) | (WRITE if self._writing else 0)
         callback = self.inbound.handler if mask == READ else self._both
         if mask == self._mask:
             if mask:
@@ -88,11 +86,11 @@ class Endpoint:
         if self.closed:
             return
         self.closed = True
-        if self._mask:
-            self._reactor.forget(self.fd)
+        self._reactor.closing(self.fd)
         if reset:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
         self.sock.close()
-        self.outbound.target_closed()
         self.link.endpoint_closed(self)
+        # This often closes the other side too, which then need not be told to read no more.
         self.inbound.source_ended()
+        self.outbound.target_closed()

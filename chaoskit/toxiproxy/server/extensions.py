@@ -10,7 +10,7 @@ from chaoskit.toxiproxy.server.api import Answer, Request, Route, json_answer
 from chaoskit.toxiproxy.server.decode import BodyError, decode
 from chaoskit.toxiproxy.server.errors import ApiError, bad_body
 from chaoskit.toxiproxy.server.ledger import encode
-from chaoskit.toxiproxy.server.proxy import Proxy, connection_row
+from chaoskit.toxiproxy.server.proxy import Proxy, connection_line
 from chaoskit.toxiproxy.server.state import State
 from chaoskit.toxiproxy.server.tap import TapConfig
 
@@ -51,7 +51,7 @@ class Extensions:
                 if link.tap is not None:
                     for row in link.tap.open_rows():
                         yield encode("exchanges", row, still_open=True)
-                yield encode("connections", connection_row(link, now), still_open=True)
+                yield connection_line(link, now, still_open=True)
 
     def _counters(self, _names: list[str], _request: Request) -> Answer:
         return json_answer({name: figures(proxy) for name, proxy in self._state.proxies.items()})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from errno import ECONNRESET, EPIPE
 from time import monotonic
@@ -67,7 +66,7 @@ class Flow:
         self.ending = False
         """The end of the stream has come through all stages."""
         self.stages: list[Stage] = []
-        self._backlog: deque[memoryview] = deque()  # what the target's socket would not take yet
+        self._backlog: list[memoryview] = []  # what the target's socket would not take yet
         self._recv_into = source.sock.recv_into
         self._send = target.sock.send
         self._on_read: Spy | None = None
@@ -85,7 +84,7 @@ class Flow:
 
     def refresh(self) -> None:
         """Choose the path, after something has changed."""
-        self._slowly = any(stage.active or not stage.idle for stage in self.stages)
+        self._slowly = bool(self.stages) and any(stage.active or not stage.idle for stage in self.stages)
         if self._slowly:
             self.handler = self._slow
         elif self._on_read is not None or self._on_write is not None:
@@ -93,8 +92,7 @@ class Flow:
         else:
             self.handler = self._fast
         if not self.source.closed:
-            self._gate()
-            self.source.refresh()
+            self.source.refresh(self._reads())
 
     # ---- reading
 
@@ -159,11 +157,11 @@ class Flow:
             return
         self.over = True
         self.link.blame(self.source.name, reset)
-        self._gate()
         if self.stages:
             self.stages[0].push_end()
         else:
             self.end()
+        self._gate()
 
     # ---- writing
 
@@ -235,7 +233,7 @@ class Flow:
             if sent < len(view):
                 backlog[0] = view[sent:]
                 return
-            backlog.popleft()
+            del backlog[0]
         self.target.want_write(False)
         if self.ending:
             self.link.close_after(self.target)
@@ -264,6 +262,10 @@ class Flow:
         self._gate()
 
     def _gate(self) -> None:
+        self.source.want_read(self._reads())
+
+    def _reads(self) -> bool:
         """Read from the source only while there is room for what it sends."""
-        room = self.stages[0].accepts() if self._slowly else not self._backlog
-        self.source.want_read(room and not self.over)
+        if self.over:
+            return False
+        return self.stages[0].accepts() if self._slowly else not self._backlog

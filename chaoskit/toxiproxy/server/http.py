@@ -65,6 +65,8 @@ class _Connection(Messages):
         self._head: Head | None = None
         self._body: list[bytes] = []
         self._size = 0
+        self._rest = memoryview(b"")  # came, and waits for its turn
+        self._answered = False
         self._out = b""
         self._closing = False
         self._deadline: Timer | None = None
@@ -98,6 +100,7 @@ class _Connection(Messages):
         if not version.startswith("HTTP/1."):
             raise Malformed("version")
         self._done()
+        self._answered = True
         started = monotonic()
         path, _, query = target.partition("?")
         if "%" in path:
@@ -110,16 +113,19 @@ class _Connection(Messages):
         answer = Answer(403, f"{refusal}\n".encode(), TEXT) if refusal else self._server.api.answer(request)
         asked = (head.get("connection") or "").lower()
         keep = asked != "close" if version == "HTTP/1.1" else asked == "keep-alive"
-        self._send(_render(answer, version, keep, method == "HEAD"))
-        took = round((monotonic() - started) * 1000, 3)
+        number = _request_id() if answer.known else ""
+        self._send(_render(answer, version, keep, number, method == "HEAD"))
         self._server.log.debug(
             "",
+            request_id=number,
             client=self._peer,
             method=method,
             url=target,
             user_agent=agent,
             status=answer.status,
-            duration=took,
+            size=len(answer.body),
+            duration=round((monotonic() - started) * 1000, 3),
+            handler=answer.handler,
         )
         if not keep:
             self._end()
@@ -135,8 +141,15 @@ class _Connection(Messages):
         if not data:
             self._end()
             return
+        self._rest = memoryview(data)
+        self._answer_one()
+
+    def _answer_one(self) -> None:
+        """Read on to the end of one request: who sends many at once takes turns with all others."""
+        self._answered = False
         try:
-            self.feed(memoryview(data))
+            while self._rest and not self.stopped and not self._answered:
+                self._rest = self._rest[self._step(self._rest) :]
         except Malformed as error:
             text = f"{error.status} {_REASONS[error.status]}: {error}"
             self._send(_render(Answer(error.status, text.encode(), TEXT, False), "HTTP/1.1", False))
@@ -144,6 +157,8 @@ class _Connection(Messages):
         except BaseException:
             self.close()  # a defect of ours, which the reactor reports: better no answer than waiting for one
             raise
+        if self._rest and not self.stopped:
+            self._server.reactor.watch(self._sock.fileno(), WRITE, self._writable)
 
     def _send(self, data: bytes) -> None:
         self._out += data
@@ -172,12 +187,17 @@ class _Connection(Messages):
             self._deadline = None
 
     def _writable(self, _events: int) -> None:
-        self._done()
-        self._flush()
-        if not self._out and not self.stopped:
-            self._server.reactor.watch(self._sock.fileno(), READ, self._readable)
-        elif not self._out and self._closing:
+        if self._out:
+            self._done()
+            self._flush()
+        if self._out or (self.stopped and not self._closing):
+            return
+        if self._closing:
             self.close()
+        elif self._rest:
+            self._answer_one()
+        else:
+            self._server.reactor.watch(self._sock.fileno(), READ, self._readable)
 
     def _end(self) -> None:
         """Close when everything is sent."""
@@ -196,14 +216,14 @@ class _Connection(Messages):
             self._sock.close()
 
 
-def _render(answer: Answer, version: str, keep: bool, head_only: bool = False) -> bytes:
+def _render(answer: Answer, version: str, keep: bool, request_id: str = "", head_only: bool = False) -> bytes:
     lines = [f"{version} {answer.status} {_REASONS[answer.status]}"]
     if answer.content_type:
         lines.append(f"Content-Type: {answer.content_type}")
     if answer.content_type == TEXT:
         lines.append("X-Content-Type-Options: nosniff")
-    if answer.known:
-        lines.append(f"X-Toxiproxy-Request-Id: {_request_id()}")
+    if request_id:
+        lines.append(f"X-Toxiproxy-Request-Id: {request_id}")
     if answer.location:
         lines.append(f"Location: {answer.location}")
     lines.append(time.strftime("Date: %a, %d %b %Y %H:%M:%S GMT", time.gmtime()))

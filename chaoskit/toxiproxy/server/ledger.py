@@ -26,7 +26,11 @@ class Ledger:
 
     def add(self, kind: Kind, row: dict[str, Any]) -> None:
         """Append a row."""
-        self._rows.append(encode(kind, row))
+        self.append(encode(kind, row))
+
+    def append(self, line: str) -> None:
+        """Append a row that is a line of NDJSON already."""
+        self._rows.append(line)
         self._added += 1
 
     def since(self, cursor: int, still_open: Iterable[str] = ()) -> str:

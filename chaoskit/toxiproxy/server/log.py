@@ -22,7 +22,8 @@ class Log:
 
     def __init__(self, fd: int = 1, level: str | None = None) -> None:
         self._fd = fd
-        self._threshold = _LEVELS.get(level or os.environ.get("LOG_LEVEL", "info"), 1)
+        wanted = level or os.environ.get("LOG_LEVEL") or "info"
+        self._threshold = _LEVELS.get(wanted.lower(), _LEVELS["info"])
         self._lines: list[str] = []
         self._rest = b""  # of a line that was written in part
         self.on_first_line: Callable[[], None] = lambda: None
@@ -31,6 +32,8 @@ class Log:
         self._time = ""
         if stat.S_ISFIFO(os.fstat(fd).st_mode):
             os.set_blocking(fd, False)
+        if wanted.lower() not in _LEVELS:
+            self.error(f'unknown LOG_LEVEL value: "{wanted}"')
 
     def info(self, message: str, **fields: object) -> None:
         """What happens in normal work."""
@@ -54,8 +57,9 @@ class Log:
             if second != self._second:
                 self._second = second
                 self._time = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
-            line = {"level": level, **fields, "time": self._time, "message": message}
-            self._lines.append(_encode(line))
+            # Value by value: a text alone is encoded at once, a dict takes 6 µs to begin with.
+            shown = "".join([f'"{name}":{_encode(value)},' for name, value in fields.items()])
+            self._lines.append(f'{{"level":"{level}",{shown}"time":"{self._time}","message":{_encode(message)}}}')
             if len(self._lines) == 1:
                 self.on_first_line()
 

@@ -20,9 +20,9 @@ class Metrics:
         self._proxies = proxies
         self._runtime = runtime
         self._started = time.time()
-        self.route = Route(("metrics",), {"*": self._answer})
+        self.route = Route(("metrics",), {"*": self._metrics})
 
-    def _answer(self, _names: list[str], _request: Request) -> Answer:
+    def _metrics(self, _names: list[str], _request: Request) -> Answer:
         lines: list[str] = []
         if self._runtime:
             lines += self._process()

@@ -71,6 +71,10 @@ class Reactor:
         if self._callbacks.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
+    def closing(self, fd: int) -> None:
+        """Stop watching because ``fd`` is being closed: the kernel forgets it by itself then."""
+        self._callbacks.pop(fd, None)
+
     def at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Call at ``when`` (monotonic seconds): never early, usually less than 0.2 ms late."""
         timer = Timer(callback)

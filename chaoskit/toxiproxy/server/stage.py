@@ -86,7 +86,9 @@ class Stage:
         self.advance()
 
     def emit(self, chunk: Chunk) -> None:
-        """Pass on to the next stage, or to the socket."""
+        """Pass on to the next stage, or to the socket. What the toxic lets go of when all is over is lost."""
+        if self.closed:
+            return
         if self.next is not None:
             self.next.push(chunk)
         else:

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
 from time import monotonic
 from typing import Any
 
 from chaoskit.toxiproxy.server.chunk import Chunk
+from chaoskit.toxiproxy.server.conditions import Conditions
 from chaoskit.toxiproxy.server.decode import BodyError, Fields
 from chaoskit.toxiproxy.server.http1 import Head, Malformed, Messages
 from chaoskit.toxiproxy.server.toxics.base import NEXT, Steps, Stub, Toxic, sleep
 
 _RETRY = 0.002  # seconds between looks at whether earlier answers are through (pipelining only)
 _DEFAULTS: dict[str, Any] = {
-    "status": 0, "delay": 0, "cut": 0, "method": "", "path": "", "header": "", "value": "", "share": 1, "first": 0,
+    "status": 0, "delay": 0, "cut": 0, "method": "", "path": "", "header": "", "value": "", "share": 1,
+    "after": 0, "every": 0, "first": 0,
 }  # fmt: skip
+_COUNTED = ("after", "every", "first")
 
 
 class Http(Toxic):
-    """Acts on requests that match ``method``, ``path`` (a regular expression, found anywhere in the target),
-    ``header`` (is there) and ``value`` (that header's, exactly); what is empty matches all.
+    """Acts on requests that match ``method``, ``path`` (see :func:`matches`), ``header`` (is there) and ``value``
+    (that header's, exactly); what is empty matches all.
 
-    Of these it takes the ``share`` (0 to 1), at most the ``first`` so many (0: all), on all connections together.
+    Of these, on all connections together, it skips ``after``, takes each ``every``-th of the rest, the ``first`` so
+    many of those (0: no such condition), and of what is left the ``share`` (0 to 1).
     A request that is taken waits ``delay`` ms; then ``cut`` 1 closes the connection and 2 resets it; else
     ``status`` (200 to 599) is answered and the upstream never sees the request; else it goes on. Connections
     are kept alive. What is not HTTP/1.1 passes untouched.
@@ -35,8 +38,7 @@ class Http(Toxic):
 
     def __init__(self) -> None:
         self._set = dict(_DEFAULTS)
-        self._path = re.compile("")
-        self._taken = 0
+        self._conditions = Conditions(None, None, None)
 
     def values(self) -> dict[str, Any]:
         """The attributes as the API shows them."""
@@ -53,14 +55,12 @@ class Http(Toxic):
         in_range = merged["status"] == 0 or 200 <= merged["status"] <= 599
         if not (in_range and 0 <= merged["share"] <= 1 and merged["cut"] in (0, 1, 2)):
             raise BodyError("status must be 0 or 200 to 599, share 0 to 1, cut 0, 1 or 2")
-        if not (0 <= merged["delay"] < 2**53 and merged["first"] >= 0):
-            raise BodyError("delay and first must not be negative, nor delay beyond 2^53")
-        try:
-            self._path = re.compile(merged["path"])
-        except re.error as error:
-            raise BodyError(f"path is no regular expression: {error}") from None
-        if "first" in given:
-            self._taken = 0
+        if not (0 <= merged["delay"] < 2**53 and all(merged[name] >= 0 for name in _COUNTED)):
+            raise BodyError("delay, after, every and first must not be negative, nor delay beyond 2^53")
+        if merged["path"] and merged["path"][0] not in "/*":
+            raise BodyError("path must begin with / or *")
+        if any(name in given for name in _COUNTED):
+            self._conditions = Conditions(*(merged[name] or None for name in _COUNTED))
         self._set = merged
 
     def takes(self, head: Head, stub: Stub) -> bool:
@@ -69,18 +69,15 @@ class Http(Toxic):
         method, _, rest = head.first_line.partition(" ")
         if wanted["method"] and method != wanted["method"].upper():
             return False
-        if not self._path.search(rest.rpartition(" ")[0]):
+        if wanted["path"] and not matches(wanted["path"], rest.rpartition(" ")[0]):
             return False
         if wanted["header"]:
             found = head.get(wanted["header"].lower())
             if found is None or (wanted["value"] and found != wanted["value"]):
                 return False
-        if wanted["first"] and self._taken >= wanted["first"]:
+        if not self._conditions.next():
             return False
-        if wanted["share"] < 1 and stub.random.random() >= wanted["share"]:
-            return False
-        self._taken += 1
-        return True
+        return bool(wanted["share"] >= 1 or stub.random.random() < wanted["share"])
 
     def run(self, stub: Stub) -> Steps:
         """Cut the stream into requests, and forward those that are not taken as they come."""
@@ -130,6 +127,29 @@ class Http(Toxic):
         finally:
             if held:
                 stub.emit(Chunk(held, monotonic()))
+
+
+def matches(pattern: str, target: str) -> bool:
+    """Whether ``pattern``, in which ``*`` stands for any text, is all of ``target``.
+
+    Without a ``?`` in the pattern the target's query does not count. One look from left to right, whatever the
+    pattern: a regular expression could be made to hold up every connection of this server.
+    """
+    if "?" not in pattern:
+        target = target.partition("?")[0]
+    first, *pieces = pattern.split("*")
+    if not pieces:
+        return pattern == target
+    last = pieces.pop()
+    if not target.startswith(first):
+        return False
+    at = len(first)
+    for piece in pieces:
+        at = target.find(piece, at)
+        if at < 0:
+            return False
+        at += len(piece)
+    return len(target) - at >= len(last) and target.endswith(last)
 
 
 class _Requests(Messages):

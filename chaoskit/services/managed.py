@@ -1,4 +1,4 @@
-"""A service that is a process of this machine: start, readiness, signals, log lines, supervision."""
+"""The life of a service, wherever it runs: start, readiness, signals, log lines, supervision."""
 
 from __future__ import annotations
 
@@ -7,26 +7,29 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chaoskit.clock import now
 from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.history.rows import Log
 from chaoskit.journal import Journal
-from chaoskit.ports import free_port
-from chaoskit.processes import ManagedProcess, start_process
 from chaoskit.services.base import Emit, Service
 from chaoskit.services.readiness import await_ready, describe_exit, http_answers, tcp_open
+from chaoskit.services.runtime import ContainerPlan, ProcessRuntime, Running, Runtime
 from chaoskit.services.spec import ServiceSpec
 from chaoskit.services.supervisor import Supervisor
 
+if TYPE_CHECKING:
+    from chaoskit.services.docker.container import Container
 
-class ProcessService(Service):
-    """Runs ``spec.command``. Providers derive from it and say what to run instead.
 
-    The environment of the process is ours, then PORT (its port) and PYTHONUNBUFFERED, then ``spec.env``.
-    ``folder`` (made at the first start, removed by :meth:`stop`) is the service's own.
+class ManagedService(Service):
+    """Runs ``spec.command``, or ``spec.image``. Providers derive from it and say what to run instead.
+
+    Its environment is HOST and PORT (what to listen on) and PYTHONUNBUFFERED, then ``spec.env``; a process has ours
+    too. ``folder`` (made at the first start, removed by :meth:`stop`) is the service's own. ``runtime`` says where it
+    runs; a process of this machine unless given.
     """
 
     def __init__(
@@ -37,14 +40,13 @@ class ProcessService(Service):
         folder: Path,
         journal: Journal,
         emit: Emit,
-        host: str = "127.0.0.1",
+        runtime: Runtime | None = None,
     ) -> None:
-        super().__init__(name, spec, folder=folder, journal=journal, emit=emit, host=host)
-        self.port = free_port(host) if spec.port == "auto" else spec.port
-        self._failpoints_port = free_port(host) if spec.failpoints else None
-        self._process: ManagedProcess | None = None
+        super().__init__(name, spec, folder=folder, journal=journal, emit=emit)
+        self.runtime = runtime or ProcessRuntime(spec, journal)
+        self.host, self.port, self.inside = self.runtime.host, self.runtime.port, self.runtime.inside
+        self._process: Running | None = None
         self._folder_entry: int | None = None
-        self._starts = 0
         self._initialised = False
         self._line_seen = threading.Event()
         self._lock = threading.RLock()  # held while the process is exchanged; never taken by a watching thread
@@ -64,28 +66,54 @@ class ProcessService(Service):
         return self.stop_signal
 
     def prepare(self) -> None:
-        """Called before the first start, when the folder is there and empty."""
+        """Called before the first start as a process, when the folder is there and empty."""
+
+    def words(self) -> list[str]:
+        """The words of ``spec.command``."""
+        command = self.spec.command
+        return shlex.split(command) if isinstance(command, str) else list(command or [])
 
     def argv(self) -> list[str]:
-        """The program to run. ``python`` means the interpreter that runs chaoskit."""
-        command = self.spec.command
-        words = shlex.split(command) if isinstance(command, str) else list(command or [])
+        """The program to run as a process. ``python`` means the interpreter that runs chaoskit."""
+        words = self.words()
         if not words:
-            raise ChaosError(f"{self.name} has no command")
+            raise BrokenError(f"{self.name} has no command to run as a process; --chaos-runtime=docker runs its image")
         return [sys.executable, *words[1:]] if words[0] in ("python", "python3") else words
 
+    def plan(self) -> ContainerPlan:
+        """What to run as a container."""
+        if self.spec.image is None and self.spec.build is None:
+            raise BrokenError(
+                f"{self.name} has only a command: to run it in a container, say image: or build: beside it"
+            )
+        return ContainerPlan(
+            image=self.spec.image or f"chaoskit-built-{self.name}",
+            build=self.spec.build,
+            command=self.words() or None,
+        )
+
     def environment(self) -> dict[str, str]:
-        """What is added to our own environment."""
-        env = {"PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
-        if self._failpoints_port is not None:
-            env["GOFAIL_HTTP"] = f"{self.host}:{self._failpoints_port}"
+        """Its environment variables; a process has ours too."""
+        host, port = self.runtime.listen
+        env = {"HOST": host, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
+        if self.runtime.failpoints_port is not None:
+            env["GOFAIL_HTTP"] = self.runtime.failpoints_listen
+            if self.runtime.contained:  # in a network of its own, loopback could not be reached
+                env["CHAOSKIT_FAILPOINTS_ANY_ADDRESS"] = "1"
         for name, value in self.spec.env.items():
             env[name] = str(value).lower() if isinstance(value, bool) else str(value)
         return env
 
     def check(self) -> str:
-        """One readiness check: empty when ready, else what was seen."""
+        """One readiness check: empty when ready, else what was seen.
+
+        Where nothing is said, the health check of the image counts, else an open port.
+        """
         ready = self.spec.ready
+        if ready.http is None and ready.tcp is None and ready.log is None:
+            health = self.runtime.health()
+            if health is not None:
+                return health
         if ready.log is not None and not self._line_seen.is_set():
             return f"no log line matches {ready.log!r}"
         if ready.http is not None:
@@ -116,16 +144,22 @@ class ProcessService(Service):
         self._supervisor.rest()
         with self._lock:
             self._end(self.stop_signal)
+            self.runtime.discard()
             if self._folder_entry is not None:
                 self.journal.undo(self._folder_entry)
                 self._folder_entry = None
             self._initialised = False
 
-    def restart(self) -> None:
-        """End it in an orderly way and start it again with its data, at the same port."""
+    def halt(self) -> None:
+        """End it in an orderly way; its data stays for :meth:`start`. Its supervisor leaves it alone until then."""
         self._supervisor.rest()
         with self._lock:
             self._end(self.restart_signal)
+
+    def restart(self) -> None:
+        """End it in an orderly way and start it again with its data, at the same port."""
+        with self._lock:
+            self.halt()
             self.start()
 
     def kill(self, number: int = signal.SIGKILL) -> bool:
@@ -188,7 +222,13 @@ class ProcessService(Service):
     @property
     def failpoints_url(self) -> str | None:
         """The gofail endpoint, with ``failpoints: true``."""
-        return None if self._failpoints_port is None else f"http://{self.host}:{self._failpoints_port}"
+        port = self.runtime.failpoints_port
+        return None if port is None else f"http://{self.host}:{port}"
+
+    @property
+    def container(self) -> Container | None:
+        """Its container, once there is one."""
+        return self.runtime.container
 
     def last_lines(self) -> list[str]:
         """The latest log lines of the current, or latest, process."""
@@ -197,12 +237,13 @@ class ProcessService(Service):
     # Inside
 
     def run_tool(self, what: str, argv: list[str], limit: float = 60.0) -> None:
-        """Run a helper program of a provider to its end. Raises BrokenError with its output if it fails."""
-        tool = self._spawn(argv)
+        """Run a helper program as a process to its end. Raises BrokenError with its output if it fails."""
+        assert isinstance(self.runtime, ProcessRuntime), "a container brings its own tools"
+        tool = self.runtime.run(self, argv, self._line)
         try:
             status = tool.wait(limit)
         finally:
-            tool.kill()
+            tool.kill(signal.SIGKILL)
         if status != 0:
             lines = "\n  ".join(tool.last_lines)
             raise BrokenError(f"{self.name}: {what} failed: {describe_exit(status)}\n  {lines}")
@@ -211,30 +252,17 @@ class ProcessService(Service):
         if self._folder_entry is None:
             entry = self.journal.make_folder(self.folder)
             try:
-                self.prepare()
+                if not self.runtime.contained:
+                    self.prepare()
             except BaseException:
                 self.journal.undo(entry)
                 raise
             self._folder_entry = entry
 
-    def _spawn(self, argv: list[str], on_exit: Callable[[ManagedProcess], None] | None = None) -> ManagedProcess:
-        self._starts += 1
-        return start_process(
-            argv,
-            name=self.name,
-            journal=self.journal,
-            pidfile=self.folder / f"{self._starts}.pid",
-            on_line=self._line,
-            on_exit=on_exit,
-            env=self.environment(),
-            cwd=Path(self.spec.cwd) if self.spec.cwd else None,
-            stop_signal=self.stop_signal,
-        )
-
     def _launch(self) -> None:
         moment, what = now(), "restarted" if self._initialised else "started"
         self._line_seen.clear()
-        self._process = self._spawn(self.argv(), self._exited)
+        self._process = self.runtime.launch(self, self._line, self._exited)
         self.event(what, pid=self._process.pid, at=moment)
         self._await_ready()
         if not self._initialised:
@@ -262,7 +290,7 @@ class ProcessService(Service):
             self._line_seen.set()
         self.emit(Log(service=self.name, at=at, line=line, stream=stream))
 
-    def _exited(self, process: ManagedProcess) -> None:
+    def _exited(self, process: Running) -> None:
         self._last_exit = process.poll()
         self.event("exited", pid=process.pid, code=self._last_exit)
         if not self._supervisor.died(self._last_exit or 0):

@@ -1,0 +1,1 @@
+"""What ``chaoskit doctor`` looks at: one file per group of parts."""

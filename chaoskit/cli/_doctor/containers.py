@@ -1,0 +1,112 @@
+"""Docker: the daemon, the tool for Compose files, and the images that environments name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from chaoskit.cli._doctor.parts import NotThere, Part, share, told
+from chaoskit.errors import ChaosError
+
+DEFAULT_IMAGES = ("postgres:16", "redis:7", "python:3.11-slim", "ghcr.io/shopify/toxiproxy:2.12.0")
+
+
+def _client() -> Any:
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client = docker.from_env(timeout=share())
+        client.ping()
+    except DockerException as error:
+        raise NotThere(f"no daemon answers ({_short(error)})") from None
+    return client
+
+
+def _short(error: Exception) -> str:
+    """The last cause, without the layers that passed it on."""
+    text = str(error)
+    for sign in ("PermissionError", "FileNotFoundError", "ConnectionRefusedError"):
+        if sign in text:
+            return {
+                "PermissionError": "permission denied at its socket",
+                "FileNotFoundError": "there is no socket of it",
+                "ConnectionRefusedError": "connection refused",
+            }[sign]
+    return text if len(text) < 90 else f"{text[:90]}…"
+
+
+def _daemon() -> str:
+    client = _client()
+    try:
+        info, version = client.info(), client.version()
+    finally:
+        client.close()
+    return (
+        f"{version['Version']}, API {version['ApiVersion']}, cgroup v{info.get('CgroupVersion', '1')}, "
+        f"{info['Driver']}, {info['NCPU']} cores"
+    )
+
+
+def _compose() -> str:
+    if shutil.which("docker") and (version := told("docker", "compose", "version", "--short")):
+        return f"v2: {version} (docker compose)"
+    path = shutil.which("docker-compose")
+    if path is None:
+        raise NotThere("neither the plugin docker compose nor docker-compose")
+    return f"v1: {told(path, 'version', '--short') or 'version not told'} ({path})"
+
+
+def _images() -> str:
+    wanted = sorted({*DEFAULT_IMAGES, *_named()})
+    client = _client()
+    try:
+        there = {tag for image in client.images.list() for tag in image.tags}
+    finally:
+        client.close()
+    missing = [name for name in wanted if name not in there and f"{name}:latest" not in there]
+    if missing:
+        raise NotThere(f"not on this machine: {', '.join(missing)}")
+    return ", ".join(wanted)
+
+
+def _named() -> list[str]:
+    """The images that the environments of the project in this folder name."""
+    from chaoskit.scenario.environments import load_environment
+
+    names = []
+    for file in sorted(Path("scenarios/environments").glob("*.yaml")):
+        try:
+            environment = load_environment(file)
+        except ChaosError:
+            continue  # `chaoskit validate` says what is wrong with it
+        names += [spec.image for spec in environment.services.values() if spec.image]
+    return names
+
+
+_GROUP = "Containers"
+
+PARTS = (
+    Part(
+        _GROUP,
+        "Docker daemon",
+        _daemon,
+        "--chaos-runtime=docker, image:, build:, compose:, container faults",
+        "apt install docker.io, or https://docs.docker.com/engine/install/",
+    ),
+    Part(
+        _GROUP,
+        "Docker images",
+        _images,
+        "environments on Docker where no registry can be reached",
+        "docker pull IMAGE; without a registry: .ci/images in chaoskit's repository",
+    ),
+    Part(
+        _GROUP,
+        "Docker Compose",
+        _compose,
+        "compose: in an environment",
+        "apt install docker-compose-plugin (v2, Docker's packages) or docker-compose (v1, Debian's)",
+    ),
+)

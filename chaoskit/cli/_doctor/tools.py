@@ -1,0 +1,98 @@
+"""Programs of others that chaoskit works with where they are installed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+from chaoskit.cli._doctor.parts import NotThere, Part, program, told, versioned
+
+
+def _toxiproxy() -> str:
+    path = program("toxiproxy-server")
+    version = told(path, "-version")
+    return f"{version.removeprefix('toxiproxy-server version ') or 'version not told'} ({path})"
+
+
+def _allure() -> str:
+    path = program("allure")
+    version = _npm_version(Path(path)) or told(path, "--version")
+    runtime = "Java" if version.startswith("2.") else "Node"
+    command = runtime.lower()
+    lacking = "" if shutil.which(command) else f", but there is no {command} to run it"
+    if lacking:
+        raise NotThere(f"{version or 'version not told'} ({path}){lacking}")
+    return f"{version or 'version not told'}, runs on {runtime} ({path})"
+
+
+def _npm_version(path: Path) -> str:
+    """From the package's own file: the program itself takes its time to start."""
+    for folder in path.resolve().parents:
+        try:
+            package = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return str(package.get("version", "")) if str(package.get("name", "")).startswith("allure") else ""
+    return ""
+
+
+def _java() -> str:
+    return versioned("java", "-version").replace('"', "")
+
+
+def _node() -> str:
+    return versioned("node", "--version")
+
+
+def _prometheus() -> str:
+    return _short_version("prometheus")
+
+
+def _alertmanager() -> str:
+    debian = "prometheus-alertmanager"
+    return _short_version(debian if shutil.which(debian) else "alertmanager")
+
+
+def _short_version(name: str) -> str:
+    text = versioned(name, "--version")
+    found = re.search(r"version (\S+?),? ", f"{text} ")
+    return f"{found[1]} ({shutil.which(name)})" if found else text
+
+
+_NETWORK = "Network faults"
+_REPORTS = "Alerts and reports"
+
+PARTS = (
+    Part(
+        _NETWORK,
+        "Toxiproxy",
+        _toxiproxy,
+        "--chaos-toxiproxy=binary (the embedded one serves without)",
+        "go install github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0, named toxiproxy-server; brew install toxiproxy",
+    ),
+    Part(
+        _REPORTS,
+        "Prometheus",
+        _prometheus,
+        "provider prometheus: your own rule files (a part of PromQL works without)",
+        "apt install prometheus, brew install prometheus",
+    ),
+    Part(
+        _REPORTS,
+        "Alertmanager",
+        _alertmanager,
+        "provider alertmanager: your own routing files",
+        "apt install prometheus-alertmanager, https://prometheus.io/download/",
+    ),
+    Part(
+        _REPORTS,
+        "Allure",
+        _allure,
+        "browsable Allure report from reports/allure-results",
+        "npm install -g allure (v3, Node) or allure-commandline (v2, Java); brew install allure",
+    ),
+    Part(_REPORTS, "Java", _java, "Allure 2", "apt install default-jre-headless, brew install openjdk"),
+    Part(_REPORTS, "Node", _node, "Allure 3", "apt install nodejs npm, brew install node"),
+)

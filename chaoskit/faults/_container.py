@@ -1,0 +1,113 @@
+"""What faults do to a container by way of the Docker daemon: its limits, and its place in the network."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from chaoskit.undo import Facts, register_kind
+
+if TYPE_CHECKING:
+    from chaoskit.journal import Journal
+    from chaoskit.services.base import Service
+    from chaoskit.services.docker.container import Container
+
+_SETTINGS = {"cpu_quota": "CpuQuota", "cpu_period": "CpuPeriod", "mem_limit": "Memory", "memswap_limit": "MemorySwap"}
+_NONE = {"cpu_quota": -1, "cpu_period": 100_000, "mem_limit": 1 << 50, "memswap_limit": -1}
+"""What means "no limit". Docker takes 0 for "as it is", and refuses -1 as a memory limit: a pebibyte is none either."""
+
+
+def _undo_limits(facts: Facts) -> None:
+    from chaoskit.services.docker.daemon import MissingError, ask, client
+
+    with contextlib.suppress(MissingError):  # it took its limits along
+        ask(f"limit {facts['name']}", lambda: client().api.update_container(facts["id"], **facts["limits"]))
+
+
+def _undo_disconnect(facts: Facts) -> None:
+    from chaoskit.services.docker.daemon import MissingError, ask, client
+
+    def connect() -> None:
+        api = client().api
+        networks = api.inspect_container(facts["id"])["NetworkSettings"]["Networks"].values()
+        if facts["network"] not in [network["NetworkID"] for network in networks]:
+            api.connect_container_to_network(facts["id"], facts["network"], aliases=facts["aliases"])
+
+    with contextlib.suppress(MissingError):
+        ask(f"connect {facts['name']}", connect)
+
+
+register_kind("container-limits", _undo_limits)  # {name, id, limits}: give it the limits it had
+register_kind("container-network", _undo_disconnect)  # {name, id, network, aliases}: put it back on its network
+
+
+def container_of(service: Service) -> Container | None:
+    """The container that a service runs in, or None for a process of this machine."""
+    return service.container
+
+
+def limits_of(container: Container, *names: str) -> dict[str, int]:
+    """Limits as ``update`` takes them."""
+    settings: dict[str, Any] = container.inspect()["HostConfig"]
+    return {name: settings[_SETTINGS[name]] or _NONE[name] for name in names}
+
+
+@contextlib.contextmanager
+def updated(journal: Journal, container: Container, **limits: int) -> Iterator[None]:
+    """Other limits for the length of a block."""
+    before = limits_of(container, *limits)
+    entry = journal.add("container-limits", name=container.name, id=container.id, limits=before)
+    try:
+        container.update(**limits)
+        yield
+    finally:
+        journal.undo(entry)
+
+
+@contextlib.contextmanager
+def disconnected(journal: Journal, container: Container) -> Iterator[None]:
+    """Off its network for the length of a block."""
+    networks = container.inspect()["NetworkSettings"]["Networks"].values()
+    here = [network for network in networks if network["NetworkID"] == container.network_id]
+    aliases = [alias for network in here for alias in network.get("Aliases") or ()]
+    entry = journal.add(
+        "container-network", name=container.name, id=container.id, network=container.network_id, aliases=aliases
+    )
+    try:
+        container.disconnect()
+        yield
+    finally:
+        journal.undo(entry)
+
+
+def oom_kills(container: Container, since: float) -> int:
+    """How often the kernel has killed for memory in a container since then (seconds of the wall clock)."""
+    from chaoskit.services.docker.daemon import ask, client
+
+    def events() -> int:
+        chosen = {"container": container.id, "event": "oom"}
+        found = client().api.events(since=f"{since:.9f}", until=f"{time.time():.9f}", filters=chosen, decode=True)
+        return sum(1 for _ in found)
+
+    return int(ask(f"tell what happened to {container.name}", events))
+
+
+def addresses_of(name: str, container: Container) -> tuple[list[str], list[str]]:
+    """IPv4 addresses on a container's network: its own, and those of others that answer to the service's ``name``."""
+    from chaoskit.services.docker.daemon import ask, client
+
+    def look() -> dict[str, tuple[str, list[str]]]:
+        api = client().api
+        found = {}
+        for one in api.inspect_network(container.network_id)["Containers"]:
+            for network in api.inspect_container(one)["NetworkSettings"]["Networks"].values():
+                if network["NetworkID"] == container.network_id:
+                    found[one] = network["IPAddress"], network.get("Aliases") or []
+        return found
+
+    on_it: dict[str, tuple[str, list[str]]] = ask(f"list the network of {container.name}", look)
+    own = [address for one, (address, _) in on_it.items() if one == container.id]
+    others = [address for one, (address, names) in on_it.items() if one != container.id and name in names]
+    return own, others

@@ -1,0 +1,66 @@
+"""A queueing discipline (tc) on the network interfaces of a container, journaled and removed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from chaoskit.errors import BrokenError
+from chaoskit.faults._netfilter import run_in_netns
+from chaoskit.pids import Pid, identify
+from chaoskit.undo import Facts, register_kind
+
+if TYPE_CHECKING:
+    from chaoskit.journal import Journal
+
+
+def _undo(facts: Facts) -> None:
+    holder = Pid(facts["pid"], facts["start"])
+    if holder.alive() and _present(holder, facts["device"], facts["discipline"]):
+        _tc(["qdisc", "del", "dev", facts["device"], "root"], holder.pid)
+
+
+register_kind("qdisc", _undo)  # {pid, start, device, discipline}: remove the discipline
+
+
+def _tc(words: Sequence[str], pid: int) -> str:
+    done = run_in_netns(["tc", *words], pid)
+    if done.returncode != 0:
+        raise BrokenError(f"tc {' '.join(words)}: {' '.join(done.stderr.split())}")
+    return done.stdout
+
+
+def _present(holder: Pid, device: str, kind: str) -> bool:
+    return f"qdisc {kind} " in _tc(["qdisc", "show", "dev", device], holder.pid)
+
+
+def devices(pid: int) -> list[str]:
+    """The network interfaces of a process's namespace, without loopback."""
+    done = run_in_netns(["ip", "-json", "link", "show", "up"], pid)
+    if done.returncode != 0:
+        raise BrokenError(f"cannot list the network interfaces: {' '.join(done.stderr.split())}")
+    return [link["ifname"] for link in json.loads(done.stdout or "[]") if link.get("ifname", "lo") != "lo"]
+
+
+def sent(pid: int, device: str) -> int:
+    """Packets that an interface's discipline has let out so far; 0 once the namespace is gone."""
+    with contextlib.suppress(BrokenError):
+        words = _tc(["-s", "qdisc", "show", "dev", device], pid).split()
+        return int(words[words.index("bytes") + 1])  # Sent 1234 bytes 12 pkt (dropped 0, …
+    return 0
+
+
+@contextlib.contextmanager
+def qdisc(journal: Journal, pid: int, device: str, kind: str, *options: str) -> Iterator[None]:
+    """A discipline as the root of an interface for the length of a block."""
+    holder = identify(pid)
+    if holder is None:
+        raise BrokenError(f"process {pid} is gone, and its network namespace with it")
+    entry = journal.add("qdisc", pid=pid, start=holder.start, device=device, discipline=kind)
+    try:
+        _tc(["qdisc", "add", "dev", device, "root", kind, *options], pid)
+        yield
+    finally:
+        journal.undo(entry)

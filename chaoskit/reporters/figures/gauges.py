@@ -1,0 +1,83 @@
+"""Resources that are judged: samples over time, with the limit and what the finding says."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from chaoskit.expectations._samples import Series, dimension, rules_of, show
+from chaoskit.expectations.resources import Resources
+from chaoskit.reporters.figures import canvas, style, timeaxis
+from chaoskit.reporters.figures.facts import Facts
+from chaoskit.reporters.figures.lanes import Note, note_of
+from chaoskit.scenario.bounds import Bound
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST = 6
+_TOLERANCE = {"returns": 0.10, "flat": 0.20}
+
+
+def panels(facts: Facts) -> list[canvas.Panel]:
+    """One panel for each metric that is judged. Process ids are left out: restarts stand in the lanes."""
+    asked = [
+        (service, metric)
+        for planned in facts.scenario.expectations
+        if isinstance(planned.expectation, Resources)
+        for service, metrics in planned.expectation.root.items()
+        for metric in metrics
+        if metric != "pid"
+    ]
+    asked.sort(key=lambda entry: all(finding.held for finding in facts.findings("resources." + ".".join(entry))))
+    seen = [entry for entry in asked if Series.of(facts.view, *entry).all]
+    return [canvas.Panel(0.75, _Gauge(facts, service, metric).draw) for service, metric in seen[:MOST]]
+
+
+class _Gauge:
+    def __init__(self, facts: Facts, service: str, metric: str) -> None:
+        self.facts = facts
+        self.service = service
+        self.metric = metric
+        self.series = Series.of(facts.view, service, metric)
+
+    def draw(self, axes: Axes) -> None:
+        from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+        facts = self.facts
+        timeaxis.prepare(axes, facts, f"gauge-{self.service}-{self.metric}")
+        values = [row.value for row in self.series.all]
+        axes.step([facts.at(row.at) for row in self.series.all], values, where="post", color=style.BLUE, linewidth=1.4)
+        notes: list[tuple[float | None, Note]] = []
+        limit = self._limit()
+        for finding in facts.findings(f"resources.{self.service}.{self.metric}"):
+            words = ".".join(finding.id.split(".")[3:])
+            notes.append((limit, note_of(finding, " ".join(filter(None, (words, finding.expected))))))
+        drawn = values if limit is None else [*values, limit]
+        if limit is not None:
+            colour = style.BY_OUTCOME[notes[0][1].outcome] if notes else style.INK
+            axes.axhline(limit, color=colour, linewidth=1.3, linestyle=(0, (5, 2)))
+        low, high = min([*drawn, 0.0]), max(drawn)
+        if low >= 0 and min(drawn) > 0.6 * high:
+            low = min(drawn) - (high - min(drawn) or high) * 0.3  # a small change on a large figure
+        whole = dimension(self.metric) == "number" and all(value == int(value) for value in values)
+        if whole:
+            high = max(high, low + 1)
+        axes.set_ylim(low, high + ((high - low) or 1.0) * 0.15)
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=whole))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show(self.metric, value).partition(" ")[0]))
+        canvas.title(axes, f"{self.service} {self.metric}")
+        canvas.margin(axes, notes)
+
+    def _limit(self) -> float | None:
+        """The level that the samples are held to, if it is one for the whole time."""
+        for planned in self.facts.scenario.expectations:
+            if not isinstance(planned.expectation, Resources):
+                continue
+            spec = planned.expectation.root.get(self.service, {}).get(self.metric)
+            if spec in _TOLERANCE and self.series.steady:
+                return self.series.limit(_TOLERANCE[str(spec)])
+            if isinstance(spec, str) and spec not in rules_of(self.metric):
+                high = Bound.parse(spec, dimension(self.metric)).high
+                return high if high < inf else None
+        return None

@@ -1,0 +1,187 @@
+"""The lanes at the head of the timeline: phases, faults, recovery, processes; pure data.
+
+A source is a function of the facts that gives lanes; :data:`SOURCES` holds them in the order of drawing. What is
+marked on the timeline beside faults and processes (alerts, runs of an SOP) is one more source.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from chaoskit.expectations.base import Finding
+from chaoskit.expectations.recovery import Recovery
+from chaoskit.history import rows as r
+from chaoskit.reporters.figures.facts import Facts
+from chaoskit.units import format_duration
+
+LABEL = 16
+"""Characters of a fault's name that fit at the left of its lane; a longer one is told in full beside the bar."""
+
+MOST_FAULTS = 12
+MOST_PROCESSES = 6
+
+
+@dataclass(frozen=True)
+class Span:
+    """Something that lasted. ``look`` names how it is drawn, ``id`` becomes the element's id in the SVG."""
+
+    start: float
+    end: float
+    look: str
+    text: str = ""
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something that happened at one moment."""
+
+    at: float
+    look: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Words in the right margin; ``outcome`` gives colour and sign, empty for neither."""
+
+    text: str
+    outcome: str = ""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One line: a label at the left, what happened, a note at the right."""
+
+    label: str
+    spans: list[Span] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    note: Note | None = None
+
+
+def note_of(finding: Finding, words: str) -> Note:
+    """A finding as a note: ``words`` (what was asked), then what was seen."""
+    # What stands in brackets is detail, for the table of findings.
+    return Note(f"{words} · {finding.seen.partition(' (')[0]}", str(finding.outcome))
+
+
+def phases(facts: Facts) -> Iterator[Lane]:
+    """The phases that have ended."""
+    spans = [
+        Span(facts.at(phase.start), facts.at(phase.end), f"phase-{index % 2}", name)
+        for index, (name, phase) in enumerate(facts.view.phases.items())
+        if name != "warm-up"
+    ]
+    if spans:
+        yield Lane("phase", spans)
+
+
+def faults(facts: Facts) -> Iterator[Lane]:
+    """One lane for each planned fault: when it was active, what it touched; or where it was planned."""
+    for number, (planned, row) in enumerate(facts.faults[:MOST_FAULTS], 1):
+        what = f"{planned.kind} on {planned.fault.target}"
+        if len(planned.name) > LABEL:
+            what = f"{planned.name} · {what}"
+        name = f"fault-{number}"
+        if row is None:
+            span = Span(planned.at, planned.at + planned.length, "planned", what, name)
+            yield Lane(planned.name, [span], note=Note("never injected", "broken"))
+            continue
+        look = "fault" if row.touched and row.error is None else "fault-without-effect"
+        span = Span(facts.at(row.started), facts.at(row.ended), look, what, name)
+        if row.error is not None:
+            note = Note(f"failed: {row.error}", "broken")
+        elif row.touched:
+            note = Note(f"touched {row.touched} {row.unit}")
+        else:
+            note = Note(f"touched nothing (0 {row.unit})", "vacuous")
+        yield Lane(planned.name, [span], note=note)
+    if len(facts.faults) > MOST_FAULTS:
+        rest = [
+            Span(facts.at(row.started), facts.at(row.ended), "fault", "", f"fault-{number}")
+            for number, (_, row) in enumerate(facts.faults[MOST_FAULTS:], MOST_FAULTS + 1)
+            if row is not None
+        ]
+        yield Lane(f"{len(facts.faults) - MOST_FAULTS} more faults", rest)
+
+
+def recovery(facts: Facts) -> Iterator[Lane]:
+    """From the end of the last fault to the moment at which steady state held again, and the limit for it."""
+    end = facts.view.last_fault_end
+    if end is None or facts.verdict.outcome == "broken":
+        return
+    asked = [planned.expectation for planned in facts.scenario.expectations]
+    limit = min(
+        (expectation.within for expectation in asked if isinstance(expectation, Recovery)),
+        default=facts.scenario.model.timeline.recovery,
+    )
+    start, seconds = facts.at(end), facts.verdict.recovery
+    finding = facts.finding("recovery")
+    note = note_of(finding, f"within {format_duration(limit)}") if finding else None
+    marks = [Mark(start + limit, "limit", "limit")] if start + limit <= facts.range.end else []
+    if seconds is None:
+        spans = [Span(start, facts.range.end, "missed", "steady state did not come back")]
+    elif seconds == 0:
+        spans, marks = [], [Mark(start, "recovered", "at once"), *marks]
+    else:
+        spans = [Span(start, start + seconds, "recovery", format_duration(seconds))]
+    yield Lane("recovery", spans, marks, note)
+
+
+def processes(facts: Facts) -> Iterator[Lane]:
+    """Services whose process was killed, ended, paused or restarted while the scenario ran."""
+    shown = facts.range
+    by_service: dict[str, list[r.Event]] = {}
+    for event in sorted(facts.history.of(r.Event), key=lambda event: event.at):
+        if shown.start <= facts.at(event.at) <= shown.end:
+            by_service.setdefault(event.service, []).append(event)
+    lanes = [lane for service, events in by_service.items() if (lane := _process(facts, service, events))]
+    lanes.sort(key=lambda lane: -len(lane.marks))
+    yield from lanes[:MOST_PROCESSES]
+    if len(lanes) > MOST_PROCESSES:
+        yield Lane(f"{len(lanes) - MOST_PROCESSES} more processes", marks=lanes[MOST_PROCESSES].marks)
+
+
+_DOWN = {"killed", "exited", "given up"}
+_UP = {"ready", "continued"}
+
+
+def _process(facts: Facts, service: str, events: Iterable[r.Event]) -> Lane | None:
+    spans, marks, counted = list[Span](), list[Mark](), Counter[str]()
+    since: tuple[float, str] | None = None
+    killed: int | None = None
+    for event in events:
+        at = facts.at(event.at)
+        if event.what in _DOWN or event.what == "paused":
+            since = since or (at, "down" if event.what in _DOWN else "paused")
+        elif event.what in _UP and since is not None:
+            spans.append(Span(since[0], at, since[1]))
+            since = None
+        if event.what == "killed":
+            killed = event.pid
+        if event.what == "exited" and event.pid is not None and event.pid == killed:
+            continue  # the end of a process that was killed is no second event
+        text = {"killed": f"killed {event.detail}", "exited": f"exit {event.code}"}.get(event.what, event.what)
+        if event.what not in ("ready", "started", "continued"):
+            marks.append(Mark(at, "end" if event.what in _DOWN else "start", text.strip()))
+            counted[event.what] += 1
+    if since is not None:
+        spans.append(Span(since[0], facts.range.end, since[1]))
+    if not marks and not spans:
+        return None
+    told = ", ".join(what if count == 1 else f"{what} {count}×" for what, count in counted.items())
+    lost = sum(span.end - span.start for span in spans if span.look == "down")
+    if lost:
+        told += f" · down {format_duration(lost)}"
+    return Lane(f"process {service}", spans, marks, Note(told))
+
+
+SOURCES: tuple[Callable[[Facts], Iterator[Lane]], ...] = (phases, faults, recovery, processes)
+"""What is drawn, from top to bottom."""
+
+
+def lanes_of(facts: Facts) -> list[Lane]:
+    """All lanes of a scenario."""
+    return [lane for source in SOURCES for lane in source(facts)]

@@ -1,0 +1,46 @@
+"""What every panel of the timeline shares: the time axis, the shaded faults, the moment of recovery."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from chaoskit.reporters.figures import style
+from chaoskit.reporters.figures.facts import Facts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def prepare(axes: Axes, facts: Facts, panel: str) -> None:
+    """Limits, grid and shades. ``panel`` is a word for the ids of the shades."""
+    from matplotlib.ticker import MaxNLocator
+
+    shown = facts.range
+    axes.set_xlim(shown.start, shown.end)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=14, steps=[1, 2, 5, 10]))
+    axes.grid(visible=True, axis="x", color=style.PALE, linewidth=0.5)
+    axes.tick_params(axis="both", length=2.5, width=0.5, labelsize=style.SMALL)
+    axes.tick_params(axis="x", labelbottom=False)
+    for number, span in enumerate(facts.fault_spans, 1):
+        # Overlapping faults make a darker shade.
+        shade = axes.axvspan(span.start, span.end, facecolor=style.INK, alpha=0.07, edgecolor="none", zorder=0)
+        shade.set_gid(f"{_id(panel)}-shade-{number}")
+        for edge in (span.start, span.end):
+            axes.axvline(edge, color=style.INK, alpha=0.35, linewidth=0.5, linestyle=(0, (2, 2)), zorder=0.5)
+    end = facts.view.last_fault_end
+    if end is not None and facts.verdict.recovery is not None:
+        axes.axvline(facts.at(end) + facts.verdict.recovery, color=style.GREEN, linewidth=1.0, zorder=0.6)
+
+
+def _id(words: str) -> str:
+    """Words as part of an id in XML."""
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+
+
+def numbers(axes: Axes, facts: Facts) -> None:
+    """The numbers of the time axis, under the last panel."""
+    axes.tick_params(axis="x", labelbottom=True)
+    axes.set_xlabel(
+        "seconds since the first fault began" if facts.view.faults else "seconds; 0 is where faults were due"
+    )

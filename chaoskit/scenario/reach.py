@@ -1,0 +1,211 @@
+"""The blast radius: a scenario touches this machine's loopback and its own services; any other host is allowed by name.
+
+Looked for are hosts that a file says in so many words: in the requests of the traffic, and in the variables and
+command lines of services, where a URL (or a variable whose name ends in HOST) tells what they will connect to. What
+a service connects to on its own account cannot be seen from here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chaoskit.errors import ChaosError, InputError, Problem
+from chaoskit.scenario.model import Environment, Path_, Scenario
+from chaoskit.scenario.source import Source
+from chaoskit.scenario.template import ADDRESS, constants_and_names
+
+OPTION = "--chaos-allow"
+
+_EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+_AUTHORITY = re.compile(r"\b[a-z][a-z0-9+.-]*://([^/\s?#'\"<>]*)", re.IGNORECASE)
+_HOLE = re.compile(r"\x00(\d+)\x00")
+_LISTENING = ("", "0.0.0.0", "::")  # noqa: S104 - words to recognise, nothing is bound
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A host beyond the blast radius, and where a file names it."""
+
+    host: str
+    where: str
+    page: Source
+    path: Path_
+
+    @property
+    def problem(self) -> Problem:
+        """Why it is refused, and what to do if it is meant."""
+        told = f"{self.where} leads to {self.host}, which is neither on loopback nor a service of the environment"
+        return self.page.problem(self.path, f"{told}; if that is meant: {OPTION} {self.host}")
+
+
+def allowed_hosts(words: Iterable[str]) -> frozenset[str]:
+    """What was given to ``--chaos-allow``, each a host's name or number. Raises ChaosError for anything else."""
+    return frozenset(_plain(word) for word in words if word.strip())
+
+
+def _plain(word: str) -> str:
+    host = word.strip().lower().rstrip(".")
+    if re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", host):
+        return host
+    try:
+        return str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        raise ChaosError(
+            f"{OPTION} {word.strip()}: a host is allowed by its name or number alone, for example "
+            f"{OPTION} staging.example.com; no URL, port or wildcard"
+        ) from None
+
+
+def is_inside(host: str, allowed: Collection[str] = ()) -> bool:
+    """Whether ``host`` is this machine's loopback, or allowed."""
+    host = host.strip().strip("[]").lower().rstrip(".")
+    if host in allowed or host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        number = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return number.is_loopback or str(number) in allowed
+
+
+def outside(scenario: Scenario, allowed: Collection[str] = ()) -> Iterator[Outside]:
+    """Every host that a scenario and its environment name and may not touch."""
+    environment, model = scenario.environment, scenario.model
+    look = _Look(frozenset(environment.services), {**environment.data, **model.data}, allowed)
+    for name, operation in model.traffic.items():
+        for host in look.request(operation.url):
+            yield Outside(host, f"the request of {name}", scenario.source, ("traffic", name, "request"))
+    changes: list[tuple[tuple[str, ...], Mapping[str, Any]]] = [(("with",), model.with_)]
+    if model.control is not None:
+        changes.append((("control", "with"), model.control.with_))
+    for path, change in changes:
+        for service, new in change.items():
+            for variable, value in new.env.items():
+                for host in look.variable(variable, str(value)):
+                    where = f"{variable} of {service}"
+                    yield Outside(host, where, scenario.source, (*path, service, "env", variable))
+    yield from outside_of(environment, allowed)
+
+
+def outside_of(environment: Environment, allowed: Collection[str] = ()) -> Iterator[Outside]:
+    """Every host that an environment names and its services may not touch."""
+    look = _Look(frozenset(environment.services), environment.data, allowed)
+    inline = environment.source.data.get("services") is None
+    base: Path_ = ("environment", "services") if inline else ("services",)
+    for name, spec in environment.services.items():
+        for variable, value in spec.env.items():
+            for host in look.variable(variable, str(value)):
+                yield Outside(host, f"{variable} of {name}", environment.source, (*base, name, "env", variable))
+        words = [spec.command] if isinstance(spec.command, str) else spec.command or []
+        for host in (found for word in words for found in look.urls(word)):
+            yield Outside(host, f"the command of {name}", environment.source, (*base, name, "command"))
+
+
+def outside_requests(requests: Mapping[str, str], environment: Environment, allowed: Collection[str]) -> Iterator[str]:
+    """The hosts, each with the operation's name, that requests written in Python (URLs by name) may not touch."""
+    look = _Look(frozenset(environment.services), environment.data, allowed)
+    for name, url in requests.items():
+        for host in look.request(url):
+            yield f"the request of {name} leads to {host}"
+
+
+def refuse_docker_host(allowed: Collection[str] = ()) -> None:
+    """Raises ChaosError when ``DOCKER_HOST`` names a daemon of another machine."""
+    place = os.environ.get("DOCKER_HOST", "")
+    scheme, separator, rest = place.partition("://")
+    if scheme == "unix" or not place:
+        return
+    host = _host_of((rest if separator else place).partition("/")[0].rpartition("@")[2])
+    if host not in _LISTENING and not is_inside(host, allowed):
+        raise ChaosError(
+            f"DOCKER_HOST={place}: containers would run on {host}, which is another machine; if that is meant: "
+            f"{OPTION} {host}"
+        )
+
+
+def refuse_outside(found: Iterable[Outside]) -> None:
+    """Raises InputError that names every host in ``found``; nothing when there is none."""
+    problems = list(dict.fromkeys(each.problem for each in found))
+    if problems:
+        raise InputError(problems)
+
+
+class _Look:
+    """Finds hosts in texts; what a template asks of a service leads to that service."""
+
+    def __init__(self, services: frozenset[str], data: Mapping[str, Any], allowed: Collection[str]) -> None:
+        self._services = services
+        self._data = data
+        self._allowed = allowed
+
+    def request(self, url: str) -> Iterator[str]:
+        """The hosts that a request may go to."""
+        if url.startswith("{{"):  # {{ orders.url }}/orders, or data that holds a whole URL
+            yield from self._expression(_EXPRESSION.match(url), whole=True)
+        yield from self.urls(url)
+
+    def variable(self, name: str, value: str) -> Iterator[str]:
+        """The hosts in an environment variable."""
+        if name.upper().endswith("HOST") and "://" not in value and "{{" not in value:
+            for part in value.split(","):
+                yield from self._refused(_host_of(part))
+        yield from self.urls(value)
+
+    def urls(self, text: str) -> Iterator[str]:
+        """The hosts of all URLs in a text."""
+        expressions = _EXPRESSION.findall(text)
+        numbers = iter(range(len(expressions)))
+        plain = _EXPRESSION.sub(lambda _: f"\0{next(numbers)}\0", text)
+        for authority in _AUTHORITY.findall(plain):
+            for part in authority.rpartition("@")[2].split(","):
+                host = _host_of(part)
+                for number in _HOLE.findall(host):
+                    yield from self._expression(_EXPRESSION.match(expressions[int(number)]), whole=False)
+                if not _HOLE.search(host):
+                    yield from self._refused(host)
+
+    def _expression(self, found: re.Match[str] | None, *, whole: bool) -> Iterator[str]:
+        """The hosts that a template's expression may come to: its constants, and the data that it names."""
+        if found is None:
+            return
+        constants, names = constants_and_names(found[0])
+        if names & self._services:
+            constants -= frozenset(ADDRESS)  # {{ orders["url"] }}
+        for name in sorted(names - self._services):
+            if name in self._data:
+                constants |= frozenset(_texts(self._data[name]))
+            elif name == "faker":
+                yield from self._refused(found[0])
+        for text in sorted(constants):
+            if "://" in text:
+                yield from self.urls(text)
+            elif not whole:
+                yield from self._refused(_host_of(text))
+
+    def _refused(self, host: str) -> Iterator[str]:
+        if host not in _LISTENING and host not in self._services and not is_inside(host, self._allowed):
+            yield host
+
+
+def _host_of(place: str) -> str:
+    """``HOST`` of ``HOST``, ``HOST:PORT`` or ``[HOST]:PORT``."""
+    place = place.strip()
+    if place.startswith("["):
+        return place[1:].partition("]")[0]
+    return place if place.count(":") > 1 else place.partition(":")[0].rstrip(".")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)

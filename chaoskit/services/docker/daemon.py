@@ -1,0 +1,156 @@
+"""The Docker daemon: one client for the whole process, and the only place that knows Docker's exceptions."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from chaoskit.errors import BrokenError
+
+ANSWER = 20.0
+"""Seconds that the daemon may take for an answer (pulls and builds take as long as they take)."""
+
+INSTALL = (
+    "install Docker and start its daemon (https://docs.docker.com/engine/install/), or use --chaos-runtime=process"
+)
+
+_lock = threading.Lock()
+_client: Any = None
+
+
+class MissingError(BrokenError):
+    """There is no such container, network or image."""
+
+
+class ConflictError(BrokenError):
+    """Its state does not allow it: a name is taken, it does not run, it is being removed."""
+
+
+class Refused(BrokenError):
+    """The daemon said no. ``status`` is the HTTP status of its answer."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def client() -> Any:
+    """The shared ``docker.DockerClient``; may be used from all threads. Raises BrokenError when none answers."""
+    global _client
+    with _lock:
+        if _client is None:
+            host = os.environ.get("DOCKER_HOST", "")
+            if host and not host.startswith("unix://"):
+                raise BrokenError(
+                    f"DOCKER_HOST={host}: only a Docker daemon on this machine can be used (the clocks must be the "
+                    "same, and its networks within reach); unset DOCKER_HOST"
+                )
+            with asking("answer"):
+                import docker
+
+                _client = docker.from_env(version="auto", timeout=ANSWER, max_pool_size=64)
+        return _client
+
+
+def refusal() -> str:
+    """Why Docker cannot be used, with what to do about it; empty when a daemon answers."""
+    try:
+        ask("answer", lambda: client().ping())
+    except BrokenError as error:
+        return str(error)
+    return ""
+
+
+def version() -> str:
+    """The daemon's version. Raises BrokenError."""
+    return str(ask("tell its version", lambda: client().version()["Version"]))
+
+
+def update(id: str, **limits: int) -> None:
+    """Set limits of a container, as :meth:`~chaoskit.services.docker.container.Container.update` does.
+
+    One that is gone took its limits with it. Raises BrokenError.
+    """
+    with contextlib.suppress(MissingError):
+        ask(f"limit {id[:12]}", lambda: client().api.update_container(id, **limits))
+
+
+def ask(what: str, call: Any) -> Any:
+    """The result of ``call``. Raises BrokenError (:class:`Missing` ...) that says ``what`` was asked of Docker."""
+    with asking(what):
+        return call()
+
+
+@contextlib.contextmanager
+def asking(what: str) -> Iterator[None]:
+    """Whatever Docker's client raises in the block becomes a BrokenError that says ``what`` was asked."""
+    import docker.errors
+    import requests
+    import urllib3
+
+    try:
+        yield
+    except docker.errors.APIError as error:
+        raise _refused(what, error) from error
+    except requests.ReadTimeout as error:
+        raise BrokenError(f"Docker did not {what} within {ANSWER:g} s: does its daemon hang?") from error
+    except (requests.ConnectionError, FileNotFoundError, ConnectionError) as error:
+        raise BrokenError(f"no Docker daemon answers (asked to {what}): {_reason(error)}; {INSTALL}") from error
+    except docker.errors.DockerException as error:
+        raise BrokenError(f"Docker could not be asked to {what}: {_reason(error)}; {INSTALL}") from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+        raise BrokenError(f"Docker broke off when asked to {what}: {_reason(error)}") from error
+
+
+def _refused(what: str, error: Any) -> BrokenError:
+    status = error.response.status_code if error.response is not None else 0
+    text = f"Docker could not {what}: {error.explanation or error}".strip()
+    kinds = {404: MissingError, 409: ConflictError}
+    return kinds[status](text) if status in kinds else Refused(text, status)
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause: requests wraps several times."""
+    while isinstance(error.args[0] if error.args else None, BaseException):
+        error = error.args[0]
+    inner = error.__cause__ or error.__context__
+    text = str(error.args[-1] if isinstance(error, OSError) and error.args else error)
+    return text if inner is None or "Error" not in text else str(inner)
+
+
+class Watch:
+    """Notices when the daemon ends or is started anew, which ends the containers that it runs."""
+
+    def __init__(self, run_id: str) -> None:
+        self._lost = ""
+        self._stopping = False
+        with asking("tell its events"):
+            self._stream = client().events(filters={"label": f"chaoskit.run={run_id}"})
+        self._thread = threading.Thread(target=self._run, name="chaoskit-docker-watch", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raises BrokenError once the daemon was lost."""
+        if self._lost:
+            raise BrokenError(self._lost)
+
+    def stop(self) -> None:
+        """End the watch."""
+        self._stopping = True
+        with contextlib.suppress(OSError):
+            self._stream.close()
+        self._thread.join(5.0)
+
+    def _run(self) -> None:
+        try:
+            with asking("tell its events"):
+                for _ in self._stream:
+                    pass
+            reason = "it ended, or was restarted"
+        except BrokenError as error:
+            reason = str(error)
+        if not self._stopping:
+            self._lost = f"the Docker daemon was lost during the run: {reason}. Its containers have ended with it"

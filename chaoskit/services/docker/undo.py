@@ -1,0 +1,69 @@
+"""How containers, networks and volumes are undone: by name, and as often as one likes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from chaoskit.clock import now
+from chaoskit.journal import Journal
+from chaoskit.pids import identify
+from chaoskit.services.docker.daemon import ConflictError, MissingError, asking, client
+from chaoskit.undo import Facts, register_kind
+
+IN_FLIGHT = 2.0
+"""Seconds after its journal entry in which what is not there may yet come: asked for, by a process that then died."""
+
+LIMIT = 15.0
+"""Seconds that a removal may take."""
+
+
+def labels(journal: Journal) -> dict[str, str]:
+    """What marks everything of ours on the daemon: the run, and its owner (pid and start time)."""
+    owner = identify(os.getpid())
+    assert owner is not None
+    return {"chaoskit.run": journal.run_id, "chaoskit.owner": f"{owner.pid}:{owner.start}"}
+
+
+def add(journal: Journal, kind: str, name: str) -> int:
+    """Write down what is about to be made."""
+    return journal.add(kind, name=name, at=now())
+
+
+def _undo(find: Callable[[str], Any], remove: Callable[[Any], None]) -> Callable[[Facts], None]:
+    def undo(facts: Facts) -> None:
+        name, asked = str(facts["name"]), float(facts["at"])
+        deadline = now() + LIMIT
+        while True:
+            try:
+                with asking(f"remove {name}"):
+                    remove(find(name))
+                asked = -IN_FLIGHT  # it was there, so nothing is on its way any more; gone is what nobody finds
+                continue
+            except MissingError:
+                if not asked <= now() < asked + IN_FLIGHT:
+                    return
+            except ConflictError:
+                if now() > deadline:
+                    raise
+            time.sleep(0.05)
+
+    return undo
+
+
+def _remove_network(network: Any) -> None:
+    """With whatever still hangs on it, which can only be ours."""
+    for container in network.attrs.get("Containers") or {}:
+        network.disconnect(container, force=True)
+    network.remove()
+
+
+register_kind(
+    "container",
+    _undo(lambda name: client().containers.get(name), lambda it: it.remove(force=True, v=True)),
+    lasting=True,
+)
+register_kind("network", _undo(lambda name: client().networks.get(name), _remove_network), lasting=True)
+register_kind("volume", _undo(lambda name: client().volumes.get(name), lambda it: it.remove(force=True)), lasting=True)

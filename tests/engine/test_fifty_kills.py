@@ -1,0 +1,329 @@
+"""kill -9 of the run at many moments, from its first line to its last: each time nothing of it is left.
+
+``CHAOSKIT_KILLS`` says how many moments (default 6, 50 in ``.ci/run``), ``CHAOSKIT_KILLS_SEED`` where they lie. They
+are spread evenly over the length of a run that nobody kills. What sweeps is the guardian; or, where that is killed
+too, ``chaoskit clean`` (now and then with the reports folder deleted before), or the next run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+KILLS = int(os.environ.get("CHAOSKIT_KILLS", "6"))
+SEED = int(os.environ.get("CHAOSKIT_KILLS_SEED", "4"))
+LIMIT = 30.0
+"""Seconds until nothing may be left: generous, for this test runs beside others."""
+
+ENVIRONMENT = """
+environment: kills
+services:
+  postgres: {provider: postgres}
+  redis: {provider: redis}
+  stub: {provider: http_stub, args: {routes: [{path: /ok, json: {}}]}}
+  worker:
+    command: [python, -m, chaoskit.failpoints.agent, worker.py]
+    cwd: ..
+    failpoints: true
+    restart: always
+    ready: {http: /}
+"""
+
+WORKER = """
+import os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from chaoskit.failpoints import failpoint, register
+register("work")
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        failpoint("work")
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+    def log_message(self, *words): pass
+ThreadingHTTPServer((os.environ.get("HOST", "127.0.0.1"), int(os.environ["PORT"])), Handler).serve_forever(0.02)
+"""
+
+SCENARIO = """
+scenario: A little of everything
+environment: kills
+traffic:
+  ask: {request: "GET {{ stub.url }}/ok", rate: 50/s}
+  work: {request: "GET {{ worker.url }}/", rate: 20/s}
+steady_state:
+  ask: {success_rate: ">= 50%"}
+timeline:
+  steady: 400ms
+  faults:
+    - slow: {latency: {on: stub, delay: 20ms}, at: 0s, for: 800ms}
+    - full: {pool_exhaustion: {on: postgres, hold: 5}, at: 0s, for: 800ms}
+    - late: {sleep: {service: worker, at: work, delay: 10ms}, at: 0s, for: 400ms}
+    - hung: {pause: {service: redis}, at: 100ms, for: 500ms}
+    - gone: {down: {on: stub}, at: 500ms, for: 200ms}
+    - dead: {kill: {service: worker}, at: 600ms, for: 200ms}
+  recovery: 5s
+expect:
+  recovery: {within: 5s}
+"""
+
+
+def until(condition, what, limit=LIMIT):
+    """Wait for a condition."""
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {limit:g} s for {what}"
+        time.sleep(0.02)
+
+
+class Processes:
+    """Whom a process belongs to is in its environment: all descendants of a run have it, whatever they are."""
+
+    def __init__(self, mark):
+        self.mark = f"BELONGS_TO={mark}"
+
+    def find(self, part=""):
+        """Command lines of those that run, by pid."""
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if self.mark.encode() in (process / "environ").read_bytes().split(b"\0"):
+                    command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+                    if part in command:
+                        found[int(process.name)] = command
+        return found
+
+
+class Project:
+    """A project with one scenario, and everything that a run of it may leave."""
+
+    def __init__(self, folder, runtime):
+        self.folder = folder
+        self.runtime = runtime
+        self.reports = folder / "reports"
+        self.temporary = folder / "tmp"
+        self.state = folder / "state"
+        self.processes = Processes(folder)
+        self.runs = set()
+        environments = folder / "scenarios" / "environments"
+        environments.mkdir(parents=True)
+        self.temporary.mkdir()
+        (folder / "pyproject.toml").write_text("")
+        (environments / "kills.yaml").write_text(ENVIRONMENT)
+        (folder / "scenarios" / "worker.py").write_text(WORKER)
+        (folder / "scenarios" / "all.chaos.yaml").write_text(SCENARIO)
+        own = {"BELONGS_TO": str(folder), "TMPDIR": str(self.temporary), "XDG_STATE_HOME": str(self.state)}
+        self.environ = {**os.environ, **own}
+
+    def start(self):
+        """Start pytest."""
+        command = [sys.executable, "-m", "pytest", "--chaos", "scenarios", "-p", "no:cacheprovider"]
+        if self.runtime != "process":
+            command.append(f"--chaos-runtime={self.runtime}")
+        with (self.folder / "output").open("w") as output:
+            return subprocess.Popen(command, cwd=self.folder, env=self.environ, stdout=output, stderr=output)
+
+    def run(self):
+        """A run that nobody kills, whatever its verdict on a busy machine; gives its length in seconds."""
+        began = time.monotonic()
+        status = self.start().wait(120)
+        output = (self.folder / "output").read_text()
+        assert status in (0, 1), output
+        assert "fault dead (kill on worker)" in output or status == 0, output
+        return time.monotonic() - began
+
+    def clean(self):
+        """``chaoskit clean``; gives what it said."""
+        done = subprocess.run(
+            [sys.executable, "-c", "from chaoskit.cli import main; raise SystemExit(main(['clean']))"],
+            cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert "could not be undone" not in done.stdout, done.stdout
+        return done.stdout + done.stderr
+
+    def left(self):
+        """What is left of all runs, in words."""
+        found = [f"process {pid}: {command}" for pid, command in self.processes.find().items()]
+        for pattern in ("environment-*", "*.journal", ".*.journal.*", "*.pid"):
+            found += [str(path) for path in self.reports.glob(f"runs/*/{pattern}")]
+        # The lock file of the ports is one for the user, and stays.
+        found += [str(path) for path in self.temporary.iterdir() if not path.name.startswith("chaoskit-ports-")]
+        found += [str(path) for path in self.state.rglob("*") if path.is_file()]
+        self.runs |= {path.name for path in self.reports.glob("runs/*")}
+        if self.runtime == "docker":
+            found += self._docker()
+        return [text for text in found if LOOKALIKE not in text]
+
+    def _docker(self):
+        found = []
+        for kind in (["ps", "-aq"], ["network", "ls", "-q"], ["volume", "ls", "-q"]):
+            for run in self.runs:
+                listed = _docker(*kind, "--filter", f"label=chaoskit.run={run}").split()
+                found += [f"docker {kind[0]} {name} of run {run}" for name in listed]
+        return found
+
+
+def _docker(*arguments):
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+LOOKALIKE = "not-ours"
+
+LIVING = """
+import pathlib, sys, time
+from chaoskit.journal import Journal
+from chaoskit.processes import start_process
+run = pathlib.Path(sys.argv[1])
+journal = Journal(run / "undo.journal", run_id=run.name, twice=True)
+journal.make_folder(run / "environment-0-kills")
+pidfile = run / "environment-0-kills" / "1.pid"
+start_process(["sleep", "600"], name="redis", journal=journal, pidfile=pidfile, on_line=lambda *_: None)
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+class Lookalikes:
+    """Things beside the runs that could be taken for theirs: another living run, processes, folders, containers."""
+
+    def __init__(self, project):
+        self.project = project
+        run = project.reports / "runs" / f"20300101-000000-1-{LOOKALIKE}"
+        environ = {**os.environ, "XDG_STATE_HOME": str(project.state), "CHAOSKIT_RUN_ID": run.name}
+        self.living = subprocess.Popen(
+            [sys.executable, "-c", LIVING, str(run)], env=environ, stdout=subprocess.PIPE, start_new_session=True
+        )
+        assert self.living.stdout.readline() == b"up\n"
+        environ["CHAOSKIT_PIDFILE"] = str(run / "environment-0-kills" / "toxiproxy" / "toxiproxy-embedded.pid")
+        command = [sys.executable, "-m", "chaoskit.toxiproxy.server", "-host", "127.0.0.1", "-port", "0"]
+        self.server = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.folders = [project.temporary / f"chaoskit-{LOOKALIKE}", run / "environment-0-kills"]
+        self.folders[0].mkdir()
+        self.containers = project.runtime == "docker"
+        if self.containers:
+            owner = f"chaoskit.owner={os.getpid()}:1"
+            labels = ("--label", f"chaoskit.run={run.name}", "--label", owner)
+            self.name = f"chaoskit-{LOOKALIKE}-{os.getpid()}"
+            _docker("network", "create", *labels, self.name)
+            _docker("volume", "create", *labels, self.name)
+            _docker("run", "-d", "--name", self.name, "--network", self.name, *labels, "redis:7")
+
+    def touched(self):
+        """What happened to them, in words."""
+        found = []
+        if self.living.poll() is not None:
+            found.append("the other run was ended")
+        if self.server.poll() is not None:
+            found.append("somebody's Toxiproxy was ended")
+        for folder in self.folders:
+            if not folder.is_dir():
+                found.append(f"{folder} was removed")
+        text = (self.folders[1] / "1.pid").read_text().split()[0] if self.folders[1].is_dir() else "0"
+        if not Path(f"/proc/{text}/cmdline").exists():
+            found.append("the other run's service was ended")
+        if self.containers:
+            inspected = _docker("inspect", "-f", "{{.State.Running}}", self.name)
+            if inspected.strip() != "true":
+                found.append("somebody's container was ended")
+        return found
+
+    def restore(self):
+        """Make anew what went with the reports folder."""
+        self.folders[1].mkdir(parents=True, exist_ok=True)
+
+    def end(self):
+        """End them."""
+        for process in (self.living, self.server):
+            process.kill()
+            process.wait()
+        self.living.stdout.close()
+        subprocess.run(["pkill", "-9", "-s", str(self.living.pid)], check=False)
+        if self.containers:
+            _docker("rm", "-fv", self.name)
+            _docker("network", "rm", self.name)
+            _docker("volume", "rm", self.name)
+
+
+@pytest.fixture(params=["process", "docker"])
+def project(request, tmp_path):
+    """The project, in one of the two runtimes."""
+    if request.param == "docker":
+        _skip_without_docker()
+    made = Project(tmp_path, request.param)
+    yield made
+    for pid in made.processes.find():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    made.clean()
+    shutil.rmtree(made.reports, ignore_errors=True)
+
+
+def _skip_without_docker():
+    from chaoskit.services.docker.daemon import refusal
+
+    if reason := refusal():
+        pytest.skip(f"no Docker: {reason}")
+    wanted = {"postgres:16", "redis:7", "python:3.11-slim"}
+    if missing := wanted - set(_docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()):
+        pytest.skip(f"no image {', '.join(sorted(missing))} on this machine")
+
+
+def sweepers(count):
+    """Who sweeps after each kill: mostly the guardian and ``clean``, now and then the next run."""
+    names = ["guardian", "clean", "guardian", "clean without reports", "guardian", "next run", "guardian", "clean"]
+    return [names[number % len(names)] for number in range(count)]
+
+
+def test_nothing_is_left_of_a_killed_run(project):
+    """Whenever it is killed, and whoever sweeps; and what is not ours is not touched."""
+    others = Lookalikes(project)
+    try:
+        project.run()
+        length = project.run()  # the second finds warm caches, as all that follow do
+        assert project.left() == []
+        dice = random.Random(SEED)
+        moments = [(number + dice.random()) / KILLS * length for number in range(KILLS)]
+        # Each sweeper gets moments of all phases.
+        for moment, sweeper in zip(dice.sample(moments, KILLS), sweepers(KILLS), strict=True):
+            kill_and_sweep(
+                project, others, moment, sweeper, f"killed after {moment:.3f} of {length:.1f} s (seed {SEED})"
+            )
+    finally:
+        others.end()
+
+
+def kill_and_sweep(project, others, moment, sweeper, what):
+    """One round."""
+    run = project.start()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        run.wait(moment)
+    if sweeper != "guardian":
+        for pid in project.processes.find("chaoskit.guardian"):
+            os.kill(pid, signal.SIGKILL)
+    run.kill()
+    run.wait()
+    project.left()  # takes note of the run's name
+    said = ""
+    if sweeper == "clean without reports":
+        for folder in project.reports.glob("runs/*"):
+            if LOOKALIKE not in folder.name:
+                shutil.rmtree(folder)
+    if sweeper.startswith("clean"):
+        said = project.clean()
+    elif sweeper == "next run":
+        project.run()
+    try:
+        until(lambda: not project.left(), "nothing to be left")
+    except AssertionError:
+        logs = "".join(path.read_text() for path in project.reports.glob("runs/*/guardian.log"))
+        pytest.fail(f"{what}; sweeper: {sweeper}; left: {project.left()}\n{said}\n{logs}")
+    assert others.touched() == [], f"{what}; sweeper: {sweeper}"

@@ -1,0 +1,283 @@
+"""The guardian: a fault ends with its lease though the engine hangs; what a dead run left is undone at once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from chaoskit.failpoints.client import FailpointClient, FailpointError
+from chaoskit.guardian import LOOK, Guardian, start_guardian
+from chaoskit.journal import Journal
+from chaoskit.sweep import state_folder, sweep
+from chaoskit.undo import MARGIN, lease
+
+OWNER = """
+import pathlib, sys, time
+from chaoskit.guardian import start_guardian
+from chaoskit.journal import Journal
+from chaoskit.undo import lease
+folder = pathlib.Path(sys.argv[1])
+journal = Journal(folder / "undo.journal", run_id="r1", twice=True)
+guardian = start_guardian(journal)
+journal.make_folder(folder / "data")
+print(guardian.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def until(condition, what, limit=20.0):
+    """Wait for a condition; gives what it gave."""
+    deadline = time.monotonic() + limit
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited {limit:g} s for {what}"
+        time.sleep(0.02)
+    return found
+
+
+def exists(pid):
+    """Whether a process of this number runs."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.fixture
+def owner(tmp_path):
+    """A process with a journal, a folder and a guardian; and the guardian's pid."""
+    process = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], stdout=subprocess.PIPE)
+    pid = int(process.stdout.readline())
+    yield process, pid
+    process.kill()
+    process.communicate()
+    sweep(tmp_path)
+
+
+def test_it_sweeps_what_a_killed_owner_left(owner, tmp_path):
+    """At once: the folder goes, both copies of the journal go, the guardian goes; a log says so."""
+    process, guardian = owner
+    copies = [tmp_path / "undo.journal", *state_folder().glob("r1-*.journal")]
+    assert len(copies) == 2
+    assert state_folder().stat().st_mode & 0o777 == 0o700
+    process.kill()
+    process.wait()
+    until(lambda: not exists(guardian), "the guardian to end")
+    assert [path.name for path in tmp_path.iterdir()] == ["guardian.log"]
+    assert not any(path.exists() for path in copies)
+    assert f"folder {tmp_path}/data of run r1" in (tmp_path / "guardian.log").read_text()
+
+
+def test_a_killed_guardian_leaves_it_to_the_next_sweep(owner, tmp_path):
+    """As it was without one; its own pidfile is swept too."""
+    process, guardian = owner
+    os.kill(guardian, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    assert (tmp_path / "data").exists()
+    assert len(sweep(tmp_path, state_folder())) == 3  # the folder, the guardian, its pidfile: once, not for each copy
+    assert list(tmp_path.iterdir()) == list(state_folder().glob("r1-*")) == []
+
+
+def test_a_deleted_reports_folder_loses_no_journal(owner, tmp_path):
+    """The second copy, in the user's state folder, has all that the first had."""
+    process, guardian = owner
+    os.kill(guardian, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    (tmp_path / "undo.journal").unlink()
+    assert f"folder {tmp_path / 'data'} of run r1" in sweep(tmp_path, state_folder())
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_signals_of_the_terminal_do_not_end_it(owner, number):
+    """It is needed most when everybody else is told to go."""
+    _, guardian = owner
+    time.sleep(0.3)  # the interpreter is up and has said what it ignores
+    os.kill(guardian, number)
+    time.sleep(0.3)
+    assert exists(guardian)
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """A journal of this process with its guardian."""
+    journal = Journal(tmp_path / "run" / "undo.journal")
+    process = start_guardian(journal)
+    yield journal
+    journal.undo_all()
+    process.terminate()
+    journal.close()
+    assert not list(journal.path.parent.glob("*.pid"))
+    assert not journal.path.exists()
+
+
+def test_a_lease_ends(guarded, tmp_path):
+    """Made under a lease: undone at its end and not before, though the owner lives and does nothing."""
+    sleeper = subprocess.Popen(["sleep", "60"])
+    stat = Path(f"/proc/{sleeper.pid}/stat")
+    try:
+        end = time.monotonic() + 1.0
+        with lease(end):
+            start = int(stat.read_text().rpartition(")")[2].split()[19])
+            number = guarded.add("signal", pid=sleeper.pid, start=start)
+            folder = guarded.add("folder", path=tmp_path / "kept")
+        (tmp_path / "kept").mkdir()
+        sleeper.send_signal(signal.SIGSTOP)
+        until(lambda: " T " in stat.read_text(), "it to stop")
+        while " T " in stat.read_text():
+            assert time.monotonic() < end + LOOK + 2.0, "the lease was overrun"
+            time.sleep(0.01)
+        assert time.monotonic() >= end
+        lines = [json.loads(line) for line in guarded.path.read_text().splitlines()]
+        until(lambda: {"done": number} in map(json.loads, guarded.path.read_text().splitlines()), "the note")
+        assert {"done": folder} not in lines
+        assert (tmp_path / "kept").exists(), "what belongs to the run has no lease"
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def test_a_file_that_is_no_journal(tmp_path):
+    """Nothing to guard: it says so."""
+    (tmp_path / "a.journal").write_text("{}\n")
+    with pytest.raises(ValueError, match="is no journal"):
+        Guardian(tmp_path / "a.journal")
+
+
+# The engine itself
+
+WORKER = """
+import os
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from chaoskit.failpoints import failpoint, register
+register("work")
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        failpoint("work")
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *words): pass
+HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+ENVIRONMENT = """
+environment: leases
+services:
+  postgres: {provider: postgres}
+  redis: {provider: redis}
+  stub: {provider: http_stub, args: {routes: [{path: /ok, json: {}}]}}
+  worker:
+    command: [python, -m, chaoskit.failpoints.agent, worker.py]
+    cwd: ..
+    failpoints: true
+    ready: {http: /}
+"""
+
+SCENARIO = """
+scenario: Everything at once
+environment: leases
+traffic:
+  ask: {request: "GET {{ stub.url }}/ok", rate: 20/s}
+steady_state:
+  ask: {success_rate: ">= 50%"}
+timeline:
+  steady: 1s
+  faults:
+    - slow: {latency: {on: stub, delay: 100ms}, at: 0s, for: 3s}
+    - gone: {down: {on: redis}, at: 0s, for: 3s}
+    - hung: {pause: {service: postgres}, at: 0s, for: 3s}
+    - late: {sleep: {service: worker, at: work, delay: 10ms}, at: 0s, for: 3s}
+    - full: {pool_exhaustion: {on: stub, hold: 5}, at: 0s, for: 3s}
+  recovery: 2s
+expect:
+  recovery: {within: 2s}
+"""
+
+
+class Scene:
+    """What an outsider sees of the five faults."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.names = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                environ = (process / "environ").read_bytes()
+                if str(folder).encode() in environ:
+                    self.names[int(process.name)] = ((process / "cmdline").read_bytes().decode(), environ.decode())
+
+    def _find(self, pattern, place=0):
+        found = [match for texts in self.names.values() if (match := re.search(pattern, texts[place]))]
+        return found[0][1] if found else None
+
+    def faults(self):
+        """Names of those that are on."""
+        port = self._find(r"chaoskit\.toxiproxy\.server.*-port\0(\d+)")
+        failpoints = self._find(r"GOFAIL_HTTP=([\d.:]+)", 1)
+        if not port or not failpoints:
+            return set()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/proxies", timeout=5) as answer:
+            proxies = json.load(answer)
+        found = set()
+        if proxies.get("stub", {}).get("toxics"):
+            found.add("latency")
+        if "redis" in proxies and not proxies["redis"]["enabled"]:
+            found.add("down")
+        for pid, (command, _) in self.names.items():
+            with contextlib.suppress(OSError):
+                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+                if "postgres" in command and state == "T":
+                    found.add("pause")
+                if "_siege" in command and state not in "ZX":
+                    found.add("pool_exhaustion")
+        with contextlib.suppress(FailpointError):
+            if FailpointClient(f"http://{failpoints}").list().get("work"):
+                found.add("failpoint")
+        return found
+
+
+ALL = {"latency", "down", "pause", "failpoint", "pool_exhaustion"}
+
+
+def test_faults_end_though_the_engine_hangs(tmp_path):
+    """pytest stopped (SIGSTOP) in mid-fault: each fault is lifted within its lease; woken up, the run is broken."""
+    environments = tmp_path / "scenarios" / "environments"
+    environments.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text("")
+    (tmp_path / "scenarios" / "worker.py").write_text(WORKER)
+    (environments / "leases.yaml").write_text(ENVIRONMENT)
+    (tmp_path / "scenarios" / "all.chaos.yaml").write_text(SCENARIO)
+    command = [sys.executable, "-m", "pytest", "--chaos", "scenarios", "-p", "no:cacheprovider"]
+    marked = {**os.environ, "BELONGS_TO": str(tmp_path)}  # by which all its descendants are known
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=marked, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as run:
+        try:
+            until(lambda: run.poll() is not None or Scene(tmp_path).faults() == ALL, "all faults to be on", 40)
+            assert run.poll() is None, run.stdout.read()
+            run.send_signal(signal.SIGSTOP)
+            stopped = time.monotonic()
+            assert Scene(tmp_path).faults() == ALL, "they were to be on while the engine stands still"
+            until(lambda: not Scene(tmp_path).faults(), "the leases to end", 3.0 + MARGIN + 5.0)
+            assert time.monotonic() - stopped > MARGIN - 1.0, "a lease does not end before the fault does"
+            log = "\n".join(path.read_text() for path in tmp_path.glob("reports/runs/*/guardian.log"))
+            for kind in ("signal postgres", "disabled redis", "failpoint work"):
+                assert f"{kind}: its lease has ended" in log
+            run.send_signal(signal.SIGCONT)
+            output, _ = run.communicate(timeout=60)
+        finally:
+            run.kill()
+    assert run.returncode == 1
+    assert "the fault was lifted by its lease" in output
+    assert not Scene(tmp_path).names

@@ -1,0 +1,110 @@
+"""What ``chaoskit plan`` says a scenario will touch: all of it, and for the setting that it will run in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chaoskit.engine.touches import touches
+from chaoskit.scenario.loader import load
+from chaoskit.scenario.model import Scenario
+from chaoskit.scenario.setting import Setting
+
+TEXT = """\
+scenario: Touches much
+environment:
+  services:
+    db: {provider: noop, proxy: false}
+    orders:
+      command: [python, -m, "my shop"]
+      image: shop:1
+      port: 8001
+      cwd: src
+      restart: always
+      env: {AUDIT_URL: "https://audit.example.com"}
+      reset: ["POST /forget"]
+traffic:
+  place: {request: "GET {{ orders.url }}/", rate: 40/s}
+steady_state:
+  place: {success_rate: ">= 99%"}
+timeline:
+  steady: 3s
+  faults:
+    - late: {pause: {service: orders}, at: 2s, for: 5s}
+    - early: {kill: {service: orders}, for: 1s}
+"""
+
+EMBEDDED = Setting("embedded", "process")
+
+
+@pytest.fixture
+def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scenario:
+    """One that touches much."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "much.chaos.yaml"
+    file.write_text(TEXT, encoding="utf-8")
+    (scenario,) = load(file)
+    return scenario
+
+
+def line(lines: list[str], start: str) -> str:
+    """The one line that starts so, without its first word."""
+    [found] = [line.strip() for line in lines if line.strip().startswith(f"{start} ")]
+    return found.removeprefix(start).strip()
+
+
+def test_what_is_touched_with_processes(scenario: Scenario) -> None:
+    """Every service with how it runs, every fault with target and window, proxies, ports, hosts, files."""
+    lines = list(touches(scenario, EMBEDDED))
+    assert line(lines, "db") == "a process of the provider noop, with data of its own"
+    assert line(lines, "orders") == (
+        "a process: python -m 'my shop'; in src; started again when it ends (always); "
+        "told to forget between scenarios (POST /forget)"
+    )
+    assert line(lines, "early") == "kill on orders, 3s to 4s"
+    assert line(lines, "late") == "pause on orders, 5s to 10s"
+    assert lines.index(next(each for each in lines if " early " in each)) < lines.index(
+        next(each for each in lines if " late " in each)
+    )
+    assert any("SIGSTOP" in each for each in lines), "what a fault does is told in its own words"
+    assert line(lines, "runs on").startswith("processes of this machine; Toxiproxy embedded")
+    assert line(lines, "proxies") == "orders"
+    assert line(lines, "containers") == "none"
+    assert line(lines, "ports") == "free ones of 127.0.0.1 between 20000 and 31999; 8001 (orders)"
+    assert "reports/runs/" in line(lines, "leaves")
+
+
+def test_a_host_beyond_is_told(scenario: Scenario) -> None:
+    """Refused with its line, or allowed."""
+    lines = list(touches(scenario, EMBEDDED))
+    assert line(lines, "hosts") == "loopback and its own services, audit.example.com (refused)"
+    assert line(lines, "refused").startswith("much.chaos.yaml:11: AUDIT_URL of orders leads to audit.example.com")
+    lines = list(touches(scenario, EMBEDDED, {"audit.example.com"}))
+    assert line(lines, "hosts") == "loopback and its own services, audit.example.com (allowed)"
+    assert not [each for each in lines if "refused" in each]
+
+
+def test_what_is_touched_with_containers(scenario: Scenario) -> None:
+    """Images, containers with their labels, the network, where ports are published."""
+    lines = list(touches(scenario, Setting("embedded", "docker")))
+    assert line(lines, "orders").startswith("a container of shop:1 running python -m 'my shop'; started again")
+    assert line(lines, "db") == "a container of the provider noop's image"
+    assert line(lines, "containers").startswith("2 for services, one or more for proxies; one network; ")
+    assert "chaoskit.run=RUN" in line(lines, "containers")
+    assert "the network's gateway" in line(lines, "ports")
+
+
+@pytest.mark.parametrize(
+    ("toxiproxy", "server", "containers"),
+    [
+        ("binary", "the program toxiproxy-server", "none"),
+        ("docker", "the original in a container of the run", "one, for Toxiproxy"),
+        ("http://127.0.0.1:8474", "at http://127.0.0.1:8474, which is not ours", "none"),
+    ],
+)
+def test_which_toxiproxy_is_touched(scenario: Scenario, toxiproxy: str, server: str, containers: str) -> None:
+    """Whose it is, and whether a container is made for it."""
+    lines = list(touches(scenario, Setting(toxiproxy, "process")))
+    assert server in line(lines, "runs on")
+    assert line(lines, "containers").startswith(containers)

@@ -1,0 +1,151 @@
+"""Packets of a service that are lost in the kernel."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import ValidationError
+from victims import add_process, injected_by_a_killed_run, needs_root, tell
+
+from chaoskit.errors import BrokenError
+from chaoskit.faults._machine import lacking
+from chaoskit.faults.packet_loss import PacketLoss
+from chaoskit.journal import sweep
+from chaoskit.scenario.setting import Setting
+
+if TYPE_CHECKING:
+    from chaoskit.services.base import Service
+    from tests.faults.conftest import World
+
+pytestmark = [
+    needs_root,
+    pytest.mark.skipif(lacking("iptables") is not None, reason=str(lacking("iptables"))),
+]
+
+
+def rules(pid: int | None = None) -> list[str]:
+    """Our rules in the network namespace of a process."""
+    enter = [] if pid is None else ["nsenter", "-t", str(pid), "-n"]
+    done = subprocess.run([*enter, "iptables-save"], capture_output=True, text=True, check=True)
+    return [line for line in done.stdout.splitlines() if "CHAOSKIT" in line]
+
+
+def times_out(service: Service) -> bool:
+    try:
+        tell(service, limit=0.5)
+    except TimeoutError:
+        return True
+    return False
+
+
+def test_process_loses_all(world: World) -> None:
+    """Nobody gets through to it, directly or by its proxy; afterwards everybody does, and no rule is left."""
+    victim, other = add_process(world), add_process(world, "other")
+    before = rules()
+    with PacketLoss(on="victim", loss="100%").inject(world) as evidence:
+        assert times_out(victim)
+        assert tell(other)["error"] == ""
+    assert tell(victim)["error"] == ""
+    assert evidence.touched == evidence.facts["packets"] > 0
+    assert rules() == before
+
+
+def test_process_loses_some(world: World) -> None:
+    """The share that was asked for; TCP repairs it."""
+    victim = add_process(world)
+    with PacketLoss(on="victim", loss="20%").inject(world) as evidence:
+        for _ in range(20):
+            assert tell(victim, limit=30)["error"] == ""
+    assert 0.05 < evidence.touched / evidence.facts["packets"] < 0.4
+
+
+def test_one_direction(world: World) -> None:
+    """What it sends is lost, what it gets arrives: a datagram proves it."""
+    victim = add_process(world)
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as theirs,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine,
+    ):
+        theirs.bind((victim.host, victim.port))
+        theirs.settimeout(1.0)
+        mine.bind((victim.host, 0))
+        mine.settimeout(0.3)
+        with PacketLoss(on="victim", loss="100%", direction="downstream").inject(world) as evidence:
+            mine.sendto(b"hello", theirs.getsockname())
+            assert theirs.recv(16) == b"hello"
+            theirs.sendto(b"hello", mine.getsockname())
+            with pytest.raises(TimeoutError):
+                mine.recv(16)
+    assert (evidence.touched, evidence.facts["packets"]) == (1, 1)
+
+
+def test_nobody_talks_to_it(world: World) -> None:
+    """No packet, no evidence."""
+    add_process(world)
+    with PacketLoss(on="victim", loss="100%").inject(world) as evidence:
+        pass
+    assert evidence.touched == 0
+
+
+def test_undone_from_the_journal_alone(world: World) -> None:
+    """The rules of a killed run are removed by the sweep; twice is once."""
+    victim = add_process(world)
+    before = rules()
+    folder = injected_by_a_killed_run(world, "packet_loss", victim, on="victim", loss="100%")
+    assert times_out(victim)
+    assert [text.split()[0] for text in sweep(folder)] == ["iptables"]
+    assert tell(victim)["error"] == ""
+    assert rules() == before
+
+
+def test_container_loses_all(world: World, contain: Callable[..., Service]) -> None:
+    """In its own network: this machine's rules stay as they are, and a killed run is swept."""
+    victim = contain()
+    before = rules()
+    with PacketLoss(on="victim", loss="100%").inject(world) as evidence:
+        assert times_out(victim)
+        assert rules() == before
+    assert tell(victim)["error"] == ""
+    assert evidence.touched > 0
+    folder = injected_by_a_killed_run(world, "packet_loss", victim, on="victim", loss="100%")
+    assert rules(victim.pid)
+    assert [text.split()[0] for text in sweep(folder)] == ["iptables"]
+    assert tell(victim)["error"] == ""
+
+
+def test_container_that_dies_meanwhile(world: World, contain: Callable[..., Service]) -> None:
+    """Its network has gone with it: nothing to cure, and the last counters count."""
+    victim = contain()
+    with PacketLoss(on="victim", loss="100%").inject(world):
+        victim.kill()
+    victim.start()
+    assert tell(victim)["error"] == ""
+
+
+def test_a_rule_that_iptables_refuses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken, with its words; all or nothing is left behind."""
+    add_process(world)
+    before = rules()
+    monkeypatch.setattr(PacketLoss, "_port", lambda self, service: [["INPUT", "--nonsense"]])
+    with pytest.raises(BrokenError, match="nonsense"), PacketLoss(on="victim", loss="1%").inject(world):
+        pass
+    assert rules() == before
+
+
+def test_arguments() -> None:
+    """A share of the packets that is more than none."""
+    assert PacketLoss(on="victim", loss="5%").target == "victim"
+    with pytest.raises(ValidationError, match="touches nothing"):
+        PacketLoss(on="victim", loss="0%")
+    assert PacketLoss(on="victim", loss="5%").refusal(Setting("embedded", "process")) is None
+
+
+def test_refused_without_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And told so."""
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    refusal = PacketLoss(on="victim", loss="5%").refusal(Setting("embedded", "docker"))
+    assert (refusal.needs, "root" in refusal.reason) == ("root", True)

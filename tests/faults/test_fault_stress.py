@@ -1,0 +1,102 @@
+"""A load beside a service."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from pydantic import ValidationError
+from victims import add_process, injected_by_a_killed_run, needs_root, tell
+
+from chaoskit.clock import wait_for
+from chaoskit.faults._cgroup import group_of
+from chaoskit.faults.stress import Stress
+from chaoskit.journal import sweep
+
+if TYPE_CHECKING:
+    from chaoskit.services.base import Service
+    from tests.faults.conftest import World
+
+
+def load(world: World) -> list[psutil.Process]:
+    """The processes that burn or hold below this test's folder."""
+    marks = f"CHAOSKIT_PIDFILE={world.folder}".encode()
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if marks in Path(f"/proc/{process.pid}/environ").read_bytes() and "-ISc" in process.cmdline():
+                found.append(process)
+        except (OSError, psutil.Error):
+            continue
+    return found
+
+
+def test_cpu_is_burnt_beside_a_process(world: World) -> None:
+    """As many processes as asked, as nice as asked, on its cores, and none afterwards."""
+    victim = add_process(world)
+    core = min(os.sched_getaffinity(0))
+    os.sched_setaffinity(victim.pid, {core})
+    with Stress(service="victim", cpu=2, nice=5).inject(world) as evidence:
+        running = load(world)
+        assert [(it.nice(), it.cpu_affinity()) for it in running] == [(5, [core])] * 2
+        wait_for(lambda: sum(it.cpu_times().user for it in running) > 0.2, what="CPU time", limit=20)
+    assert load(world) == []
+    assert evidence.touched >= 200
+    assert evidence.facts == {"cpu_seconds": evidence.touched / 1000, "bytes": 0, "died": 0}
+
+
+def test_memory_is_held_beside_a_process(world: World) -> None:
+    """It is there, not only asked for."""
+    add_process(world)
+    with Stress(service="victim", memory="50MB").inject(world) as evidence:
+        assert load(world)[0].memory_info().rss >= 50e6
+    assert load(world) == []
+    assert evidence.touched >= 50e6
+    assert evidence.unit == "bytes"
+
+
+def test_a_load_that_died(world: World) -> None:
+    """Nothing of it was there at the end: no evidence."""
+    add_process(world)
+    with Stress(service="victim", memory="20MB").inject(world) as evidence:
+        for process in load(world):
+            process.kill()
+            process.wait(5)
+    assert (evidence.touched, evidence.facts["died"]) == (0, 1)
+
+
+def test_undone_from_the_journal_alone(world: World) -> None:
+    """What a killed run has started is ended by the sweep."""
+    victim = add_process(world)
+    folder = injected_by_a_killed_run(world, "stress", victim, service="victim", cpu=1, memory="20MB")
+    assert len(load(world)) == 2
+    sweep(folder)
+    assert load(world) == []
+
+
+@needs_root
+def test_load_in_a_container(world: World, contain: Callable[..., Service]) -> None:
+    """It runs in the container's control groups, and the container outlives it."""
+    victim = contain()
+    with Stress(service="victim", cpu=1, memory="20MB").inject(world) as evidence:
+        for controller in ("cpu", "memory"):
+            assert {group_of(it.pid, controller) for it in load(world)} == {group_of(victim.pid, controller)}
+        wait_for(lambda: sum(it.cpu_times().user for it in load(world)) > 0.1, what="CPU time", limit=20)
+    assert load(world) == []
+    assert tell(victim)["error"] == ""
+    assert evidence.touched >= 100
+
+
+def test_arguments() -> None:
+    """Some load, and not too much of it."""
+    assert Stress(service="victim", cpu=1).target == "victim"
+    with pytest.raises(ValidationError, match="needs a load"):
+        Stress(service="victim")
+    with pytest.raises(ValidationError, match="at most 8GiB"):
+        Stress(service="victim", memory="9GiB")
+    with pytest.raises(ValidationError, match="less than or equal to 64"):
+        Stress(service="victim", cpu=65)

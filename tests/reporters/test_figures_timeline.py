@@ -1,0 +1,214 @@
+"""The timeline figure: what stands in it, by its structure and words, not by its pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from figures_histories import FAULT, Drawing, Made, drawn, scenarios, usual
+
+from chaoskit.history import rows as r
+from chaoskit.reporters.figures import Picture, draw
+
+
+def timeline(folder: Path, made: Made, **scenario: object) -> Drawing:
+    """The timeline of a made-up history."""
+    (loaded,) = scenarios(folder, **scenario)  # type: ignore[arg-type]  # passed on
+    return drawn(loaded, made)["timeline"]
+
+
+def test_outcome_name_and_circumstances_stand_above(tmp_path: Path) -> None:
+    """Who sees only the picture knows what it is of."""
+    text = timeline(tmp_path, usual()).text
+    assert "✓ HELD" in text
+    assert "Made up" in text
+    assert "case C1 · critical · environment inline · 350 requests" in text
+
+
+@pytest.mark.parametrize("faults", [1, 2, 5])
+def test_a_bar_for_each_fault_and_its_shade_in_each_panel(tmp_path: Path, faults: int) -> None:
+    """As many fault windows as planned."""
+    drawing = timeline(tmp_path, usual(faults), faults=faults)
+    numbers = [str(number) for number in range(1, faults + 1)]
+    assert drawing.ids("fault-") == [f"fault-{number}" for number in numbers]
+    assert drawing.ids("latency-ask-shade-") == [f"latency-ask-shade-{number}" for number in numbers]
+    for number in range(faults):
+        assert f"fault-{number}" in drawing.texts
+    assert drawing.text.count("touched 3 connections") == faults
+
+
+def test_shades_lie_where_the_faults_were(tmp_path: Path) -> None:
+    """A second fault of the same length begins one length right of the first."""
+    drawing = timeline(tmp_path, usual(2), faults=2)
+    edges = []
+    for name in drawing.ids("latency-ask-shade-"):
+        (path,) = [
+            found for group in drawing.root.iter() if group.get("id") == name for found in group if found.get("d")
+        ]
+        across = [float(part.split()[0]) for part in path.get("d", "").replace("M", "L").split("L")[1:]]
+        edges.append((min(across), max(across)))
+    (first, first_end), (second, second_end) = edges
+    assert first_end == pytest.approx(second, abs=0.1)
+    assert second_end - second == pytest.approx(first_end - first, abs=0.1)
+
+
+def test_requests_are_counted_by_how_they_ended(tmp_path: Path) -> None:
+    """Answered, fallback and failed, each with its number."""
+    made = Made().phases(0.0, 1.0, 4.0).fault(0, 0.0, 1.0).closed()
+    made.requests(-3.0, 4.0, ok=lambda at: not 0.5 <= at < 1.0, fallback=lambda at: 0 <= at < 0.5)
+    text = timeline(tmp_path, made).text
+    assert {"answered 300", "fallback 25", "failed 25", "p50", "p99"} <= set(text.splitlines())
+
+
+def test_bounds_stand_at_the_right_with_what_was_seen(tmp_path: Path) -> None:
+    """Bound, sign and figure."""
+    made = Made().phases(0.0, 1.0, 4.0).fault(0, 0.0, 1.0).closed()
+    made.requests(-3.0, 4.0, rate=200, seconds=lambda at: 2.0 if 0 <= at < 1 else 0.05)
+    text = timeline(tmp_path, made).text
+    assert "✗ VIOLATED" in text
+    assert "✓ steady p95 < 400ms · 50ms" in text
+    assert "✗ during p95 < 1s · 2s" in text
+    assert "✓ during success ≥ 90% · 100%" in text
+
+
+def test_recovery_is_measured_out(tmp_path: Path) -> None:
+    """The time from the last cure to steady state, beside its arrow and in the margin."""
+    made = Made().phases(0.0, 1.0, 6.0).fault(0, 0.0, 1.0).closed()
+    made.requests(-3.0, 6.0, ok=lambda at: not 0 <= at < 2.5)
+    drawing = timeline(tmp_path, made)
+    assert "1.5s" in drawing.texts
+    assert "✓ within 4s · after 1.5s" in drawing.texts
+    assert "at once" not in drawing.texts
+
+
+def test_no_recovery_is_told(tmp_path: Path) -> None:
+    """A steady state that never came back is no empty lane."""
+    made = Made().phases(0.0, 1.0, 10.0).fault(0, 0.0, 1.0).closed()
+    made.requests(-3.0, 10.0, ok=lambda at: at < 0)
+    text = timeline(tmp_path, made).text
+    assert "steady state did not come back" in text
+    assert "✗ within 4s · not within" in text
+
+
+def test_recovery_at_once(tmp_path: Path) -> None:
+    """Nothing to measure: a mark instead of an arrow."""
+    assert "at once" in timeline(tmp_path, usual()).texts
+
+
+def test_a_fault_that_touched_nothing_is_told(tmp_path: Path) -> None:
+    """It is why the scenario is vacuous."""
+    made = Made().phases(0.0, 1.0, 4.0).fault(0, 0.0, 1.0, touched=0).requests(-3.0, 4.0).closed()
+    text = timeline(tmp_path, made).text
+    assert "? VACUOUS" in text
+    assert "? touched nothing (0 connections)" in text
+
+
+def test_processes_that_were_killed_and_restarted(tmp_path: Path) -> None:
+    """A lane for each, with what happened and how long it was down; the end of a killed process counts once."""
+    made = usual().event("orders", 0.1, "killed", detail="SIGKILL").event("orders", 0.2, "exited", code=-9)
+    made.event("orders", 0.5, "restarted").event("orders", 0.9, "ready").event("late", 50.0, "killed")
+    drawing = timeline(tmp_path, made)
+    assert "process orders" in drawing.texts
+    assert "killed SIGKILL" in drawing.texts
+    assert "killed, restarted · down 800ms" in drawing.texts
+    assert "process late" not in drawing.texts
+
+
+def test_a_process_that_dies_again_and_again_stays_one_lane(tmp_path: Path) -> None:
+    """A crash loop is counted; its words do not pile up."""
+    made = usual()
+    for number in range(20):
+        made.event("orders", number * 0.05, "exited", code=2).event("orders", number * 0.05 + 0.03, "restarted")
+    drawing = timeline(tmp_path, made)
+    assert sum(text.startswith("exited 20×, restarted 20×") for text in drawing.texts) == 1
+    assert sum(text == "exit 2" for text in drawing.texts) <= 2
+
+
+def test_calls_to_the_dependency_and_the_circuit(tmp_path: Path) -> None:
+    """Where a breaker is judged its proxy's calls are drawn, and when it was open."""
+    expect = '  breaker: {on: dep, opens_within: 2s, probes_every: "1s ± 40%", closes_within: 3s}'
+    made = Made().phases(0.0, 6.0, 9.0).fault(0, 0.0, 6.0).requests(-3.0, 9.0).closed()
+    calls = [number / 50 for number in range(-150, 450) if not 25 < number < 310] + [1.5, 2.5, 3.5, 4.5, 5.5]
+    for number, at in enumerate(sorted(calls)):
+        made.exchange(f"ask-{number}", at, 0.005, status=503 if 0 <= at < 6 else 200)
+    text = timeline(tmp_path, made, expect=expect).text
+    assert "calls to dep" in text
+    assert "circuit open 5.7s, 5 probes" in text
+    assert "✓ opens within 2s · after 500ms" in text
+    assert "50/s in the steady phase" in text
+    assert "5xx 31" in text
+
+
+def test_connections_cut_at_a_dependency_that_a_fault_acts_on(tmp_path: Path) -> None:
+    """Without HTTP the connections are what is seen."""
+    made = usual()
+    for number in range(30):
+        made.history.add(
+            r.Connection(
+                proxy="nothing", conn=number, client="a:1", opened=FAULT - 1, ended=FAULT + number / 40, sent=1,
+                received=1, end="toxic" if number % 3 else "client",
+            )
+        )  # fmt: skip
+    text = timeline(tmp_path, made).text
+    assert "connections to nothing" in text
+    assert "cut 20" in text
+    assert "closed by client or server 10" in text
+
+
+def test_gauges_that_are_judged(tmp_path: Path) -> None:
+    """With the limit and the finding; a process id is no gauge."""
+    made = usual()
+    for step in range(-12, 16):
+        pool = 8.0 if 0 <= step < 4 else 1.0
+        for name, value in (("db_pool_in_use", pool), ("process.pid", 7.0), ("other", 3.0)):
+            made.history.add(r.Sample(service="stub", name=name, at=FAULT + step / 4, value=value))
+    text = timeline(tmp_path, made, expect="  resources: {stub: {db_pool_in_use: returns, pid: unchanged}}").text
+    assert "stub db_pool_in_use" in text
+    assert "✓ returns to at most 2.1 · 1" in text
+    assert "stub pid" not in text
+    assert "stub other" not in text
+
+
+def test_the_note_stands_under_the_title(tmp_path: Path) -> None:
+    """A control says that it is one."""
+    (scenario,) = scenarios(tmp_path)
+    assert "control: caught" in drawn(scenario, usual(), note="control: caught")["timeline"].texts
+
+
+def test_nothing_is_set_smaller_than_eight_points(tmp_path: Path) -> None:
+    """Readable when printed."""
+    sizes = timeline(tmp_path, usual(5), faults=5).sizes
+    assert sizes
+    assert min(sizes) >= 8
+
+
+def test_the_same_history_gives_the_same_bytes(tmp_path: Path) -> None:
+    """No date, no chance, no version of anything; another history gives others."""
+    (scenario,) = scenarios(tmp_path)
+
+    def once(made: Made) -> list[Picture]:
+        return list(draw(scenario, made.history, made.judged(scenario)))
+
+    assert once(usual()) == once(usual())
+    assert once(usual()) != once(usual().event("orders", 0.1, "killed"))
+
+
+def test_many_points_stay_a_small_file(tmp_path: Path) -> None:
+    """The points become a picture inside the SVG; the words stay words."""
+    made = Made().phases(0.0, 60.0, 120.0).fault(0, 0.0, 60.0).closed()
+    made.requests(
+        -3.0, 120.0, rate=400, seconds=lambda at: 0.01 + (at * 7919) % 1, ok=lambda at: (at * 104729) % 1 > 0.1
+    )
+    drawing = timeline(tmp_path, made)
+    assert len(drawing.picture.svg) < 300_000
+    assert len(drawing.picture.png) < 1_000_000
+    assert "p99" in drawing.texts
+
+
+def test_points_up_to_the_limit_stay_a_small_file(tmp_path: Path) -> None:
+    """Just as many as are still drawn as shapes, and those the largest ones."""
+    made = Made().phases(0.0, 1.0, 9.0).fault(0, 0.0, 1.0).closed()
+    made.requests(-3.0, 9.0, rate=100, seconds=lambda at: 0.01 + (at * 7919) % 1, ok=lambda at: at < 0)
+    drawing = timeline(tmp_path, made)
+    assert drawing.ids("image") == []
+    assert len(drawing.picture.svg) < 300_000
