@@ -81,9 +81,8 @@ static void begin_connecting(struct connection *it, int poll, int port) {
     watch(poll, it->fd, EPOLLOUT, it);
 }
 
-static void send_trip(struct connection *it, char kind) {
-    memset(buffer, kind, TRIP);
-    if (send(it->fd, buffer, TRIP, MSG_NOSIGNAL) != TRIP)
+static void send_trip(struct connection *it) {
+    if (send(it->fd, memset(buffer, 'e', TRIP), TRIP, MSG_NOSIGNAL) != TRIP)
         die("send");
 }
 
@@ -102,13 +101,10 @@ static int take_trip(struct connection *it) {
 /* The connection is there: watch for answers from now on. */
 static void finish_connecting(struct connection *it, int poll) {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = it};
-    int error = 0;
-    socklen_t length = sizeof error;
-    getsockopt(it->fd, SOL_SOCKET, SO_ERROR, &error, &length);
-    if (error) {
-        errno = error;
+    socklen_t length = sizeof errno;
+    getsockopt(it->fd, SOL_SOCKET, SO_ERROR, &errno, &length);
+    if (errno)
         die("connect");
-    }
     it->connected = 1;
     epoll_ctl(poll, EPOLL_CTL_MOD, it->fd, &event);
 }
@@ -159,7 +155,7 @@ static void trip_all(struct connection *all, int poll, int count) {
     while (done < count) {
         for (; begun < count && begun - done < 100; begun++) {
             all[begun].began = now();
-            send_trip(&all[begun], 'e');
+            send_trip(&all[begun]);
         }
         int ready = epoll_wait(poll, events, EVENTS, 10000);
         if (ready == 0)
@@ -232,7 +228,7 @@ static void trips(int poll, int port, int count, int64_t length, int64_t every) 
             struct connection *it = &all[turn];
             it->began = now();
             it->next += every;
-            send_trip(it, 'e');
+            send_trip(it);
             turn = (turn + 1) % count;
         }
         int64_t rest = every ? all[turn].next - at : 1000000;
@@ -249,7 +245,7 @@ static void trips(int poll, int port, int count, int64_t length, int64_t every) 
             it->began = 0;
             if (!every && at < until) {
                 it->began = at;
-                send_trip(it, 'e');
+                send_trip(it);
             }
         }
     }
@@ -268,7 +264,7 @@ static void connects(int poll, int port, int count, int64_t length) {
             struct connection *it = events[i].data.ptr;
             if (!it->connected) {
                 finish_connecting(it, poll);
-                send_trip(it, 'e');
+                send_trip(it);
             } else if (take_trip(it)) {
                 printf("%lld\n", (long long)(now() - it->began));
                 close(it->fd);

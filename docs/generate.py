@@ -24,7 +24,7 @@ from _generator.fields import Fields  # noqa: E402
 
 from chaoskit import units  # noqa: E402
 from chaoskit.expectations import _operations, _samples  # noqa: E402
-from chaoskit.faults._toxic import ToxicFault  # noqa: E402
+from chaoskit.faults._toxic import ProxyFault  # noqa: E402
 from chaoskit.pytest_plugin.fixture import Chaos  # noqa: E402
 from chaoskit.scenario import model, service, source  # noqa: E402
 from chaoskit.scenario.loader import room  # noqa: E402
@@ -55,7 +55,7 @@ def generate() -> str:
     )  # fmt: skip
     text = jinja.get_template("reference.md.j2").render(
         keys=page.keys, units=_units, figures=_tables_of(_operations), rules=_paragraphs(_samples),
-        toxic_facts=_paragraphs(ToxicFault), methods=_methods(Chaos, "chaos"),
+        toxic_facts=_paragraphs(ProxyFault), methods=_methods(Chaos, "chaos"),
         faults=[page.fault(name) for name in room("faults")],
         expectations=[page.expectation(name) for name in room("expectations")],
         providers=[page.provider(name) for name in room("providers")],

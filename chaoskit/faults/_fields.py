@@ -30,9 +30,9 @@ Times = Annotated[int, Field(ge=1)]
 class Selection(Model):
     """Which ones of many: skips, steps and a limit, in this order. All unless something is given."""
 
-    after: int | None = Field(None, ge=0, description="Skip so many.")
-    every: int | None = Field(None, ge=1, description="Of the rest take each so-manyeth: `3` is the third, sixth …")
-    first: int | None = Field(None, ge=1, description="Of those take the first so many only.")
+    after: int | None = Field(None, ge=0, description="Skip as many as this.")
+    every: int | None = Field(None, ge=1, description="Of the rest take each n-th: with `3` the third, sixth and on.")
+    first: int | None = Field(None, ge=1, description="Of those take at most this many.")
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:

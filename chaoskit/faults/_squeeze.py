@@ -7,13 +7,12 @@ import mmap
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaoskit.errors import BrokenError
 from chaoskit.faults._cgroup import Group, group, group_of, numbers
 from chaoskit.faults._container import container_of, limits_of, oom_kills, updated
-from chaoskit.pids import identify
+from chaoskit.pids import Pid, identify
 
 if TYPE_CHECKING:
     from chaoskit.journal import Journal
@@ -25,22 +24,13 @@ _DOCKERS_LEAST = 6 << 20
 
 
 class Squeeze(ABC):
-    """A memory limit that is lowered step by step. ``lowest`` is the lowest that was set, in bytes."""
+    """A memory limit that leaves a service as little as possible. ``lowest`` is the lowest that was set, in bytes."""
 
     lowest: int | None = None
 
+    @abstractmethod
     def lower(self, headroom: int) -> None:
-        """Set the limit to what is used now and ``headroom`` bytes more, unless it is lower already."""
-        used = self._used()
-        if used is None:
-            return
-        limit = max(self._least(), used + headroom) // mmap.PAGESIZE * mmap.PAGESIZE
-        if self.lowest is None or limit < self.lowest:
-            try:
-                self._set(limit)
-            except BrokenError:
-                return  # more is used by now than the limit would be; the next step knows better
-            self.lowest = limit
+        """Leave it ``headroom`` bytes more than it uses now, unless less is left already. Called again and again."""
 
     @abstractmethod
     def lift(self) -> None:
@@ -49,17 +39,6 @@ class Squeeze(ABC):
     @abstractmethod
     def kills(self) -> int:
         """How often the kernel's OOM killer has acted because of the limit."""
-
-    @abstractmethod
-    def _used(self) -> int | None:
-        """Bytes that count against the limit; None once nobody is there."""
-
-    @abstractmethod
-    def _set(self, limit: int) -> None:
-        """Set the limit, swap included. Raises BrokenError when the kernel cannot."""
-
-    def _least(self) -> int:
-        return mmap.PAGESIZE
 
 
 @contextlib.contextmanager
@@ -76,35 +55,35 @@ def squeeze(journal: Journal, service: Service) -> Iterator[Squeeze]:
             yield _Contained(container, pid, before)
         return
     with group(journal, "memory", leader) as ours:
-        ours.adopt(leader)
-        yield _Grouped(ours)
+        yield _Grouped(ours, leader)
 
 
 class _Grouped(Squeeze):
-    """A process of this machine, in a group of our own."""
+    """A process of this machine, in a group of our own: there only what it takes from now on counts."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, leader: Pid) -> None:
         self._group = group
-        self._names = (
-            ("memory.usage_in_bytes", "memory.limit_in_bytes", "-1")
-            if group.version == 1
-            else ("memory.current", "memory.max", "max")
-        )
+        self._leader = leader
+
+    def lower(self, headroom: int) -> None:
+        if self.lowest is None:
+            self.lowest = max(mmap.PAGESIZE, headroom)
+            if self._group.version == 1:
+                self._group.set("memory.limit_in_bytes", self.lowest)
+            else:
+                with contextlib.suppress(BrokenError):  # a kernel without swap accounting has no such file
+                    self._group.set("memory.swap.max", 0)
+                self._group.set("memory.max", self.lowest)
+            self._group.adopt(self._leader)
 
     def lift(self) -> None:
-        self._group.set(self._names[1], self._names[2])
+        if self._group.version == 1:
+            self._group.set("memory.limit_in_bytes", -1)
+        else:
+            self._group.set("memory.max", "max")
 
     def kills(self) -> int:
         return numbers(self._group.path, "memory.events", "memory.oom_control").get("oom_kill", 0)
-
-    def _used(self) -> int | None:
-        return _number(self._group.path / self._names[0])
-
-    def _set(self, limit: int) -> None:
-        if self._group.version == 2:
-            with contextlib.suppress(BrokenError):  # a kernel without swap accounting has no such file
-                self._group.set("memory.swap.max", 0)
-        self._group.set(self._names[1], limit)
 
 
 class _Contained(Squeeze):
@@ -116,6 +95,18 @@ class _Contained(Squeeze):
         self._before = before
         self._began = time.time()
 
+    def lower(self, headroom: int) -> None:
+        used = self._used()
+        if used is None:
+            return
+        limit = max(_DOCKERS_LEAST, used + headroom) // mmap.PAGESIZE * mmap.PAGESIZE
+        if self.lowest is None or limit < self.lowest:
+            try:
+                self._container.update(mem_limit=limit, memswap_limit=limit)
+            except BrokenError:
+                return  # more is used by now than the limit would be: the next step knows better
+            self.lowest = limit
+
     def lift(self) -> None:
         self._container.update(**self._before)
 
@@ -123,23 +114,10 @@ class _Contained(Squeeze):
         return oom_kills(self._container, self._began)
 
     def _used(self) -> int | None:
+        """Bytes that count against the limit; None once nobody is there."""
         group = group_of(self._pid, "memory")
-        if group is None:
-            return None
         for name in ("memory.current", "memory.usage_in_bytes"):
-            if (found := _number(group / name)) is not None:
-                return found
-        return None
-
-    def _set(self, limit: int) -> None:
-        self._container.update(mem_limit=limit, memswap_limit=limit)
-
-    def _least(self) -> int:
-        return _DOCKERS_LEAST
-
-
-def _number(path: Path) -> int | None:
-    try:
-        return int(path.read_text(encoding="ascii"))
-    except OSError:
+            with contextlib.suppress(OSError):
+                if group is not None:
+                    return int((group / name).read_text(encoding="ascii"))
         return None

@@ -26,7 +26,7 @@ class Bandwidth(ToxicFault):
     Arguments:
 
     - ``on``: the service whose proxy it is set on.
-    - ``connections``: which of them, in the order in which they come, those that are open first (``{first: 2}``,
+    - ``connections``: on which it acts, in the order in which they come, those that are open first (``{first: 2}``,
       ``{after: 3, every: 2}``); all unless given.
     - ``rate``: ``100KB/s``; KB are 1000 bytes; rounded to whole KB/s, at least 1KB/s.
     - ``direction``: ``downstream`` (answers, the default) or ``upstream`` (requests).

@@ -17,7 +17,7 @@ class Blackhole(ProxyFault):
     Arguments:
 
     - ``on``: the service whose proxy it is set on.
-    - ``connections``: which of them, in the order in which they come, those that are open first (``{first: 2}``,
+    - ``connections``: on which it acts, in the order in which they come, those that are open first (``{first: 2}``,
       ``{after: 3, every: 2}``); all unless given.
     - ``established``: on connections that are open already, what clients send vanishes too; ``false`` leaves them
       alone.

@@ -20,7 +20,7 @@ class Drop(ToxicFault):
     Arguments:
 
     - ``on``: the service whose proxy it is set on.
-    - ``connections``: which of them, in the order in which they come, those that are open first (``{first: 2}``,
+    - ``connections``: on which it acts, in the order in which they come, those that are open first (``{first: 2}``,
       ``{after: 3, every: 2}``); all unless given.
     - ``share``: of the connections (``10%``). Rolled once per connection: one that was spared stays so, so clients
       that keep connections see fewer errors the longer it lasts.

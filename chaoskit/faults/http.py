@@ -24,7 +24,7 @@ class Http(ProxyFault):
 
     - ``on``: the service whose proxy it is set on. It must be reached by plain HTTP/1.1: TLS and HTTP/2 pass
       untouched.
-    - ``connections``: which of them, in the order in which they come, those that are open first (``{first: 2}``,
+    - ``connections``: on which it acts, in the order in which they come, those that are open first (``{first: 2}``,
       ``{after: 3, every: 2}``); all unless given.
     - ``status``: answer with this status (``503``); the service never sees the request.
     - ``delay``: wait so long before that, or before the request goes on (``2s``, in whole milliseconds). Requests

@@ -17,7 +17,7 @@ class Latency(ToxicFault):
     Arguments:
 
     - ``on``: the service whose proxy it is set on. Making a connection is not delayed.
-    - ``connections``: which of them, in the order in which they come, those that are open first (``{first: 2}``,
+    - ``connections``: on which it acts, in the order in which they come, those that are open first (``{first: 2}``,
       ``{after: 3, every: 2}``); all unless given.
     - ``delay``: how long (``800ms``), in whole milliseconds.
     - ``jitter``: delays are spread evenly over delay ± jitter; 0s unless given.

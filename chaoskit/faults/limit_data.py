@@ -19,7 +19,7 @@ class LimitData(ToxicFault):
     Arguments:
 
     - ``on``: the service whose proxy it is set on.
-    - ``connections``: which of them, in the order in which they come, those that are open first (``{first: 2}``,
+    - ``connections``: on which it acts, in the order in which they come, those that are open first (``{first: 2}``,
       ``{after: 3, every: 2}``); all unless given.
     - ``bytes``: how many (``1KB``), counted per connection from when the fault began; ``0B`` closes at the first.
     - ``direction``: ``downstream`` (answers, the default) or ``upstream`` (requests).

@@ -59,7 +59,7 @@ class Oom(Fault):
 
     @contextmanager
     def inject(self, world: World) -> Iterator[Evidence]:
-        """Lower the limit step by step beside the scenario; lift it after the kill, or at the window's end."""
+        """Lower the limit beside the scenario, step by step; lift it after the kill, or at the window's end."""
         service = world.service(self.service)
         evidence = Evidence(unit="kills", facts={"pid": service.pid})
         if service.pid is None:
@@ -68,6 +68,7 @@ class Oom(Fault):
         world.hold(service.start)
         with contextlib.ExitStack() as stack:
             limit = stack.enter_context(squeeze(world.journal, service))
+            limit.lower(int(self.headroom))
             course = _Course(self, service, limit)
             background = Background(f"oom {self.service}", course.run)
             try:
@@ -95,7 +96,6 @@ class _Course:
 
     def run(self, stopped: threading.Event) -> None:
         """One step after the other, until it was killed or the window ends."""
-        self._limit.lower(self._headroom)
         while not stopped.wait(_LOOK):
             if self._limit.kills():
                 self.killed_after = round(now() - self._began, 3)

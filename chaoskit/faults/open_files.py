@@ -37,10 +37,10 @@ class OpenFiles(Fault):
     Handles are numbered from 0, the lowest free number first, and the limit is on the number. Processes that are
     started anew meanwhile have the limit they always had. Another user's processes need root with CAP_SYS_RESOURCE.
 
-    Evidence counts the ``looks`` (each 5 ms, at each process) that saw at most one number free below the limit, in a
-    table that had been seen with more under the fault: so the service itself has used them up. (The last number comes
-    and goes with each connection, too fast to be seen.) Facts: ``processes`` limited, the ``limit`` of the main
-    process, and the ``most`` files that it was seen with.
+    Evidence counts the ``handles`` that the service has opened out of those left to it, at most at one moment (it is
+    looked at each 5 ms). Where it needed less than half of them, it was not limited, and nothing was touched. Facts:
+    ``processes`` limited, and for the one that needed most: ``limit``, ``left`` (how many it could open), ``used`` (how
+    many of them it has opened) and ``exhausted`` (how many looks saw at most one left).
     """
 
     service: ServiceName
@@ -66,19 +66,17 @@ class OpenFiles(Fault):
         leader = identify(pid) if pid is not None else None
         members = family(leader) if leader is not None else []
         limits = [(member, self._limit(member)) for member in members]
-        evidence = Evidence(unit="looks", facts={"processes": len(limits)})
-        watch = _Watch(limits)
+        tables = [_Table(member, limit) for member, limit in limits]
+        evidence = Evidence(unit="handles", facts={"processes": len(tables)})
         with lowered(world.journal, limits, resource.RLIMIT_NOFILE):
-            watch.look()  # how much room we have left it
-            background = Background(f"open_files {self.service}", watch.run)
+            background = Background(f"open_files {self.service}", lambda stopped: _watch(tables, stopped))
             try:
                 yield evidence
             finally:
                 background.stop()
-                watch.look()
-                evidence.touched = watch.full
-                if limits:
-                    evidence.facts |= {"limit": limits[0][1], "most": watch.most}
+                evidence.touched = sum(table.used for table in tables if table.used * 2 >= table.left)
+                for table in sorted(tables, key=lambda table: table.used)[-1:]:
+                    evidence.facts |= table.facts()
                 background.check()
 
     def _limit(self, process: Pid) -> int:
@@ -94,31 +92,39 @@ class OpenFiles(Fault):
         return limit
 
 
-class _Watch:
-    """Sees how full the tables of open files are."""
+class _Table:
+    """What becomes of the handles that were left to one process."""
 
-    def __init__(self, limits: list[tuple[Pid, int]]) -> None:
-        self._limits = limits
-        self._roomy: set[Pid] = set()
-        self.full = 0
-        self.most = 0
-
-    def run(self, stopped: threading.Event) -> None:
-        """Look again and again."""
-        while not stopped.wait(_LOOK):
-            self.look()
+    def __init__(self, process: Pid, limit: int) -> None:
+        self._process = process
+        self._limit = limit
+        self._taken = {number for number in _numbers(process) if number < limit}
+        self.left = limit - len(self._taken)
+        self.used = 0
+        self._exhausted = 0
 
     def look(self) -> None:
-        """One look at each process."""
-        for place, (process, limit) in enumerate(self._limits):
-            if process.alive():
-                taken = _numbers(process)
-                if sum(number not in taken for number in range(limit)) > 1:
-                    self._roomy.add(process)
-                else:
-                    self.full += process in self._roomy
-                if place == 0:
-                    self.most = max(self.most, len(taken))
+        """See how many are in use now."""
+        taken = _numbers(self._process) if self._process.alive() else set()
+        opened = sum(number < self._limit for number in taken - self._taken)
+        self._taken &= taken  # closed meanwhile: its number can be had again
+        self.left = max(self.left, self._limit - len(self._taken))
+        self.used = max(self.used, opened)
+        self._exhausted += bool(self.used) and self._limit - len(taken) <= 1
+
+    def facts(self) -> dict[str, int]:
+        """For the evidence."""
+        return {"limit": self._limit, "left": self.left, "used": self.used, "exhausted": self._exhausted}
+
+
+def _watch(tables: list[_Table], stopped: threading.Event) -> None:
+    """Look again and again, once more at the end."""
+    while True:
+        ended = stopped.wait(_LOOK)
+        for table in tables:
+            table.look()
+        if ended:
+            return
 
 
 def _numbers(process: Pid) -> set[int]:

@@ -18,7 +18,7 @@ class Refuse(ProxyFault):
     Arguments:
 
     - ``on``: the service whose proxy it is set on.
-    - ``connections``: which of them, in the order in which they come, those that are open first (``{first: 2}``,
+    - ``connections``: on which it acts, in the order in which they come, those that are open first (``{first: 2}``,
       ``{after: 3, every: 2}``); all unless given.
     - ``established``: connections that are open already are reset when their client next sends something; ``false``
       leaves them alone.

@@ -20,7 +20,7 @@ class Reset(ToxicFault):
     Arguments:
 
     - ``on``: the service whose proxy it is set on.
-    - ``connections``: which of them, in the order in which they come, those that are open first (``{first: 2}``,
+    - ``connections``: on which it acts, in the order in which they come, those that are open first (``{first: 2}``,
       ``{after: 3, every: 2}``); all unless given.
     - ``after``: from the first data to the reset (``50ms``, in whole milliseconds); ``0s``, the default, resets
       at once. That first data never arrives.

@@ -25,7 +25,7 @@ class Slice(ToxicFault):
     Arguments:
 
     - ``on``: the service whose proxy it is set on.
-    - ``connections``: which of them, in the order in which they come, those that are open first (``{first: 2}``,
+    - ``connections``: on which it acts, in the order in which they come, those that are open first (``{first: 2}``,
       ``{after: 3, every: 2}``); all unless given.
     - ``size``: of a piece on average (``64B``).
     - ``variation``: sizes are spread over size ± variation (``16B``); 0B unless given, at most ``size``.

@@ -19,7 +19,7 @@ class SlowClose(ToxicFault):
     Arguments:
 
     - ``on``: the service whose proxy it is set on.
-    - ``connections``: which of them, in the order in which they come, those that are open first (``{first: 2}``,
+    - ``connections``: on which it acts, in the order in which they come, those that are open first (``{first: 2}``,
       ``{after: 3, every: 2}``); all unless given.
     - ``delay``: how much later the end is told (``2s``), in whole milliseconds.
     - ``direction``: ``downstream`` (the service closes, its caller learns it late; the default) or ``upstream``

@@ -16,7 +16,7 @@ class Timeout(ToxicFault):
     Arguments:
 
     - ``on``: the service whose proxy it is set on. New connections are accepted.
-    - ``connections``: which of them, in the order in which they come, those that are open first (``{first: 2}``,
+    - ``connections``: on which it acts, in the order in which they come, those that are open first (``{first: 2}``,
       ``{after: 3, every: 2}``); all unless given.
     - ``after``: close a connection when nothing has come on it for so long (``2s``, in whole milliseconds); ``0s``,
       the default, never closes.

@@ -99,7 +99,9 @@ class FrontedToxiproxy(ToxiproxyControl):
     def remove_toxic(self, proxy: str, name: str) -> bool:
         """Remove it from where it was set."""
         if (proxy, name) in self._on_tap:
-            return super().remove_toxic(proxy, name)
+            removed = super().remove_toxic(proxy, name)
+            self._on_tap.discard((proxy, name))
+            return removed
         after = super().counters().get(proxy)
         with self._lock:
             if after is not None and (proxy, name) in self._before:

@@ -128,14 +128,15 @@ def test_allure_without_its_runtime_is_of_no_use(tmp_path: Path) -> None:
 def test_a_program_that_hangs_holds_nothing_up(tmp_path: Path) -> None:
     """Its version is not told; the rest is, in little more than the limit."""
     sleep = shutil.which("sleep")
-    fake(tmp_path, "toxiproxy-server", f"exec {sleep} 77.7")
+    long = f"1000.{os.getpid()}"
+    fake(tmp_path, "toxiproxy-server", f"{sleep} {long} & {sleep} {long}")
     before = time.monotonic()
     answer = doctor("--json", "--limit", "4", PATH=str(tmp_path))
     assert time.monotonic() - before < 20
     parts = parts_of(answer)
     assert parts["Toxiproxy"]["seen"] == f"version not told ({tmp_path}/toxiproxy-server)"
     assert parts["Python"]["state"] == "found"
-    assert "sleep 77.7" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert f"sleep {long}" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
 
 
 def test_looks_run_side_by_side_and_are_bounded() -> None:

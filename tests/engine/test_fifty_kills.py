@@ -8,9 +8,9 @@ too, ``chaoskit clean`` (now and then with the reports folder deleted before), o
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from chaoskit.faults._machine import lacking
 
 KILLS = int(os.environ.get("CHAOSKIT_KILLS", "6"))
 SEED = int(os.environ.get("CHAOSKIT_KILLS_SEED", "4"))
@@ -32,11 +34,20 @@ services:
   redis: {provider: redis}
   stub: {provider: http_stub, args: {routes: [{path: /ok, json: {}}]}}
   worker:
+    restart: always
+    ready: {http: /}
+"""
+
+AS_PROCESS = """
     command: [python, -m, chaoskit.failpoints.agent, worker.py]
     cwd: ..
     failpoints: true
-    restart: always
-    ready: {http: /}
+"""
+
+AS_CONTAINER = """
+    image: python:3.11-slim
+    command: [python, -m, http.server, "8000"]
+    port: 8000
 """
 
 WORKER = """
@@ -51,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", "0")
         self.end_headers()
     def log_message(self, *words): pass
-ThreadingHTTPServer((os.environ.get("HOST", "127.0.0.1"), int(os.environ["PORT"])), Handler).serve_forever(0.02)
+ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever(0.02)
 """
 
 SCENARIO = """
@@ -64,17 +75,37 @@ steady_state:
   ask: {success_rate: ">= 50%"}
 timeline:
   steady: 400ms
+  recovery: 5s
   faults:
     - slow: {latency: {on: stub, delay: 20ms}, at: 0s, for: 800ms}
     - full: {pool_exhaustion: {on: postgres, hold: 5}, at: 0s, for: 800ms}
-    - late: {sleep: {service: worker, at: work, delay: 10ms}, at: 0s, for: 400ms}
     - hung: {pause: {service: redis}, at: 100ms, for: 500ms}
     - gone: {down: {on: stub}, at: 500ms, for: 200ms}
     - dead: {kill: {service: worker}, at: 600ms, for: 200ms}
-  recovery: 5s
-expect:
-  recovery: {within: 5s}
 """
+
+OF_PROCESSES = """
+    - late: {sleep: {service: worker, at: work, delay: 10ms}, at: 0s, for: 400ms}
+    - few: {open_files: {service: postgres, spare: 5}, at: 0s, for: 800ms}
+"""
+
+OF_CONTAINERS = """
+    - away: {disconnect: {service: redis}, at: 0s, for: 800ms}
+    - weak: {cpu: {service: worker, quota: 50%}, at: 0s, for: 800ms}
+"""
+
+OF_ROOT = """
+    - lost: {packet_loss: {on: postgres, loss: 20%}, at: 0s, for: 800ms}
+    - busy: {stress: {service: worker, cpu: 1, nice: 19}, at: 200ms, for: 400ms}
+"""
+
+
+def scenario_for(runtime):
+    """What this machine can do, on a runtime."""
+    faults = OF_PROCESSES if runtime == "process" else OF_CONTAINERS
+    if lacking("root", "iptables") is None:
+        faults += OF_ROOT
+    return SCENARIO.rstrip() + faults.rstrip().replace("\n\n", "\n") + "\nexpect:\n  recovery: {within: 5s}\n"
 
 
 def until(condition, what, limit=LIMIT):
@@ -118,9 +149,10 @@ class Project:
         environments.mkdir(parents=True)
         self.temporary.mkdir()
         (folder / "pyproject.toml").write_text("")
-        (environments / "kills.yaml").write_text(ENVIRONMENT)
+        how = AS_PROCESS if runtime == "process" else AS_CONTAINER
+        (environments / "kills.yaml").write_text(ENVIRONMENT.rstrip() + how)
         (folder / "scenarios" / "worker.py").write_text(WORKER)
-        (folder / "scenarios" / "all.chaos.yaml").write_text(SCENARIO)
+        (folder / "scenarios" / "all.chaos.yaml").write_text(scenario_for(runtime))
         own = {"BELONGS_TO": str(folder), "TMPDIR": str(self.temporary), "XDG_STATE_HOME": str(self.state)}
         self.environ = {**os.environ, **own}
 
@@ -161,6 +193,10 @@ class Project:
         self.runs |= {path.name for path in self.reports.glob("runs/*")}
         if self.runtime == "docker":
             found += self._docker()
+        for pid in {run.split("-")[2] for run in self.runs}:
+            found += [str(group) for group in Path("/sys/fs/cgroup").glob(f"**/chaoskit-{pid}-*")]
+            if lacking("root", "iptables") is None:
+                found += re.findall(rf"^:CHAOSKIT-{pid}-\S+", _iptables(), re.MULTILINE)
         return [text for text in found if LOOKALIKE not in text]
 
     def _docker(self):
@@ -170,6 +206,10 @@ class Project:
                 listed = _docker(*kind, "--filter", f"label=chaoskit.run={run}").split()
                 found += [f"docker {kind[0]} {name} of run {run}" for name in listed]
         return found
+
+
+def _iptables():
+    return subprocess.run(["iptables-save"], capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 def _docker(*arguments):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def test_process_is_away_and_comes_back(world: World) -> None:
-    """Refused while it is stopped, though its supervisor would restart it; another process at the same address after."""
+    """Refused while it is stopped, though its supervisor would restart it; then another one at the same address."""
     victim = add_process(world, restart="always")
     pid, port = victim.pid, victim.port
     with Stop(service="victim").inject(world) as evidence:
@@ -71,13 +71,13 @@ def test_container_is_away_and_comes_back(world: World, contain: Callable[..., S
     """The same container, with what it holds."""
     victim = contain()
     tell(victim, "write", path="/kept", size=3)
-    id = victim.container.id
+    before = victim.container.id
     with Stop(service="victim").inject(world) as evidence:
         assert not victim.alive()
         with pytest.raises(OSError):
             tell(victim, limit=0.5)
     assert tell(victim)["error"] == ""
-    assert victim.container.id == id
+    assert victim.container.id == before
     assert victim.container.exec(["cat", "/kept"]) == (0, "xxx")
     assert evidence.touched == 1
 

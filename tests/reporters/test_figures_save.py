@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ class _Listener:
 
 
 @pytest.fixture
-def attached(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+def attached() -> Iterator[dict[str, bytes]]:
     """What is attached to the running test, by name."""
     from allure_commons import hookimpl, plugin_manager
 
@@ -109,17 +110,9 @@ def attached(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
             found[name] = Path(source).read_bytes()
 
     plugin = Plugin()
-    others = [(name, other) for name, other in plugin_manager.list_name_plugin() if other is not None]
-    for _, other in others:
-        plugin_manager.unregister(other)
     plugin_manager.register(plugin)
-    monkeypatch.setattr(plugin_manager, "_chaoskit_test", plugin, raising=False)
-    try:
-        yield found  # type: ignore[misc]  # a generator fixture
-    finally:
-        plugin_manager.unregister(plugin)
-        for name, other in others:
-            plugin_manager.register(other, name)
+    yield found
+    plugin_manager.unregister(plugin)
 
 
 def result(folder: Path, control: bool = False) -> Result:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from figures_histories import FAULT, Drawing, Made, drawn, scenarios, usual
+from figures_histories import FAULT, SVG, Drawing, Made, drawn, scenarios, usual
 
 from chaoskit.history import rows as r
-from chaoskit.reporters.figures import Picture, draw
+from chaoskit.reporters.figures import Picture, draw, gauges, lanes
+from chaoskit.reporters.figures.facts import Facts
 
 
 def timeline(folder: Path, made: Made, **scenario: object) -> Drawing:
@@ -169,6 +172,45 @@ def test_gauges_that_are_judged(tmp_path: Path) -> None:
     assert "stub other" not in text
 
 
+def test_long_series_are_thinned_and_keep_their_peak(tmp_path: Path) -> None:
+    """Hours of samples are still a small file, and the one sample that went wrong is still seen."""
+    made = usual()
+    for step in range(40_000):
+        value = 90.0 if step == 21_111 else float(step % 2)
+        made.history.add(r.Sample(service="stub", name="pool", at=FAULT - 3 + step * 7 / 40_000, value=value))
+    drawing = timeline(tmp_path, made, expect="  resources: {stub: {pool: returns}}")
+    assert len(drawing.picture.svg) < 300_000
+    rows = [r.Sample(service="s", name="n", at=float(at), value=90.0 if at == 21 else 0.0) for at in range(5000)]
+    kept = gauges.thinned(rows)
+    assert len(kept) <= gauges.MOST_SAMPLES
+    assert rows[21] in kept
+    assert kept == sorted(kept, key=lambda row: row.at)
+
+
+def test_a_crash_loop_of_thousands_stays_small(tmp_path: Path) -> None:
+    """Marks that would lie on each other are drawn once; the count is of all."""
+    made = usual()
+    for number in range(2000):
+        at = number / 1000
+        made.event("orders", at, "exited", code=2).event("orders", at + 0.0005, "restarted")
+    drawing = timeline(tmp_path, made)
+    assert len(drawing.picture.svg) < 300_000
+    assert any(text.startswith("exited 2000×, restarted 2000×") for text in drawing.texts)
+
+
+def test_what_else_is_marked_is_one_more_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alerts, say: a lane with a span, a mark and a note, in looks that need not be known."""
+
+    def alerts(_: Facts) -> Iterator[lanes.Lane]:
+        span = lanes.Span(0.5, 1.5, "alert", "firing", "alert-1")
+        yield lanes.Lane("alert Slow", [span], [lanes.Mark(2.0, "delivered", "delivered")], lanes.Note("P2", "held"))
+
+    monkeypatch.setattr(lanes, "SOURCES", (*lanes.SOURCES, alerts))
+    drawing = timeline(tmp_path, usual())
+    assert {"alert Slow", "firing", "delivered", "✓ P2"} <= set(drawing.texts)
+    assert drawing.ids("alert-") == ["alert-1"]
+
+
 def test_the_note_stands_under_the_title(tmp_path: Path) -> None:
     """A control says that it is one."""
     (scenario,) = scenarios(tmp_path)
@@ -193,6 +235,17 @@ def test_the_same_history_gives_the_same_bytes(tmp_path: Path) -> None:
     assert once(usual()) != once(usual().event("orders", 0.1, "killed"))
 
 
+def test_a_figure_is_drawn_quickly(tmp_path: Path) -> None:
+    """Reports of forty scenarios must not keep anyone waiting: seconds of processor time, on a slow machine."""
+    (scenario,) = scenarios(tmp_path, faults=5)
+    made = usual(5)
+    verdict = made.judged(scenario)
+    list(draw(scenario, made.history, verdict))  # the first one imports matplotlib and reads its fonts
+    began = time.process_time()
+    list(draw(scenario, made.history, verdict))
+    assert time.process_time() - began < 3
+
+
 def test_many_points_stay_a_small_file(tmp_path: Path) -> None:
     """The points become a picture inside the SVG; the words stay words."""
     made = Made().phases(0.0, 60.0, 120.0).fault(0, 0.0, 60.0).closed()
@@ -202,6 +255,7 @@ def test_many_points_stay_a_small_file(tmp_path: Path) -> None:
     drawing = timeline(tmp_path, made)
     assert len(drawing.picture.svg) < 300_000
     assert len(drawing.picture.png) < 1_000_000
+    assert len(list(drawing.root.iter(f"{SVG}image"))) == 1
     assert "p99" in drawing.texts
 
 
@@ -210,5 +264,5 @@ def test_points_up_to_the_limit_stay_a_small_file(tmp_path: Path) -> None:
     made = Made().phases(0.0, 1.0, 9.0).fault(0, 0.0, 1.0).closed()
     made.requests(-3.0, 9.0, rate=100, seconds=lambda at: 0.01 + (at * 7919) % 1, ok=lambda at: at < 0)
     drawing = timeline(tmp_path, made)
-    assert drawing.ids("image") == []
+    assert list(drawing.root.iter(f"{SVG}image")) == []
     assert len(drawing.picture.svg) < 300_000

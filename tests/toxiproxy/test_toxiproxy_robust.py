@@ -8,6 +8,7 @@ import random
 import resource
 import signal
 import socket
+import struct
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -76,17 +77,19 @@ def attack(server: Any, seed: int, target: str, wrong: list[str]) -> None:
             for shown in json.loads(server.call("GET", "/proxies")[2]).values():
                 host, _, port = shown["listen"].rpartition(":")
                 if host == "127.0.0.1" and chance.random() < 0.3:
-                    touch(int(port))
+                    touch(int(port), reset=chance.random() < 0.5)
         except Exception as error:
             wrong.append(f"{error!r} at {method} {path}")
 
 
-def touch(port: int) -> None:
-    """Send a request through a proxy, and leave."""
+def touch(port: int, reset: bool) -> None:
+    """Send a request through a proxy, and leave, with FIN or RST."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=0.2) as sock:
             sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             sock.settimeout(0.02)
+            if reset:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             sock.recv(100)
     except OSError:
         return  # refused, reset, silent: all fine

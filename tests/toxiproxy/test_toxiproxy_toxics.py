@@ -41,6 +41,13 @@ def test_latency_is_exact(proxy: Any, toxic: Any, connect: Any, wire: Any) -> No
     assert min(delays) < 0.0078
 
 
+def test_two_latencies_add_up(control: Any, proxy: Any, connect: Any, wire: Any) -> None:
+    """Never early, in a chain either."""
+    for name in ("one", "two"):
+        control.add_toxic("p", name, "latency", {"latency": 60})
+    assert min(wire.round_trip(connect(proxy)) for _ in range(5)) >= 0.12
+
+
 def test_latency_holds_much(proxy: Any, toxic: Any, connect: Any, wire: Any) -> None:
     """Many megabytes go through whole and in order, with back-pressure."""
     toxic("latency", latency=30)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -93,10 +95,19 @@ def program(name: str) -> str:
 def told(*command: str) -> str:
     """The first line that a program prints, on stdout or stderr; empty when it fails or takes too long."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=share(), check=True)
-    except (OSError, subprocess.SubprocessError):
+        # A session of its own, so that whatever it started can be ended with it.
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+    except OSError:
         return ""
-    lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
+    with process:
+        try:
+            out, err = process.communicate(timeout=share())
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return ""
+    lines = (out.strip() or err.strip()).splitlines() if process.returncode == 0 else []
     return lines[0].strip() if lines else ""
 
 

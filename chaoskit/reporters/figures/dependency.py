@@ -85,6 +85,7 @@ class _Calls:
     def draw(self, axes: Axes) -> None:
         facts, name = self.facts, self.name
         timeaxis.prepare(axes, facts, f"calls-{name}")
+        timeaxis.recovered(axes, facts)
         calls = facts.view.exchanges(name)
         buckets = Buckets.over(facts.range, len(facts.view.requests()) or len(calls))
         slices = buckets.sort((facts.at(row.started), ending(row)) for row in calls)
@@ -148,6 +149,7 @@ class _Connections:
     def draw(self, axes: Axes) -> None:
         facts = self.facts
         timeaxis.prepare(axes, facts, f"connections-{self.name}")
+        timeaxis.recovered(axes, facts)
         buckets = Buckets.over(facts.range, len(facts.view.requests()) or len(self.rows))
         slices = buckets.sort((facts.at(row.ended), _cut(row)) for row in self.rows)
         kinds = (("closed by client or server", style.BLUE, "", False), ("cut", style.VERMILLION, "xxxx", True))

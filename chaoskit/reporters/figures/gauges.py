@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
 from chaoskit.expectations._samples import Series, dimension, rules_of, show
 from chaoskit.expectations.resources import Resources
+from chaoskit.history import rows as r
 from chaoskit.reporters.figures import canvas, style, timeaxis
 from chaoskit.reporters.figures.facts import Facts
 from chaoskit.reporters.figures.lanes import Note, note_of
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST = 6
+MOST_SAMPLES = 600
 _TOLERANCE = {"returns": 0.10, "flat": 0.20}
 
 
@@ -34,6 +37,23 @@ def panels(facts: Facts) -> list[canvas.Panel]:
     return [canvas.Panel(0.75, _Gauge(facts, service, metric).draw) for service, metric in seen[:MOST]]
 
 
+def thinned(rows: Sequence[r.Sample]) -> list[r.Sample]:
+    """At most :data:`MOST_SAMPLES`: of each stretch the lowest and the highest, so that no peak is lost."""
+    if len(rows) <= MOST_SAMPLES:
+        return list(rows)
+    step = -(-2 * len(rows) // MOST_SAMPLES)
+    kept: list[r.Sample] = []
+    for start in range(0, len(rows), step):
+        stretch = rows[start : start + step]
+        ends = {id(row): row for row in (min(stretch, key=_value), max(stretch, key=_value))}
+        kept += sorted(ends.values(), key=lambda row: row.at)
+    return kept
+
+
+def _value(row: r.Sample) -> float:
+    return row.value
+
+
 class _Gauge:
     def __init__(self, facts: Facts, service: str, metric: str) -> None:
         self.facts = facts
@@ -46,8 +66,13 @@ class _Gauge:
 
         facts = self.facts
         timeaxis.prepare(axes, facts, f"gauge-{self.service}-{self.metric}")
+        timeaxis.recovered(axes, facts)
         values = [row.value for row in self.series.all]
-        axes.step([facts.at(row.at) for row in self.series.all], values, where="post", color=style.BLUE, linewidth=1.4)
+        rows = thinned(self.series.all)
+        axes.step(
+            [facts.at(row.at) for row in rows], [row.value for row in rows], where="post",
+            color=style.BLUE, linewidth=1.4,
+        )  # fmt: skip
         notes: list[tuple[float | None, Note]] = []
         limit = self._limit()
         for finding in facts.findings(f"resources.{self.service}.{self.metric}"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chaoskit.expectations.base import Finding
 from chaoskit.expectations.recovery import Recovery
@@ -21,6 +21,8 @@ LABEL = 16
 
 MOST_FAULTS = 12
 MOST_PROCESSES = 6
+FINEST = 200
+"""Parts of the axis: what lies closer together cannot be told apart."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,8 @@ def processes(facts: Facts) -> Iterator[Lane]:
     lanes.sort(key=lambda lane: -len(lane.marks))
     yield from lanes[:MOST_PROCESSES]
     if len(lanes) > MOST_PROCESSES:
-        yield Lane(f"{len(lanes) - MOST_PROCESSES} more processes", marks=lanes[MOST_PROCESSES].marks)
+        rest = sorted((mark for lane in lanes[MOST_PROCESSES:] for mark in lane.marks), key=lambda mark: mark.at)
+        yield Lane(f"{len(lanes) - MOST_PROCESSES} more processes", marks=_apart(rest, facts.range.length))
 
 
 _DOWN = {"killed", "exited", "given up"}
@@ -154,8 +157,8 @@ def _process(facts: Facts, service: str, events: Iterable[r.Event]) -> Lane | No
     killed: int | None = None
     for event in events:
         at = facts.at(event.at)
-        if event.what in _DOWN or event.what == "paused":
-            since = since or (at, "down" if event.what in _DOWN else "paused")
+        if event.what in _DOWN | {"restarted", "paused"}:
+            since = since or (at, "paused" if event.what == "paused" else "down")
         elif event.what in _UP and since is not None:
             spans.append(Span(since[0], at, since[1]))
             since = None
@@ -165,7 +168,7 @@ def _process(facts: Facts, service: str, events: Iterable[r.Event]) -> Lane | No
             continue  # the end of a process that was killed is no second event
         text = {"killed": f"killed {event.detail}", "exited": f"exit {event.code}"}.get(event.what, event.what)
         if event.what not in ("ready", "started", "continued"):
-            marks.append(Mark(at, "end" if event.what in _DOWN else "start", text.strip()))
+            marks.append(Mark(at, "start" if event.what == "restarted" else "end", text.strip()))
             counted[event.what] += 1
     if since is not None:
         spans.append(Span(since[0], facts.range.end, since[1]))
@@ -175,7 +178,28 @@ def _process(facts: Facts, service: str, events: Iterable[r.Event]) -> Lane | No
     lost = sum(span.end - span.start for span in spans if span.look == "down")
     if lost:
         told += f" · down {format_duration(lost)}"
-    return Lane(f"process {service}", spans, marks, Note(told))
+    length = facts.range.length
+    return Lane(f"process {service}", _joined(spans, length), _apart(marks, length), Note(told))
+
+
+def _apart(marks: Iterable[Mark], length: float) -> list[Mark]:
+    """Marks in order, without those that would lie on the one before: of a crash loop there may be thousands."""
+    kept: list[Mark] = []
+    for mark in marks:
+        if all(mark.at - other.at > length / FINEST for other in kept[-2:] if other.look == mark.look):
+            kept.append(mark)
+    return kept
+
+
+def _joined(spans: Iterable[Span], length: float) -> list[Span]:
+    """Spans in order, those put together that have no gap between them that could be seen."""
+    kept: list[Span] = []
+    for span in spans:
+        if kept and kept[-1].look == span.look and span.start - kept[-1].end < length / FINEST:
+            kept[-1] = replace(kept[-1], end=span.end)
+        else:
+            kept.append(span)
+    return kept
 
 
 SOURCES: tuple[Callable[[Facts], Iterator[Lane]], ...] = (phases, faults, recovery, processes)

@@ -64,6 +64,7 @@ class _Operation:
 
         facts = self.facts
         timeaxis.prepare(axes, facts, f"latency-{self.op}")
+        timeaxis.recovered(axes, facts)
         values = [max(latency(row), 1e-6) for row in self.requests]
         lines = bounds.lines(facts, self.op, _LATENCIES)
         self._scale(axes, values, [level for line in lines for level in line.levels])
@@ -119,6 +120,7 @@ class _Operation:
         """Kinds of answers, stacked to 100 %."""
         facts = self.facts
         timeaxis.prepare(axes, facts, f"shares-{self.op}")
+        timeaxis.recovered(axes, facts)
         axes.set_ylim(0, 1.06)
         axes.set_yticks([0, 0.5, 1], ["0%", "50%", "100%"])
         slices = self.buckets.sort((facts.at(row.intended), kind(row)) for row in self.requests)

@@ -28,6 +28,10 @@ def prepare(axes: Axes, facts: Facts, panel: str) -> None:
         shade.set_gid(f"{_id(panel)}-shade-{number}")
         for edge in (span.start, span.end):
             axes.axvline(edge, color=style.INK, alpha=0.35, linewidth=0.5, linestyle=(0, (2, 2)), zorder=0.5)
+
+
+def recovered(axes: Axes, facts: Facts) -> None:
+    """A line at the moment from which on steady state held again."""
     end = facts.view.last_fault_end
     if end is not None and facts.verdict.recovery is not None:
         axes.axvline(facts.at(end) + facts.verdict.recovery, color=style.GREEN, linewidth=1.0, zorder=0.6)

@@ -45,7 +45,7 @@ class ContainerRuntime(Runtime):
         self._journal = journal
         self.aliases = list(aliases)
         self._name = f"{network.name}-{name}"
-        self._hostname = name
+        self._service = name
         self._note = note
         self._entry: int | None = None
         self._has_health = False
@@ -110,12 +110,12 @@ class ContainerRuntime(Runtime):
         made = api.create_container(
             image,
             name=self._name,
-            hostname=self._hostname,
+            hostname=self.aliases[0],  # which Docker makes another name on the network: not the proxy's
             entrypoint=plan.entrypoint,
             command=plan.command,
             user=plan.user or None,
             environment={**plan.env, **env},
-            labels={**undo.labels(self._journal), "chaoskit.service": self._hostname},
+            labels={**undo.labels(self._journal), "chaoskit.service": self._service},
             ports=list(ports),
             host_config=api.create_host_config(
                 network_mode=self._network.name,

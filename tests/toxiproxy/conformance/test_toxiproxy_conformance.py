@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 from typing import Any, NamedTuple
 
 import pytest
@@ -282,3 +283,14 @@ def test_port_survives_disabling(api: Any) -> None:
     api.call("PATCH", "/proxies/a", {"enabled": False})
     again = json.loads(api.call("PATCH", "/proxies/a", {"enabled": True})[2])
     assert (again["listen"], again["enabled"]) == (first, True)
+
+
+@pytest.mark.parametrize("call", [("POST", "/reset", None), ("PATCH", "/proxies/a", {"enabled": True})])
+def test_a_port_taken_meanwhile(api: Any, call: tuple[str, str, Any]) -> None:
+    """What would enable a proxy whose port is somebody else's by now says so, and it stays disabled."""
+    listen = json.loads(api.call(*A)[2])["listen"]
+    api.call("PATCH", "/proxies/a", {"enabled": False})
+    host, _, port = listen.rpartition(":")
+    with socket.create_server((host, int(port))):
+        assert api.call(*call)[::2] == (500, error(f"listen tcp {listen}: bind: address already in use", 500))
+    assert json.loads(api.call("GET", "/proxies/a")[2])["enabled"] is False

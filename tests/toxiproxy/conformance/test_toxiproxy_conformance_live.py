@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import time
+from itertools import pairwise
 from threading import Thread
 from typing import Any, NamedTuple
 
@@ -153,9 +154,10 @@ def test_a_chain_adds_up(both: Any, proxy: Any, connect: Any, wire: Any) -> None
     sock = connect(proxy)
     for name in ("one", "two", "three"):
         both.add_toxic("p", name, "latency", {"latency": 50})
-    assert 0.15 <= min(echoed(wire, sock) for _ in range(2)) < 0.25
+    # On a busy machine the original's chain is early by what its timers are late (ours never is: its own test).
+    assert 0.11 <= min(echoed(wire, sock) for _ in range(3)) < 0.25
     both.remove_toxic("p", "two")
-    assert 0.1 <= min(echoed(wire, sock) for _ in range(3)) < 0.149
+    assert 0.06 <= min(echoed(wire, sock) for _ in range(3)) < 0.149
 
 
 def test_the_order_of_a_chain(both: Any, proxy: Any, connect: Any, wire: Any) -> None:
@@ -191,22 +193,33 @@ def test_a_chain_of_different_toxics(both: Any, proxy: Any, connect: Any, wire: 
 
 
 def slow(wire: Any, socks: list[socket.socket]) -> list[bool]:
-    """Which connections have the latency of 40 ms."""
-    return [echoed(wire, sock) >= 0.04 for sock in socks]
+    """Which connections have the latency of 25 ms (the best of three: the machine may be busy)."""
+    return [min(echoed(wire, sock) for _ in range(3)) >= 0.025 for sock in socks]
 
 
 def test_toxicity(both: Any, proxy: Any, connect: Any, wire: Any) -> None:
-    """Rolled for each connection, stable; rolled again by an update; 0 spares all, 1 none, 1.5 none, -1 all."""
-    both.add_toxic("p", "t", "latency", {"latency": 40}, toxicity=0.5)
-    socks = [connect(proxy) for _ in range(24)]
+    """Rolled for each connection, then stable; 0 or less spares all, 1 or more none, when they are changed too."""
+    both.add_toxic("p", "t", "latency", {"latency": 25}, toxicity=0.5)
+    socks = [connect(proxy) for _ in range(16)]
     first = slow(wire, socks)
-    assert 3 <= sum(first) <= 21
+    assert 1 <= sum(first) <= 15
     assert slow(wire, socks) == first
-    both.update_toxic("p", "t", {}, toxicity=0)
-    assert sum(slow(wire, socks)) <= 2  # a machine that is busy can take 40 ms by itself
-    both.update_toxic("p", "t", {}, toxicity=1)
-    assert all(slow(wire, socks[:5]))
-    both.update_toxic("p", "t", {}, toxicity=1.5)
-    assert all(slow(wire, socks[:5]))
-    both.update_toxic("p", "t", {}, toxicity=-1)
-    assert sum(slow(wire, socks[:5])) <= 1
+    for toxicity, expected in ((0, False), (1, True), (-1, False), (1.5, True)):
+        both.update_toxic("p", "t", {}, toxicity=toxicity)
+        assert slow(wire, socks[:4]) == [expected] * 4
+
+
+def test_toxicity_is_rolled_again(both: Any, proxy: Any, connect: Any, wire: Any) -> None:
+    """By an update of the toxic, and when its successor comes or goes; not by one in the other direction."""
+    both.add_toxic("p", "t", "latency", {"latency": 25}, toxicity=0.5)
+    socks = [connect(proxy) for _ in range(16)]
+    seen = [slow(wire, socks)]
+    both.add_toxic("p", "other", "noop", {}, "upstream")
+    assert slow(wire, socks) == seen[0]
+    both.update_toxic("p", "t", {})
+    seen.append(slow(wire, socks))
+    both.add_toxic("p", "successor", "noop", {})
+    seen.append(slow(wire, socks))
+    both.remove_toxic("p", "successor")
+    seen.append(slow(wire, socks))
+    assert all(before != after for before, after in pairwise(seen))
