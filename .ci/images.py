@@ -22,14 +22,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rootfs import Debian, ImageError, Rootfs, output_of
+from rootfs import Debian, ImageError, Rootfs, library_folder, output_of
 
 ROOT = Path(__file__).resolve().parent.parent
 LABEL = "chaoskit.image"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 POSTGRES_WHEEL = "pgserver==0.1.4"  # PostgreSQL 16.2
 TOXIPROXY = "2.12.0"
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime"
 SEARCH_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SITE_PACKAGES = f"/usr/local/lib/python{PYTHON}/site-packages"
 
@@ -49,7 +48,8 @@ def _clock(root: Rootfs) -> None:
     """libfaketime, where Debian's package has it."""
     root.debian.fetch("libfaketime")
     for name in ("libfaketime.so.1", "libfaketimeMT.so.1"):
-        root.file(f"{FAKETIME}/{name}", root.debian.path(f"{FAKETIME}/{name}"))
+        path = f"/usr{library_folder()}/faketime/{name}"
+        root.file(path, root.debian.path(path))
 
 
 def _python(root: Rootfs, _work: Path) -> None:

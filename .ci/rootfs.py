@@ -64,7 +64,7 @@ class Debian:
 
     def libraries(self, programs: Iterable[Path]) -> list[Path]:
         """The shared libraries that the programs load."""
-        places = ":".join(str(self._folder / place) for place in (f"usr{_library_folder()}", _library_folder()[1:]))
+        places = ":".join(str(self._folder / place) for place in (f"usr{library_folder()}", library_folder()[1:]))
         told = output_of("ldd", *map(str, programs), LD_LIBRARY_PATH=places)
         if missing := re.findall(r"(\S+) => not found", told):
             raise ImageError(f"shared libraries are missing: {', '.join(sorted(set(missing)))}")
@@ -129,7 +129,7 @@ class Rootfs:
         """The shared libraries of ``programs``, all in the folder where the loader looks first."""
         for found in self.debian.libraries(programs):
             loader = found.name.startswith("ld-linux")
-            self.file(str(found) if loader else f"{_library_folder()}/{found.name}", found)
+            self.file(str(found) if loader else f"{library_folder()}/{found.name}", found)
 
     def base(self, *users: tuple[str, int, str]) -> None:
         """Shell, tools, C library, and the users root, nobody and ``users`` (name, number, home)."""
@@ -139,8 +139,8 @@ class Rootfs:
         for name in output_of(str(busybox), "--list").split():
             self.link(f"/usr/bin/{name}", "busybox")
         for name in (*_BY_NAME, *_NAME_SERVICES):
-            for found in sorted(Path(_library_folder()).glob(f"{name}.so.*")):
-                self.programs(found, into=_library_folder())
+            for found in sorted(Path(library_folder()).glob(f"{name}.so.*")):
+                self.programs(found, into=library_folder())
         self.tree("/usr/lib/locale/C.utf8", Path("/usr/lib/locale/C.utf8"))
         everyone = (("root", 0, "/root"), *users, ("nobody", 65534, "/nonexistent"))
         self.text("/etc/passwd", "".join(f"{name}:x:{uid}:{uid}::{home}:/bin/sh\n" for name, uid, home in everyone))
@@ -173,7 +173,7 @@ def _merged(path: str) -> str:
     return f"usr/{plain}" if slash and first in _MERGED else plain
 
 
-def _library_folder() -> str:
+def library_folder() -> str:
     """Debian's folder of this architecture, which the loader searches without being told."""
     folders = [str(found.parent) for found in Path("/lib").glob("*-linux-gnu/libc.so.6")]
     if not folders:

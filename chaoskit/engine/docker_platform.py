@@ -90,7 +90,7 @@ class DockerPlatform(Platform):
         """Under the service's own name and port, on the network and published."""
         server = next(server for server in self._servers if service.name in server.ports)
         inside, outside = server.ports[service.name]
-        host, port = service.inside
+        host, port = service.upstream
         self.control.create_proxy(service.name, f"{host}:{port}", f"{EVERYWHERE}:{inside}")
         return Proxy((self._network.gateway, outside), (service.name, inside))
 
@@ -169,8 +169,10 @@ class _Server:
             command += ["-seed", str(self._seed)]
         plan = ContainerPlan(PYTHON_IMAGE, entrypoint=["python3"], command=command, files=own_code("toxiproxy/server"))
         env = {**ENVIRONMENT, "TOXIPROXY_AUTH_TOKEN": self._token}
-        container = runtime.create(plan, env, dict(self.ports.values()))
-        self._running = running = RunningContainer(container, container.name, lambda *_: None, None)
+        # A dead container has no name: what Docker then asks of this machine's name servers must not take long.
+        impatient = ["timeout:1", "attempts:1"]
+        container = runtime.create(plan, env, dict(self.ports.values()), dns_opt=impatient)
+        self._running = running = RunningContainer(container, container.name, self._journal, lambda *_: None, None)
 
         seen = ""
 

@@ -21,7 +21,7 @@ from chaoskit.journal import Journal
 from chaoskit.observers.tap_poller import TapPoller
 from chaoskit.scenario.model import Environment
 from chaoskit.scenario.service import ServiceSpec
-from chaoskit.services.base import Service
+from chaoskit.services.base import Neighbours, Service
 from chaoskit.services.create import PROVIDERS
 from chaoskit.services.managed import ManagedService
 from chaoskit.toxiproxy.client import ToxiproxyControl
@@ -55,6 +55,7 @@ class LiveEnvironment:
         self._entry: int | None = None
         self._held: list[Callable[[], None]] = []
         self._answered: dict[str, int] = {}
+        self._moved: set[str] = set()
         self._lock = threading.Lock()
         self._fresh = True
         self.tainted = False
@@ -68,6 +69,7 @@ class LiveEnvironment:
         self.poller = TapPoller(self.toxiproxy, discard)
         for name, spec in self.environment.services.items():
             self._services[name] = self._make(name, spec)
+        self._introduce(self._services)
         for name, service in self._services.items():
             if service.spec.proxy and service.port:
                 self._proxies[name] = self.platform.proxy(service)
@@ -89,9 +91,19 @@ class LiveEnvironment:
         """
         self.heal()
         changed = {name: self._make(name, spec) for name, spec in wanted.services.items() if self._specs[name] != spec}
-        ill = [name for name, service in self._services.items() if self.tainted and service.spec.provider is None]
-        together([self._services[name].stop for name in {*changed, *ill}])
+        worn = [name for name, service in self._services.items() if service.worn]
+        # A provider that is started anew is empty: whoever prepared something in it at its own start does so again.
+        emptied = any(self._specs[name].provider is not None for name in {*changed, *worn})
+        ill = [
+            name
+            for name, service in self._services.items()
+            if (self.tainted or emptied) and service.spec.provider is None
+        ]
+        together([self._services[name].stop for name in {*changed, *worn, *ill}])
         self._services.update(changed)
+        self._introduce(changed)
+        while self._moved:
+            self._redirect_to(name := self._moved.pop(), self._services[name].upstream)
         dead = {name: service for name, service in self._services.items() if not service.alive()}
         for service in self._services.values():
             if service.alive():
@@ -147,7 +159,7 @@ class LiveEnvironment:
         found: dict[str, dict[str, Any]] = {}
         for name, service in self._services.items():
             direct: Address = service.inside if inside else (service.host, service.port)
-            proxy = self._proxies.get(name)
+            proxy = self._proxies.get(name) if service.upstream == service.inside else None
             host, port = direct if proxy is None else proxy.inside if inside else proxy.outside
             found[name] = {
                 "host": host,
@@ -236,6 +248,21 @@ class LiveEnvironment:
             return PROVIDERS.get(spec.provider)(name, spec, **rest)
         cwd = (folder / spec.cwd).resolve() if spec.cwd else folder
         return _Command(self, name, spec.model_copy(update={"cwd": str(cwd)}), **rest)
+
+    def _introduce(self, services: Mapping[str, Service]) -> None:
+        for service in services.values():
+            service.join(Neighbours(self._services, self._link, self._redirect))
+
+    def _link(self, name: str) -> Address:
+        proxy = self._proxies.get(name)
+        return self._services[name].upstream if proxy is None else proxy.inside
+
+    def _redirect(self, name: str, to: str) -> None:
+        self._moved.add(name)
+        self._redirect_to(name, self._services[to].inside)
+
+    def _redirect_to(self, name: str, address: Address) -> None:
+        self.toxiproxy.set_upstream(name, f"{address[0]}:{address[1]}")
 
     def _start(self, services: Mapping[str, Service]) -> None:
         together([service.start for service in services.values() if service.spec.provider is not None])

@@ -81,8 +81,8 @@ class ProcessPlatform(Platform):
 
     def proxy(self, service: Service) -> Proxy:
         """On a free port of loopback."""
-        upstream = f"{service.host}:{service.port}"
-        made = self.control.create_proxy(service.name, upstream, f"127.0.0.1:{free_port()}")
+        host, port = service.upstream
+        made = self.control.create_proxy(service.name, f"{host}:{port}", f"127.0.0.1:{free_port()}")
         return Proxy((made.host, made.port), (made.host, made.port))
 
     @property

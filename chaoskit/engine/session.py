@@ -104,6 +104,7 @@ class Session:
         history = History(folder)
         meta = self._describe(scenario, folder, control)
         broken: str | None = "the run was interrupted"
+        reason = ""
         # Written first, so that what is left of a run that was killed can be judged too.
         _write(folder / META, {**meta, "broken": broken})
         try:
@@ -115,11 +116,14 @@ class Session:
             meta.update(prepared=now() - began, **live.platform.describe())
             try:
                 Run(scenario, live, generator, history, seed=self.seed, cold=cold, on_progress=on_progress).execute()
+            except BrokenError as error:
+                reason = str(error)
+                raise
             finally:
                 live.heal()
             broken = None
         except BrokenError as error:
-            broken = str(error)
+            broken = reason or str(error)  # healing what is broken fails too, and is not why
         finally:
             history.close()
             meta.update(broken=broken, wall=now() - began)

@@ -41,7 +41,7 @@ def calls_of(exchanges: Sequence[r.Exchange], connections: Sequence[r.Connection
     seen += [
         Call(connection.opened, connection.ended)
         for connection in connections
-        if connection.conn not in used and (connection.reset or connection.end != "client")
+        if connection.conn not in used and (connection.reset or connection.end not in ("client", "open"))
     ]
     calls: list[Call] = []
     latest: dict[str, int] = {}

@@ -153,21 +153,22 @@ class Group:
             journal.done(self._entry)
             raise BrokenError(f"cannot make the control group {self.path}: {error.strerror}") from error
 
-    def set(self, file: str, value: int | str) -> None:
+    def write(self, file: str, value: int | str) -> None:
         """Write a setting. Raises BrokenError when the kernel refuses it."""
         try:
             (self.path / file).write_text(str(value), encoding="ascii")
         except OSError as error:
             raise BrokenError(f"cannot write {value} to {self.path / file}: {error.strerror}") from error
 
-    def adopt(self, leader: Pid) -> None:
-        """Move a process in, with all its descendants; those that are in already, or dead, do not matter."""
+    def adopt(self, leader: Pid) -> set[int]:
+        """Move a process in, with all its descendants, and tell which; those in already, or dead, do not matter."""
         inside = set(self.members())
         while more := [pid for pid in family(leader) if pid.pid not in inside]:
             for pid in more:
                 with contextlib.suppress(OSError):  # dead meanwhile, or a zombie
                     (self.path / "cgroup.procs").write_text(str(pid.pid), encoding="ascii")
                 inside.add(pid.pid)
+        return inside
 
     def members(self) -> Iterable[int]:
         """The processes in it."""

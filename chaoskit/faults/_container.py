@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from chaoskit.services.docker.container import Container
 
 _SETTINGS = {"cpu_quota": "CpuQuota", "cpu_period": "CpuPeriod", "mem_limit": "Memory", "memswap_limit": "MemorySwap"}
-_NONE = {"cpu_quota": -1, "cpu_period": 100_000, "mem_limit": 1 << 50, "memswap_limit": -1}
-"""What means "no limit". Docker takes 0 for "as it is", and refuses -1 as a memory limit: a pebibyte is none either."""
+_NONE = {"cpu_quota": -1, "cpu_period": 100_000, "mem_limit": 1 << 50, "memswap_limit": 1 << 51}
+"""What means "no limit". Docker takes 0 for "as it is", and refuses -1 for memory: pebibytes are no limit either."""
 
 
 def _undo_limits(facts: Facts) -> None:
@@ -51,7 +51,8 @@ def container_of(service: Service) -> Container | None:
 def limits_of(container: Container, *names: str) -> dict[str, int]:
     """Limits as ``update`` takes them."""
     settings: dict[str, Any] = container.inspect()["HostConfig"]
-    return {name: settings[_SETTINGS[name]] or _NONE[name] for name in names}
+    found = {name: settings[_SETTINGS[name]] for name in names}
+    return {name: limit if limit > 0 else _NONE[name] for name, limit in found.items()}
 
 
 @contextlib.contextmanager

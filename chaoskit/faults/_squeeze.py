@@ -69,18 +69,18 @@ class _Grouped(Squeeze):
         if self.lowest is None:
             self.lowest = max(mmap.PAGESIZE, headroom)
             if self._group.version == 1:
-                self._group.set("memory.limit_in_bytes", self.lowest)
+                self._group.write("memory.limit_in_bytes", self.lowest)
             else:
                 with contextlib.suppress(BrokenError):  # a kernel without swap accounting has no such file
-                    self._group.set("memory.swap.max", 0)
-                self._group.set("memory.max", self.lowest)
+                    self._group.write("memory.swap.max", 0)
+                self._group.write("memory.max", self.lowest)
             self._group.adopt(self._leader)
 
     def lift(self) -> None:
         if self._group.version == 1:
-            self._group.set("memory.limit_in_bytes", -1)
+            self._group.write("memory.limit_in_bytes", -1)
         else:
-            self._group.set("memory.max", "max")
+            self._group.write("memory.max", "max")
 
     def kills(self) -> int:
         return numbers(self._group.path, "memory.events", "memory.oom_control").get("oom_kill", 0)

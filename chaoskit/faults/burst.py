@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from chaoskit.clock import now
 from chaoskit.faults.base import Evidence, Fault, World
 from chaoskit.scenario.types import OperationName, Rate, problem
+from chaoskit.undo import lease_end
 
 _serial = itertools.count(1)
 
@@ -60,6 +61,7 @@ class Burst(Fault):
             start=now(),
             rate=self.rate,
             count=self.count,
+            until=lease_end() if self.rate is not None else None,
         )
         measure = {"rate": self.rate} if self.rate is not None else {"count": self.count}
         evidence = Evidence(unit="requests", facts={"stream": stream.id, **measure})

@@ -33,7 +33,8 @@ class Clock(Fault):
     Arguments:
 
     - ``service``: which one.
-    - ``ahead`` or ``behind``: by how much.
+    - ``ahead``: by how much it is early; or
+    - ``behind``: by how much it is late.
 
     It is the wall clock that is wrong (``CLOCK_REALTIME``); the monotonic clock stays as it is, as on a real machine,
     so that time-outs work. The offset lasts from the start of a process to its end: changed under a running process it

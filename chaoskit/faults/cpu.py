@@ -85,10 +85,10 @@ class Cpu(Fault):
             return
         with group(world.journal, "cpu", leader) as ours:
             if ours.version == 1:
-                ours.set("cpu.cfs_period_us", _PERIOD)
-                ours.set("cpu.cfs_quota_us", micros)
+                ours.write("cpu.cfs_period_us", _PERIOD)
+                ours.write("cpu.cfs_quota_us", micros)
             else:
-                ours.set("cpu.max", f"{micros} {_PERIOD}")
+                ours.write("cpu.max", f"{micros} {_PERIOD}")
             ours.adopt(leader)
             yield from _watched(service, evidence, lambda: _our_group(service, ours))
 

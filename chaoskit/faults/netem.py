@@ -27,12 +27,15 @@ class Netem(Fault):
     Rehearses what only shows below TCP: packets that arrive damaged, twice, late or in the wrong order. TCP repairs
     them at the price of time; protocols on UDP see them as they are.
 
-    Arguments (at least one besides ``on``):
+    Arguments:
 
-    - ``on``: the service. Its outgoing packets are treated, on all its network interfaces.
-    - ``corrupt``, ``duplicate``, ``loss``: which share of the packets.
-    - ``reorder``: which share of the packets is sent at once while the others wait; needs ``delay``.
-    - ``delay``, ``jitter``: how long each packet waits, and by how much that varies.
+    - ``on``: the service whose outgoing packets are treated, on all its network interfaces, in at least one of these ways.
+    - ``corrupt``: which share of the packets is damaged (one bit).
+    - ``duplicate``: which share is sent twice.
+    - ``loss``: which share is dropped.
+    - ``delay``: how long each packet waits.
+    - ``jitter``: by how much that varies; needs ``delay``.
+    - ``reorder``: which share is sent at once while the others wait; needs ``delay``.
 
     Containers only: all processes of this machine share one loopback. Needs root, tc, and a kernel with netem. A
     container that is started anew meanwhile has a new, healthy network.

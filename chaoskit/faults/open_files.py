@@ -37,10 +37,10 @@ class OpenFiles(Fault):
     Handles are numbered from 0, the lowest free number first, and the limit is on the number. Processes that are
     started anew meanwhile have the limit they always had. Another user's processes need root with CAP_SYS_RESOURCE.
 
-    Evidence counts the ``handles`` that the service has opened out of those left to it, at most at one moment (it is
-    looked at each 5 ms). Where it needed less than half of them, it was not limited, and nothing was touched. Facts:
-    ``processes`` limited, and for the one that needed most: ``limit``, ``left`` (how many it could open), ``used`` (how
-    many of them it has opened) and ``exhausted`` (how many looks saw at most one left).
+    Evidence counts the ``handles`` that the service has opened under the limit: the most that were open at one of the
+    looks (each 5 ms), beyond those open before. Facts: ``processes`` limited, and for the one that opened most:
+    ``limit``, ``left`` (how many it could open), ``used`` (how many it has opened) and ``exhausted`` (how many looks
+    saw at most one left: where it is 0, the service has got by with what there was).
     """
 
     service: ServiceName
@@ -74,7 +74,7 @@ class OpenFiles(Fault):
                 yield evidence
             finally:
                 background.stop()
-                evidence.touched = sum(table.used for table in tables if table.used * 2 >= table.left)
+                evidence.touched = sum(table.used for table in tables)
                 for table in sorted(tables, key=lambda table: table.used)[-1:]:
                     evidence.facts |= table.facts()
                 background.check()

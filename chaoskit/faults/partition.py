@@ -16,7 +16,7 @@ from chaoskit.faults._machine import cannot_match, lacking
 from chaoskit.faults._netfilter import Chain, Match, chain
 from chaoskit.faults._sockets import connections_to
 from chaoskit.faults.base import Evidence, Fault, World
-from chaoskit.pids import Pid, family, identify
+from chaoskit.pids import Pid, identify
 from chaoskit.scenario.types import ServiceName, problem
 
 if TYPE_CHECKING:
@@ -109,10 +109,10 @@ class Partition(Fault):
             wanted = ["-p", "tcp", "-m", "multiport", "--dports", ",".join(map(str, ports))]
             for leader in filter(None, map(_leader, (world.service(name) for name in side))):
                 ours = stack.enter_context(group(world.journal, "unified", leader))
-                ours.adopt(leader)
+                members = ours.adopt(leader)
                 drops.append([*wanted, "-m", "cgroup", "--path", relative(ours.path)])
                 # A connection belongs to the group that its process was in when it was opened.
-                for local, remote in connections_to([process.pid for process in family(leader)], ports):
+                for local, remote in connections_to(members, ports):
                     drops.append(["-p", "tcp", "--sport", str(local), "--dport", str(remote)])
                     drops.append(["-p", "tcp", "--sport", str(remote), "--dport", str(local)])
         return [stack.enter_context(chain(world.journal, None, [["OUTPUT", "-o", "lo"]], drops))] if drops else []

@@ -53,10 +53,11 @@ class Request(Row, frozen=True, kw_only=True):
 
 
 class Connection(Row, frozen=True, kw_only=True):
-    """One TCP connection through a proxy, written when it has ended.
+    """One TCP connection through a proxy, written when it has ended, or at the end of the run.
 
     ``end`` says who ended it: ``client``, ``upstream``, ``toxic``, ``disabled`` (the proxy went down),
-    ``unreachable`` (upstream could not be connected). ``reset`` is true when the client saw a RST.
+    ``unreachable`` (upstream could not be connected), ``open`` (nobody yet: ``ended`` is when the run did).
+    ``reset`` is true when the client saw a RST.
     """
 
     proxy: str

@@ -22,7 +22,11 @@ class Batch(Protocol):
 
     @property
     def rows(self) -> Sequence[Row]:
-        """The rows."""
+        """What has ended."""
+
+    @property
+    def open_rows(self) -> Sequence[Row]:
+        """What is still open, when that was asked for."""
 
 
 class Source(Protocol):
@@ -61,7 +65,7 @@ class TapPoller(Observer):
         """Fetch a batch; True when it brought the cursor forward."""
         batch = self._source.events(self._since, flush)
         before, self._since = self._since, batch.next
-        for row in batch.rows:
+        for row in (*batch.rows, *batch.open_rows):
             self.emit(row)
         if batch.dropped:
             self.dropped += batch.dropped

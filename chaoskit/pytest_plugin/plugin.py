@@ -33,6 +33,7 @@ class ChaosPlugin:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self._session: Session | None = None
+        self._left = ""
         self._markers: set[str] = set()
         self.reports = Path(config.rootpath, config.getoption("--chaos-reports") or config.getini("chaos_reports"))
         self.toxiproxy: str = config.getoption("--chaos-toxiproxy") or config.getini("chaos_toxiproxy")
@@ -190,14 +191,29 @@ class ChaosPlugin:
             terminalreporter.section("chaoskit")
             for line in table(summaries, self.reports, self._session.swept if self._session else ()):
                 terminalreporter.write_line(line)
+        if self._left:
+            terminalreporter.section("chaoskit: something was left behind", red=True)
+            terminalreporter.write_line(f"{self._left}\nthe next run tries again, and so does: chaoskit clean")
         skipped = [report for report in terminalreporter.stats.get("skipped", ()) if f"{SUFFIX}::" in report.nodeid]
         if skipped:
             terminalreporter.section("chaoskit: not rehearsed here")
             for report in skipped:
                 terminalreporter.write_line(f"{report.nodeid}\n  {report.longrepr[2]}")
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """What a worker of xdist could not undo is told by the controller."""
+        self._left += getattr(node, "workeroutput", {}).get(REPORT, "")
+
     @pytest.hookimpl
-    def pytest_sessionfinish(self) -> None:
-        """End everything that was started. Also reached on Ctrl-C and ``-x``."""
-        if self._session is not None:
-            self._session.close()
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """End everything that was started. Also reached on Ctrl-C and ``-x``. A run that left something has failed."""
+        try:
+            if self._session is not None:
+                self._session.close()
+        except ChaosError as error:
+            self._left = str(error)
+        output = getattr(self.config, "workeroutput", {})
+        output[REPORT] = self._left
+        if self._left:
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED

@@ -13,6 +13,7 @@ from chaoskit.scenario.check import Check
 from chaoskit.scenario.model import Environment, EnvironmentFile, ServiceChange
 from chaoskit.scenario.names import mapping, reserved, slug, texts
 from chaoskit.scenario.rooms import room
+from chaoskit.scenario.service import ServiceSpec
 from chaoskit.scenario.source import Source
 
 
@@ -86,10 +87,13 @@ def _typed_environment(page: Source, data: dict[str, Any], base: tuple[str | int
                 check.wrong((*path, "provider"), f"unknown provider {provider!r}", room("providers").names(), provider)
             else:
                 arguments = mapping(spec).get("args", {})
-                check.typed(room("providers").get(provider).Args, arguments, (*path, "args"))
+                check.typed(room("providers").get(provider).Args, arguments, (*path, "args"), {"in_file": True})
         for where, text in texts(spec, path):
             for what, legal, found in template.mistakes(text, frozenset(services)):
                 check.wrong(where, what, legal, found)
+    for name, spec in (model.services if model else {}).items():
+        for companion in set(companions(name, spec)) & set(services):
+            check.wrong((*base, "services", companion), f"the name {companion!r} is taken: {name} brings it along")
     if model is not None and model.production:
         check.wrong(
             (*base, "production"),
@@ -97,9 +101,22 @@ def _typed_environment(page: Source, data: dict[str, Any], base: tuple[str | int
         )
     if check.problems or model is None:
         raise InputError(check.problems)
+    found = {
+        name: spec
+        for owner, described in model.services.items()
+        for name, spec in {owner: described, **companions(owner, described)}.items()
+    }
     return Environment(
-        model.environment, model.services, model.data, page.file.resolve().parent, page, model.production
+        model.environment, found, model.data, page.file.resolve().parent, page, model.production
     )
+
+
+def companions(name: str, spec: ServiceSpec) -> Mapping[str, ServiceSpec]:
+    """The services that a service brings along: a database its replica."""
+    if spec.provider is None or spec.provider not in room("providers"):
+        return {}
+    found: Mapping[str, ServiceSpec] = room("providers").get(spec.provider).companions(name, spec)
+    return found
 
 
 def changed(environment: Environment, *changes: Mapping[str, ServiceChange]) -> Environment:
@@ -114,6 +131,7 @@ def changed(environment: Environment, *changes: Mapping[str, ServiceChange]) -> 
             if new.args is not None:
                 update["args"] = {**spec.args, **new.args}
             services[name] = spec.model_copy(update=update)
+            services.update(companions(name, services[name]))
     return Environment(
         environment.name,
         services,

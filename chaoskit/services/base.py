@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,23 @@ if TYPE_CHECKING:
 
 Emit = Callable[[Row], None]
 """Takes a row of the history. Called from any thread."""
+
+
+Address = tuple[str, int]
+"""Host and port."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What a service may know of its environment.
+
+    ``link`` gives where the services reach the proxy of a service (the service itself where there is none), and
+    ``redirect`` leads the proxy of the first service named to the second, at the same address.
+    """
+
+    services: Mapping[str, Service]
+    link: Callable[[str], Address]
+    redirect: Callable[[str, str], None]
 
 
 class Service(ABC):
@@ -60,6 +78,19 @@ class Service(ABC):
     @abstractmethod
     def pid(self) -> int | None:
         """The main process while it runs."""
+
+    def join(self, neighbours: Neighbours) -> None:  # noqa: B027  # most services live for themselves
+        """Told once, before the first start. Services that belong together find each other here."""
+
+    @property
+    def upstream(self) -> Address:
+        """Where the proxy that bears its name leads: to the service itself unless it knows better."""
+        return self.inside
+
+    @property
+    def worn(self) -> bool:
+        """True when nothing less than :meth:`stop` and :meth:`start` makes it as good as new."""
+        return False
 
     @property
     def container(self) -> Container | None:

@@ -153,6 +153,11 @@ class ToxiproxyControl:
         url = self._consumer.url
         return [(url.replace("://", f"://:{self._token}@", 1) if self._token else url, name)]
 
+    def set_upstream(self, name: str, upstream: str) -> None:
+        """Lead a proxy elsewhere (``host:port``), on the same port. Connections that are open are closed."""
+        what = f"lead proxy {name!r} to {upstream}"
+        self._do(what, lambda: self._consumer.call("PATCH", _proxy_path(name), {"upstream": upstream}))
+
     def set_enabled(self, name: str, enabled: bool) -> None:
         """Take a proxy down (connections are closed, new ones refused) or up again, on the same port."""
         what = f"{'enable' if enabled else 'disable'} proxy {name!r}"
@@ -261,7 +266,13 @@ class ToxiproxyControl:
             dropped += page.dropped
             for line in lines:
                 entry = _ROW_LINE.decode(line)
-                (open_rows if entry.open else rows).append(_ROWS[entry.kind].decode(entry.row))
+                row = _ROWS[entry.kind].decode(entry.row)
+                if not entry.open:
+                    rows.append(row)
+                elif isinstance(row, Connection):
+                    open_rows.append(msgspec.structs.replace(row, end="open"))
+                else:
+                    open_rows.append(row)
             if not page.more:
                 return Events(since, dropped, rows, open_rows)
 

@@ -54,6 +54,10 @@ class FrontedToxiproxy(ToxiproxyControl):
         """On the real server, then on the tap."""
         return [*self.real.places(self._name(name)), *super().places(name)]
 
+    def set_upstream(self, name: str, upstream: str) -> None:
+        """Lead the real proxy elsewhere; the tap mirrors that its connections are closed."""
+        self.real.set_upstream(self._name(name), upstream)
+
     def set_enabled(self, name: str, enabled: bool) -> None:
         """Clients are refused by the tap before the real one closes, and let in after it has opened."""
         if enabled:

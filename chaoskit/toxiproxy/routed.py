@@ -43,6 +43,10 @@ class RoutedToxiproxy(ToxiproxyControl):
         """From its server."""
         self._of(name).delete_proxy(name)
 
+    def set_upstream(self, name: str, upstream: str) -> None:
+        """On its server."""
+        self._of(name).set_upstream(name, upstream)
+
     def set_enabled(self, name: str, enabled: bool) -> None:
         """On its server."""
         self._of(name).set_enabled(name, enabled)

@@ -152,6 +152,7 @@ def test_a_daemon_that_ends(daemon, running, tmp_path, fate):
     assert "BROKEN" in output, output
     assert "the Docker daemon was lost" in output, output
     assert "Traceback" not in output
+    assert ("something was left behind" in output) is (fate == "gone"), output
     if fate == "gone":
         daemon.start()
     clean = [sys.executable, "-c", "from chaoskit.cli import main; raise SystemExit(main(['clean']))"]

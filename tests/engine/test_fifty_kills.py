@@ -219,16 +219,18 @@ def _docker(*arguments):
 LOOKALIKE = "not-ours"
 
 LIVING = """
-import pathlib, sys, time
+import pathlib, sys
 from chaoskit.journal import Journal
 from chaoskit.processes import start_process
 run = pathlib.Path(sys.argv[1])
 journal = Journal(run / "undo.journal", run_id=run.name, twice=True)
 journal.make_folder(run / "environment-0-kills")
 pidfile = run / "environment-0-kills" / "1.pid"
-start_process(["sleep", "600"], name="redis", journal=journal, pidfile=pidfile, on_line=lambda *_: None)
+start_process(["sleep", "86400"], name="redis", journal=journal, pidfile=pidfile, on_line=lambda *_: None)
 print("up", flush=True)
-time.sleep(600)
+sys.stdin.read()
+journal.undo_all()
+journal.close()
 """
 
 
@@ -240,7 +242,7 @@ class Lookalikes:
         run = project.reports / "runs" / f"20300101-000000-1-{LOOKALIKE}"
         environ = {**os.environ, "XDG_STATE_HOME": str(project.state), "CHAOSKIT_RUN_ID": run.name}
         self.living = subprocess.Popen(
-            [sys.executable, "-c", LIVING, str(run)], env=environ, stdout=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-c", LIVING, str(run)], env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert self.living.stdout.readline() == b"up\n"
         environ["CHAOSKIT_PIDFILE"] = str(run / "environment-0-kills" / "toxiproxy" / "toxiproxy-embedded.pid")
@@ -276,17 +278,11 @@ class Lookalikes:
                 found.append("somebody's container was ended")
         return found
 
-    def restore(self):
-        """Make anew what went with the reports folder."""
-        self.folders[1].mkdir(parents=True, exist_ok=True)
-
     def end(self):
         """End them."""
-        for process in (self.living, self.server):
-            process.kill()
-            process.wait()
-        self.living.stdout.close()
-        subprocess.run(["pkill", "-9", "-s", str(self.living.pid)], check=False)
+        self.living.communicate(timeout=30)
+        self.server.kill()
+        self.server.wait()
         if self.containers:
             _docker("rm", "-fv", self.name)
             _docker("network", "rm", self.name)

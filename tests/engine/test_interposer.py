@@ -8,16 +8,18 @@ import subprocess
 import pytest
 
 from chaoskit.clock import wait_for
-from chaoskit.engine.interposer import BINARY, resolve
+from chaoskit.engine.interposer import BINARY, Interposer, resolve
 from chaoskit.engine.session import Session
 from chaoskit.errors import ChaosError
 from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
-from chaoskit.journal import Journal, sweep
+from chaoskit.journal import Journal
 from chaoskit.ports import free_port
 from chaoskit.scenario.loader import load as load_scenarios
+from chaoskit.sweep import read, sweep
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.toxiproxy.launch import server_command
+from chaoskit.undo import lease
 
 needs_binary = pytest.mark.skipif(
     shutil.which(BINARY) is None,
@@ -119,3 +121,25 @@ def test_a_proxy_left_on_a_server_is_swept(tmp_path, server):
     told = sweep(tmp_path)
     assert any("proxy" in line for line in told), told
     assert set(control.counters()) == {"theirs"}
+
+
+@needs_binary
+def test_toxics_on_the_original_have_a_lease_too(tmp_path):
+    """It knows none: the journal keeps it, with what the guardian needs to remove the toxic."""
+    journal = Journal(tmp_path / "undo.journal")
+    interposer = Interposer("binary", tmp_path / "toxiproxy", journal)
+    interposer.start()
+    try:
+        control = interposer.control
+        control.create_proxy("stub", "127.0.0.1:9")
+        with lease(12345.0):
+            control.add_toxic("stub", "slow", "latency", {"latency": 5})
+        (entry,) = [entry for entry in read(journal.path).entries.values() if entry.until is not None]
+        assert (entry.kind, entry.until, entry.facts["name"]) == ("toxic", 12345.0, "slow")
+        entry.undo()
+        assert not control.remove_toxic("stub", "slow"), "it should be gone from the original"
+        assert not [kind for kind, _ in journal.open_entries() if kind == "toxic"]
+    finally:
+        interposer.stop()
+        journal.undo_all()
+        journal.close()

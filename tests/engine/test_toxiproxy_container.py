@@ -69,15 +69,22 @@ def test_the_container_gives_the_same_verdict(project, tmp_path: Path) -> None:
     assert containers(f"label=chaoskit.run={session.id}") == []
 
 
-def test_a_slower_dependency_is_seen_as_one(project, tmp_path: Path) -> None:
-    """The same scenario with a delay beyond its bound is violated: the toxic really acts."""
+def test_its_toxic_delays_the_requests(project, tmp_path: Path) -> None:
+    """What was sent under the fault took the delay longer than what was sent before: the toxic really acts."""
     session = Session(tmp_path / "reports", toxiproxy="docker")
     try:
-        (scenario,) = load_scenarios(project(delay="400ms"))
-        result = session.run(scenario)
+        (scenario,) = load_scenarios(project(delay="1s", bound="< 20s"))
+        history = session.run(scenario).history
     finally:
         session.close()
-    assert result.verdict.outcome is Outcome.VIOLATED, result.verdict.reason
+    (fault,) = history.of(r.Fault)
+    took = [(row.sent, row.ended - row.sent) for row in history.of(r.Request) if row.sent and row.ended]
+    before = [seconds for sent, seconds in took if sent < fault.started - 0.5]
+    under = [seconds for sent, seconds in took if fault.injected < sent < fault.ended - 0.1]
+    assert len(under) >= 10
+    assert len(before) >= 10
+    assert sorted(under)[len(under) // 2] >= 1.0
+    assert sorted(before)[len(before) // 2] < 1.0
 
 
 def test_it_listens_on_loopback_only(journal: Journal) -> None:

@@ -38,16 +38,16 @@ def test_process_runs_out(world: World) -> None:
 
 
 def test_enough_for_what_it_does(world: World) -> None:
-    """It needed less than half of what was left to it: not touched, though it has used some."""
+    """It got by with what was left to it, and the evidence says so."""
     victim = add_process(world)
     with OpenFiles(service="victim", limit=200).inject(world) as evidence:
         assert tell(victim, "files", n=20)["error"] == ""
-    assert evidence.touched == 0
-    assert evidence.facts["used"] >= 20
+    assert 20 <= evidence.touched < 25
+    assert evidence.facts["exhausted"] == 0
 
 
-def test_full_by_our_own_doing_is_no_evidence(world: World) -> None:
-    """A table without room that nobody wanted to use proves nothing."""
+def test_nobody_opens_anything(world: World) -> None:
+    """A table that we have left no room in proves nothing as long as nobody wants to use it."""
     add_process(world)
     with OpenFiles(service="victim", spare=0).inject(world) as evidence:
         pass

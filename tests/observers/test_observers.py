@@ -255,6 +255,7 @@ class Batch:
     next: int
     dropped: int
     rows: list
+    open_rows: list
 
 
 @dataclass
@@ -273,7 +274,7 @@ class Tap:
         rows = self.rows[since : since + self.page]
         lost, self.dropped = self.dropped, 0
         after = since + len(rows)
-        return Batch(after, lost, rows + (self.open if flush and after == len(self.rows) else []))
+        return Batch(after, lost, rows, self.open if flush and after == len(self.rows) else [])
 
 
 def connection(number):

@@ -74,6 +74,15 @@ def test_bounds_stand_at_the_right_with_what_was_seen(tmp_path: Path) -> None:
     assert "✓ during success ≥ 90% · 100%" in text
 
 
+def test_every_finding_that_failed_is_named(tmp_path: Path) -> None:
+    """The reason names one; the others stand below it, also those that have no line in the picture."""
+    made = Made().phases(0.0, 1.0, 4.0).fault(0, 0.0, 1.0).closed()
+    made.requests(-3.0, 4.0, seconds=lambda at: 2.0 if 0 <= at < 1 else 0.05)
+    text = timeline(tmp_path, made, expect="  resources: {stub: {pid: unchanged}}").text
+    assert "during.ask.p95: expected < 1s, seen 2s" in text
+    assert "also not held: resources.stub.pid" in text
+
+
 def test_recovery_is_measured_out(tmp_path: Path) -> None:
     """The time from the last cure to steady state, beside its arrow and in the margin."""
     made = Made().phases(0.0, 1.0, 6.0).fault(0, 0.0, 1.0).closed()
@@ -115,6 +124,15 @@ def test_processes_that_were_killed_and_restarted(tmp_path: Path) -> None:
     assert "killed SIGKILL" in drawing.texts
     assert "killed, restarted · down 800ms" in drawing.texts
     assert "process late" not in drawing.texts
+
+
+def test_a_process_id_that_is_judged_stands_in_its_lane(tmp_path: Path) -> None:
+    """That the process had to stay the same is said where it did not."""
+    made = usual().event("stub", 0.1, "exited", code=2)
+    for step in range(-12, 16):
+        made.history.add(r.Sample(service="stub", name="process.pid", at=FAULT + step / 4, value=7.0 + (step > 0)))
+    drawing = timeline(tmp_path, made, expect="  resources: {stub: {pid: unchanged}}")
+    assert any(text.startswith("✗ pid unchanged · exited") for text in drawing.texts)
 
 
 def test_a_process_that_dies_again_and_again_stays_one_lane(tmp_path: Path) -> None:

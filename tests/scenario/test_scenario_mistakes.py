@@ -52,7 +52,7 @@ TABLE = [
     mistake("environment", "environment: shop\n", "environment: shpo #!\n", "unknown environment 'shpo'; legal: shop;"),
     mistake("severity", "severity: critical", "severity: kritical", "severity: 'kritical'", "trivial; did you mean 'critical'?"),
     mistake("metric", STEADY, STEADY.replace("p95", "p96") + "  #!", "unknown key 'p96'", "legal: error_rate,", "'p99'?"),
-    mistake("argument", "jitter: 100ms", "jiter: 100ms", "unknown key 'jiter'; legal: delay,", "'jitter'?"),
+    mistake("argument", "jitter: 100ms", "jiter: 100ms", "unknown key 'jiter'; legal: connections, delay,", "'jitter'?"),
     mistake("required argument", "delay: 800ms", "dely: 800ms", "unknown key 'dely'", "did you mean 'delay'?"),
     mistake("isolation", "isolation: shared", "isolation: fressh", "isolation: 'fressh' is not allowed", "'fresh'?"),
     # Quantities

@@ -10,6 +10,7 @@ import pytest
 
 from chaoskit.clock import wait_for
 from chaoskit.errors import BrokenError
+from chaoskit.observers.tap_poller import TapPoller
 from chaoskit.toxiproxy.client import ToxiproxyControl
 
 
@@ -44,6 +45,20 @@ def test_counters(control: Any, connect: Any, wire: Any, upstream: Any) -> None:
     assert (done.toxics["l"].connections, done.toxics["l"].bytes, done.toxics["l"].cut) == (1, 3, 0)
     control.add_toxic("counted", "l", "noop", {})
     assert control.counters()["counted"].toxics["l"].connections == 0
+
+
+def test_what_is_still_open_is_told_at_the_end(control: Any, connect: Any, wire: Any, upstream: Any) -> None:
+    """The last look takes connections and requests that have not ended: a pool's, a call that hangs."""
+    silent = upstream(lambda sock: sock.recv(100) and sock.recv(100))
+    address = control.create_proxy("open", silent.address)
+    control.set_tap("open", id_headers=[], note_headers=[])
+    connect(address).sendall(b"GET /hangs HTTP/1.1\r\nhost: x\r\n\r\n")
+    wait_for(lambda: control.counters()["open"].requests, what="the request", limit=5)
+    rows: list[Any] = []
+    TapPoller(control, rows.append).drain()
+    request, connection = sorted((row for row in rows if row.proxy == "open"), key=lambda row: type(row).__name__)[::-1]
+    assert (connection.end, connection.reset, connection.sent > 0) == ("open", False, True)
+    assert (request.path, request.status, request.end) == ("/hangs", None, "closed")
 
 
 def test_errors_are_broken(server: Any, control: Any) -> None:

@@ -157,12 +157,12 @@ def test_seed(start: Any, upstream: Any, connect: Any, wire: Any) -> None:
         with start(server_command(seed=seed)) as seeded:
             control = ToxiproxyControl(seeded.url)
             proxy = control.create_proxy("p", address)
-            control.add_toxic("p", "t", "timeout", {"timeout": 20}, toxicity=0.5)
+            control.add_toxic("p", "t", "limit_data", {}, toxicity=0.5)
             found = []
             for _ in range(30):
                 sock = connect(proxy)
                 sock.sendall(b"ping")
-                found.append(sock.recv(4))
+                found.append(wire.read(sock, 4))
             slow.append(found)
             control.close()
     assert slow[0] == slow[1] != slow[2]

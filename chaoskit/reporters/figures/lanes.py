@@ -178,8 +178,10 @@ def _process(facts: Facts, service: str, events: Iterable[r.Event]) -> Lane | No
     lost = sum(span.end - span.start for span in spans if span.look == "down")
     if lost:
         told += f" · down {format_duration(lost)}"
-    length = facts.range.length
-    return Lane(f"process {service}", _joined(spans, length), _apart(marks, length), Note(told))
+    note, length = Note(told), facts.range.length
+    if finding := facts.finding(f"resources.{service}.pid"):
+        note = Note(f"pid {finding.expected} · {told}", str(finding.outcome))
+    return Lane(f"process {service}", _joined(spans, length), _apart(marks, length), note)
 
 
 def _apart(marks: Iterable[Mark], length: float) -> list[Mark]:

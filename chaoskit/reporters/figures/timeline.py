@@ -44,6 +44,9 @@ def header(facts: Facts) -> canvas.Header:
         (line, style.BY_OUTCOME[outcome])
         for line in text.wrap(facts.verdict.reason, canvas.WIDTH - 0.4, 2, style.NORMAL)
     ]
+    others = [judged.finding.id for judged in facts.verdict.failed() if judged.finding.id not in facts.verdict.reason]
+    if others:
+        lines.append((f"also not held: {', '.join(others)}", style.BY_OUTCOME[outcome]))
     if facts.note:
         lines.append((facts.note, style.INK))
     lines.append((" · ".join(_circumstances(facts)), style.MUTED))

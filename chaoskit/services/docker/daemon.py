@@ -94,15 +94,15 @@ def asking(what: str) -> Iterator[None]:
     try:
         yield
     except docker.errors.APIError as error:
-        raise _refused(what, error) from error
+        raise _refused(what, error) from None
     except requests.ReadTimeout as error:
-        raise BrokenError(f"Docker did not {what} within {ANSWER:g} s: does its daemon hang?") from error
+        raise BrokenError(f"Docker did not {what} within {ANSWER:g} s: does its daemon hang?") from None
     except (requests.ConnectionError, FileNotFoundError, ConnectionError) as error:
-        raise BrokenError(f"no Docker daemon answers (asked to {what}): {_reason(error)}; {INSTALL}") from error
+        raise BrokenError(f"no Docker daemon answers (asked to {what}): {_reason(error)}; {INSTALL}") from None
     except docker.errors.DockerException as error:
-        raise BrokenError(f"Docker could not be asked to {what}: {_reason(error)}; {INSTALL}") from error
+        raise BrokenError(f"Docker could not be asked to {what}: {_reason(error)}; {INSTALL}") from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-        raise BrokenError(f"Docker broke off when asked to {what}: {_reason(error)}") from error
+        raise BrokenError(f"Docker broke off when asked to {what}: {_reason(error)}") from None
 
 
 def _refused(what: str, error: Any) -> BrokenError:
@@ -119,6 +119,14 @@ def _reason(error: BaseException) -> str:
     inner = error.__cause__ or error.__context__
     text = str(error.args[-1] if isinstance(error, OSError) and error.args else error)
     return text if inner is None or "Error" not in text else str(inner)
+
+
+def close(stream: Any) -> None:
+    """End a stream of the client's, from any thread. Its own close() leaves the connection to the garbage collector."""
+    with contextlib.suppress(OSError, AttributeError):  # it has ended by itself
+        stream.close()
+    with contextlib.suppress(OSError):
+        stream._response.close()
 
 
 class Watch:
@@ -140,8 +148,7 @@ class Watch:
     def stop(self) -> None:
         """End the watch."""
         self._stopping = True
-        with contextlib.suppress(OSError):
-            self._stream.close()
+        close(self._stream)
         self._thread.join(5.0)
 
     def _run(self) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 from chaoskit.clock import now
 from chaoskit.errors import BrokenError, TimeoutExpired
+from chaoskit.journal import Journal
 from chaoskit.pids import identify
 from chaoskit.processes import LineSplitter, OnLine
 from chaoskit.services.docker.container import Container, inner_pid
-from chaoskit.services.docker.daemon import ANSWER, ConflictError, MissingError, ask, asking, client
+from chaoskit.services.docker.daemon import ANSWER, ConflictError, MissingError, ask, asking, client, close
 from chaoskit.services.runtime import OnExit
 
 LOST = -signal.SIGKILL
@@ -26,11 +27,14 @@ class RunningContainer:
     Raises BrokenError when it cannot be started.
     """
 
-    def __init__(self, container: Container, name: str, on_line: OnLine, on_exit: OnExit | None) -> None:
+    def __init__(
+        self, container: Container, name: str, journal: Journal, on_line: OnLine, on_exit: OnExit | None
+    ) -> None:
         self.name = name
         self.container = container
         self.last_lines: deque[str] = deque(maxlen=50)
-        self.paused = False
+        self._journal = journal
+        self._pause_entry: int | None = None
         self.capture_error: Exception | None = None
         self._on_line = on_line
         self._on_exit = on_exit
@@ -43,7 +47,7 @@ class RunningContainer:
             self.pid = container.pid or 0
             self._main = identify(self.pid) if self.pid else None
         except BrokenError:
-            self._output.close()
+            close(self._output)
             raise
         self._thread = threading.Thread(target=self._watch, name=f"chaoskit-watch-{name}", daemon=True)
         self._thread.start()
@@ -84,24 +88,30 @@ class RunningContainer:
                 raise BrokenError(f"{self.name}: kill -{number} {inside}: {output.strip()}") from None
             return True
 
+    @property
+    def paused(self) -> bool:
+        """True between :meth:`pause` and :meth:`resume`."""
+        return self._pause_entry is not None
+
     def pause(self) -> bool:
-        """Freeze all its processes. False when it is gone."""
+        """Freeze all its processes, journaled. False when it is gone."""
         if self._ended.is_set():
             return False
-        if not self.paused:
+        if self._pause_entry is None:
+            entry = self._journal.add("pause", name=self.container.name, id=self.container.id)
             try:
                 self._ask("pause", lambda api: api.pause(self.container.id))
             except (ConflictError, MissingError):
+                self._journal.done(entry)
                 return False
-            self.paused = True
+            self._pause_entry = entry
         return True
 
     def resume(self) -> bool:
         """Let it go on. False when it is gone."""
-        if self.paused:
-            with contextlib.suppress(ConflictError, MissingError):
-                self._ask("unpause", lambda api: api.unpause(self.container.id))
-            self.paused = False
+        if self._pause_entry is not None:
+            self._journal.undo(self._pause_entry)
+            self._pause_entry = None
         return not self._ended.is_set()
 
     def terminate(self, grace: float = 5.0, number: int = signal.SIGTERM) -> int:
@@ -122,8 +132,7 @@ class RunningContainer:
             for stdout, stderr in self._output:
                 self._hand_out("stdout", splitters["stdout"].feed(stdout or b""))
                 self._hand_out("stderr", splitters["stderr"].feed(stderr or b""))
-        with contextlib.suppress(OSError):
-            self._output.close()
+        close(self._output)
         for stream, splitter in splitters.items():
             self._hand_out(stream, splitter.flush())
         self._status = self._exit_status()

@@ -72,17 +72,19 @@ class ContainerRuntime(Runtime):
             self.create(plan, env)
             self._made = (plan, env)
         assert self._container is not None
-        return RunningContainer(self._container, service.name, on_line, on_exit)
+        return RunningContainer(self._container, service.name, self._journal, on_line, on_exit)
 
-    def create(self, plan: ContainerPlan, env: dict[str, str], ports: dict[int, int] | None = None) -> Container:
-        """Make the container, not started. ``ports`` are further ones: inside to outside."""
+    def create(
+        self, plan: ContainerPlan, env: dict[str, str], ports: dict[int, int] | None = None, **host: Any
+    ) -> Container:
+        """Make the container, not started. ``ports`` are further ones: inside to outside; ``host`` as Docker's."""
         image = ensure(plan, self._note)
         published = {self.listen[1]: self.port, **(ports or {})}
         if self.failpoints_port is not None:
             published[self.failpoints_port] = self.failpoints_port
         self._entry = undo.add(self._journal, "container", self._name)
         what = f"create the container {self._name}"
-        made = ask(what, lambda: self._create(client().api, image, plan, env, published))
+        made = ask(what, lambda: self._create(client().api, image, plan, env, published, host))
         self._container = Container(made, self._name, self._network.id, self.aliases)
         if plan.files:
             self._container.put(plan.files)
@@ -106,7 +108,15 @@ class ContainerRuntime(Runtime):
             self._journal.undo(self._entry)
         self._entry = self._container = self._made = None
 
-    def _create(self, api: Any, image: str, plan: ContainerPlan, env: dict[str, str], ports: dict[int, int]) -> str:
+    def _create(
+        self,
+        api: Any,
+        image: str,
+        plan: ContainerPlan,
+        env: dict[str, str],
+        ports: dict[int, int],
+        host: dict[str, Any],
+    ) -> str:
         made = api.create_container(
             image,
             name=self._name,
@@ -122,8 +132,7 @@ class ContainerRuntime(Runtime):
                 port_bindings={inside: (self.host, outside) for inside, outside in ports.items()},
                 # Without an init process a program as pid 1 ignores every signal that it has no handler for.
                 init=True,
-                # A name that is not there (a dead container's) must be told at once, not asked of the world's servers.
-                dns=["127.0.0.1"],
+                **host,
             ),
             networking_config=api.create_networking_config(
                 {self._network.name: api.create_endpoint_config(aliases=self.aliases)}

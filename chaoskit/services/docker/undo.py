@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -60,6 +61,13 @@ def _remove_network(network: Any) -> None:
     network.remove()
 
 
+def _unpause(facts: Facts) -> None:
+    """Let a container go on; one that goes on, or is gone, needs nothing."""
+    with contextlib.suppress(ConflictError, MissingError), asking(f"unpause {facts['name']}"):
+        client().api.unpause(facts["id"])
+
+
+register_kind("pause", _unpause)
 register_kind(
     "container",
     _undo(lambda name: client().containers.get(name), lambda it: it.remove(force=True, v=True)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from chaoskit.errors import ChaosError
 from chaoskit.scenario.types import Model
 from chaoskit.services.managed import ManagedService
+from chaoskit.services.spec import ServiceSpec
 
 
 class Provider(ManagedService):
@@ -19,6 +21,11 @@ class Provider(ManagedService):
     Args: ClassVar[type[Model]]
     container_port: ClassVar[int | None] = None
     """What its program listens on in a container; None: any, it takes what it is told."""
+
+    @classmethod
+    def companions(cls, name: str, spec: ServiceSpec) -> Mapping[str, ServiceSpec]:  # noqa: ARG003
+        """Further services that a service called ``name`` brings along; ``spec`` may hold wrong arguments."""
+        return {}
 
     def __init__(self, name: str, spec: Any, **rest: Any) -> None:
         super().__init__(name, spec, **rest)

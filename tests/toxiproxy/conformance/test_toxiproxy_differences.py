@@ -72,20 +72,19 @@ def checks_slicer_sizes(run_as: Any, engine: str) -> bool:
 
 
 @row("`-seed` has no effect")
-def test_seed(run_as: Any, upstream: Any, engine: str) -> None:
+def test_seed(run_as: Any, upstream: Any, wire: Any, engine: str) -> None:
     """Two runs with one seed: the same connections of thirty get the toxic, or others."""
     target = upstream().address
     runs = []
     for _ in range(2):
         with run_as(engine, "-seed", "7") as found:
             port = found.listens({**ENTRY, "upstream": target})
-            toxic = {"type": "timeout", "attributes": {"timeout": 20}, "toxicity": 0.5}
-            found.call("POST", "/proxies/a/toxics", toxic)
+            found.call("POST", "/proxies/a/toxics", {"type": "limit_data", "toxicity": 0.5})
             seen = []
             for _ in range(30):
                 with dial(port) as sock:
                     sock.sendall(b"x")
-                    seen.append(sock.recv(1))
+                    seen.append(wire.read(sock, 1))
             runs.append(seen)
     assert (runs[0] == runs[1]) == (engine == "embedded")
 
