@@ -13,15 +13,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from chaoskit.engine.neighbourhood import Neighbourhood
 from chaoskit.engine.platform import Address, Platform, Proxy, together
 from chaoskit.errors import BrokenError
 from chaoskit.failpoints.client import FailpointClient, FailpointError
 from chaoskit.history.rows import Row
 from chaoskit.journal import Journal
 from chaoskit.observers.tap_poller import TapPoller
+from chaoskit.scenario.compose import ComposedSpec
 from chaoskit.scenario.model import Environment
 from chaoskit.scenario.service import ServiceSpec
-from chaoskit.services.base import Neighbours, Service
+from chaoskit.services.base import Service
 from chaoskit.services.create import PROVIDERS
 from chaoskit.services.managed import ManagedService
 from chaoskit.toxiproxy.client import ToxiproxyControl
@@ -55,7 +57,7 @@ class LiveEnvironment:
         self._entry: int | None = None
         self._held: list[Callable[[], None]] = []
         self._answered: dict[str, int] = {}
-        self._moved: set[str] = set()
+        self._neighbourhood = Neighbourhood(self._services, self._proxies, lambda: self.toxiproxy)
         self._lock = threading.Lock()
         self._fresh = True
         self.tainted = False
@@ -69,7 +71,7 @@ class LiveEnvironment:
         self.poller = TapPoller(self.toxiproxy, discard)
         for name, spec in self.environment.services.items():
             self._services[name] = self._make(name, spec)
-        self._introduce(self._services)
+        self._neighbourhood.introduce(self._services)
         for name, service in self._services.items():
             if service.spec.proxy and service.port:
                 self._proxies[name] = self.platform.proxy(service)
@@ -101,9 +103,8 @@ class LiveEnvironment:
         ]
         together([self._services[name].stop for name in {*changed, *worn, *ill}])
         self._services.update(changed)
-        self._introduce(changed)
-        while self._moved:
-            self._redirect_to(name := self._moved.pop(), self._services[name].upstream)
+        self._neighbourhood.introduce(changed)
+        self._neighbourhood.restore()
         dead = {name: service for name, service in self._services.items() if not service.alive()}
         for service in self._services.values():
             if service.alive():
@@ -240,6 +241,10 @@ class LiveEnvironment:
             "journal": self.journal,
             "emit": lambda row: self._emit(row),
         }
+        if isinstance(spec, ComposedSpec):
+            from chaoskit.services.docker.compose.service import ComposeService
+
+            return ComposeService(name, spec, render=lambda text: render(text, self.addresses(inside=True)), **rest)
         folder = self.environment.folder
         if spec.build is not None:
             build = spec.build.model_copy(update={"context": str((folder / spec.build.context).resolve())})
@@ -249,22 +254,10 @@ class LiveEnvironment:
         cwd = (folder / spec.cwd).resolve() if spec.cwd else folder
         return _Command(self, name, spec.model_copy(update={"cwd": str(cwd)}), **rest)
 
-    def _introduce(self, services: Mapping[str, Service]) -> None:
-        for service in services.values():
-            service.join(Neighbours(self._services, self._link, self._redirect))
-
-    def _link(self, name: str) -> Address:
-        proxy = self._proxies.get(name)
-        return self._services[name].upstream if proxy is None else proxy.inside
-
-    def _redirect(self, name: str, to: str) -> None:
-        self._moved.add(name)
-        self._redirect_to(name, self._services[to].inside)
-
-    def _redirect_to(self, name: str, address: Address) -> None:
-        self.toxiproxy.set_upstream(name, f"{address[0]}:{address[1]}")
-
     def _start(self, services: Mapping[str, Service]) -> None:
+        if self.environment.compose:  # each waits for what its depends_on says
+            together([service.start for service in services.values()])
+            return
         together([service.start for service in services.values() if service.spec.provider is not None])
         together([service.start for service in services.values() if service.spec.provider is None])
 

@@ -30,8 +30,6 @@ from chaoskit.undo import MARGIN, lease
 TICK = 0.1
 LEAD = 0.05
 """Seconds between asking for a stream and its first request: the command reaches the worker in time."""
-
-
 WARM_UP = 5.0
 """Seconds that a service which was just started may take until steady state holds."""
 

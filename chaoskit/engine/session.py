@@ -27,6 +27,7 @@ from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.guardian import start_guardian
 from chaoskit.history.store import History, load
 from chaoskit.journal import Journal
+from chaoskit.scenario.compose import copies
 from chaoskit.scenario.loader import changed
 from chaoskit.scenario.loader import load as load_scenarios
 from chaoskit.scenario.model import Environment, Scenario
@@ -200,6 +201,10 @@ class Session:
 
         toxiproxy = resolve(self._asked, self.allow, "docker")
         name = f"chaoskit-{self.id}-{folder.name}"
+        if environment.compose:
+            from chaoskit.engine.compose_platform import ComposePlatform
+
+            return ComposePlatform(environment, folder, toxiproxy, name, self.journal, self.note, self.seed)
         return DockerPlatform(toxiproxy, name, self.journal, self.note, self.seed)
 
     def taint(self, environment: Environment) -> None:
@@ -221,7 +226,10 @@ class Session:
         """Copy what is needed to judge this run again, wherever the scenario's file may go."""
         (folder / "scenario.chaos.yaml").write_text(scenario.source.text, encoding="utf-8")
         environment = scenario.environment.source
-        if environment.file != scenario.source.file:
+        if scenario.environment.compose:
+            for name, text in copies(scenario.environment).items():
+                (folder / name).write_text(text, encoding="utf-8")
+        elif environment.file != scenario.source.file:
             (folder / "environment.yaml").write_text(environment.text, encoding="utf-8")
         return {
             "scenario": scenario.name,

@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 from chaoskit.clock import now, wait_for
 from chaoskit.errors import BrokenError, TimeoutExpired
 from chaoskit.expectations._body import ABSENT, at, document
-from chaoskit.expectations._evidence import SHOWN, vacuous, with_unit
+from chaoskit.expectations._evidence import vacuous, with_unit
 from chaoskit.expectations._fields import NONE, Count, Statuses, at_least_one, listed
 from chaoskit.expectations.base import Expectation, Finding, Outcome, Path_, Reader, check
 from chaoskit.history import rows as r
@@ -33,6 +33,9 @@ from chaoskit.scenario.types import Duration, Model, OperationName, ServiceName,
 
 POLL = 0.1
 """Seconds between two reads while deferred work is waited for."""
+
+LISTED = 1000
+"""Keys that a finding names, in the order of the requests: which writes were lost is for somebody to mend."""
 
 
 class Acknowledged(Model):
@@ -140,7 +143,7 @@ class Ledger(Expectation):
         finding = check(
             id_, bound, len(keys), len(keyed), path=path,
             worst=f"{len(read.rows)} rows for {len(keyed)} acknowledged writes{note}",
-            rows=[f"{key} ({why})" for key, why in list(keys.items())[:SHOWN]],
+            rows=[f"{key} ({why})" for key, why in list(keys.items())[:LISTED]],
         )  # fmt: skip
         return with_unit(finding, lambda text: f"{text} {name} of {len(keyed)} acknowledged writes")
 

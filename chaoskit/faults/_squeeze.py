@@ -99,13 +99,16 @@ class _Contained(Squeeze):
         used = self._used()
         if used is None:
             return
-        limit = max(_DOCKERS_LEAST, used + headroom) // mmap.PAGESIZE * mmap.PAGESIZE
-        if self.lowest is None or limit < self.lowest:
-            try:
+        # Less than it uses: the kernel first takes back what it can read again from disk. Version 1 refuses if that
+        # is not enough; then as much as it uses, and the next page is too many.
+        wanted = [used + headroom] if headroom else [used - used // 50, used]
+        for limit in (max(_DOCKERS_LEAST, size) // mmap.PAGESIZE * mmap.PAGESIZE for size in wanted):
+            if self.lowest is not None and limit >= self.lowest:
+                continue
+            with contextlib.suppress(BrokenError):
                 self._container.update(mem_limit=limit, memswap_limit=limit)
-            except BrokenError:
-                return  # more is used by now than the limit would be: the next step knows better
-            self.lowest = limit
+                self.lowest = limit
+                return
 
     def lift(self) -> None:
         self._container.update(**self._before)

@@ -29,7 +29,7 @@ class Netem(Fault):
 
     Arguments:
 
-    - ``on``: the service whose outgoing packets are treated, on all its network interfaces, in at least one of these ways.
+    - ``on``: the service whose outgoing packets are treated, on all its interfaces, in at least one of these ways.
     - ``corrupt``: which share of the packets is damaged (one bit).
     - ``duplicate``: which share is sent twice.
     - ``loss``: which share is dropped.

@@ -115,7 +115,7 @@ class Stress(Fault):
                 evidence.facts = {
                     "cpu_seconds": round(seconds, 3),
                     "bytes": held,
-                    "died": sum(process.poll() is not None for process in load),
+                    "died": sum(not _resident(process) for process in load),
                 }
 
     @contextmanager

@@ -36,6 +36,7 @@ class ScenarioFile(pytest.File):
             scenarios = load(self.path)
             for scenario in scenarios:
                 refuse_outside(outside(scenario, self.plugin.allow))
+                self.plugin.setting(scenario.environment)
         except InputError as error:
             name = slug(self.path.name.split(".")[0])
             yield InvalidItem.from_parent(self, name=f"{name}--invalid", error=error)

@@ -10,6 +10,7 @@ from typing import Any
 from chaoskit.errors import InputError, Problem
 from chaoskit.scenario import source, template
 from chaoskit.scenario.check import Check
+from chaoskit.scenario.compose import composed_environment
 from chaoskit.scenario.model import Environment, EnvironmentFile, ServiceChange
 from chaoskit.scenario.names import mapping, reserved, slug, texts
 from chaoskit.scenario.rooms import room
@@ -72,6 +73,8 @@ def _load_environment(file: Path, _changed: int, _size: int) -> Environment:
 
 
 def _typed_environment(page: Source, data: dict[str, Any], base: tuple[str | int, ...]) -> Environment:
+    if "compose" in data:
+        return composed_environment(page, data, base)
     check = Check(page)
     model: EnvironmentFile | None = check.typed(EnvironmentFile, data, base)
     services = mapping(data, "services")
@@ -101,14 +104,10 @@ def _typed_environment(page: Source, data: dict[str, Any], base: tuple[str | int
         )
     if check.problems or model is None:
         raise InputError(check.problems)
-    found = {
-        name: spec
-        for owner, described in model.services.items()
-        for name, spec in {owner: described, **companions(owner, described)}.items()
-    }
-    return Environment(
-        model.environment, found, model.data, page.file.resolve().parent, page, model.production
-    )
+    described: dict[str, ServiceSpec] = {}
+    for name, spec in model.services.items():
+        described |= {name: spec, **companions(name, spec)}
+    return Environment(model.environment, described, model.data, page.file.resolve().parent, page, model.production)
 
 
 def companions(name: str, spec: ServiceSpec) -> Mapping[str, ServiceSpec]:
@@ -139,4 +138,5 @@ def changed(environment: Environment, *changes: Mapping[str, ServiceChange]) -> 
         environment.folder,
         environment.source,
         environment.production,
+        environment.compose,
     )

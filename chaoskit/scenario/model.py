@@ -173,7 +173,7 @@ class EnvironmentFile(Model):
 
 @dataclass(frozen=True)
 class Environment:
-    """A loaded environment. ``folder`` is what relative paths in it start from."""
+    """A loaded environment. ``folder`` is what relative paths in it start from, ``compose`` a team's Compose files."""
 
     name: str
     services: Mapping[str, ServiceSpec]
@@ -181,6 +181,7 @@ class Environment:
     folder: Path
     source: Source
     production: bool = False
+    compose: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)

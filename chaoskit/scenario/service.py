@@ -28,9 +28,9 @@ class StopSpec(Model):
 class BuildSpec(Model):
     """An image to build from a Dockerfile. ``context`` is relative to the environment's folder."""
 
-    context: str
+    context: str = Field(description="the folder that the build may use, relative to the environment's file")
     dockerfile: str = Field("Dockerfile", description="relative to the context")
-    args: dict[str, str | int | float | bool] = {}
+    args: dict[str, str | int | float | bool] = Field({}, description="values of the Dockerfile's ARGs")
 
 
 class ServiceSpec(Model):
@@ -41,7 +41,7 @@ class ServiceSpec(Model):
 
     command: list[str] | str | None = None
     image: str | None = Field(None, min_length=1, description="on Docker; with a provider, instead of the provider's")
-    build: BuildSpec | None = Field(None, description="with image: when there is no such image; else built each run")
+    build: BuildSpec | None = Field(None, description="with image: where that is not there; alone: in each run")
     provider: str | None = None
     args: dict[str, Any] = {}
     env: dict[str, str | int | float | bool] = {}

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from chaoskit.errors import InputError
+
 if TYPE_CHECKING:
     from chaoskit.scenario.model import Environment, PlannedFault, Scenario
 
@@ -54,8 +56,14 @@ class Refused:
 def runtime_of(environment: Environment, option: str) -> Runtime:
     """``option`` (``auto``, ``process`` or ``docker``) for this environment, decided from what its file says.
 
-    ``auto`` is ``process`` where every service can run as one, by a command or a provider.
+    ``auto`` is ``process`` where every service can run as one, by a command or a provider. Raises InputError for
+    ``process`` where a Compose file says what to run.
     """
+    if environment.compose:
+        if option == "process":
+            what = "compose: a Compose file runs in containers; --chaos-runtime=process is not for it (use auto)"
+            raise InputError([environment.source.problem(("compose",), what)])
+        return "docker"
     if option in ("process", "docker"):
         return "docker" if option == "docker" else "process"
     services = environment.services.values()

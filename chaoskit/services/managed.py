@@ -82,15 +82,7 @@ class ManagedService(Service):
 
     def plan(self) -> ContainerPlan:
         """What to run as a container."""
-        if self.spec.image is None and self.spec.build is None:
-            raise BrokenError(
-                f"{self.name} has only a command: to run it in a container, say image: or build: beside it"
-            )
-        return ContainerPlan(
-            image=self.spec.image or f"chaoskit-built-{self.name}",
-            build=self.spec.build,
-            command=self.words() or None,
-        )
+        return ContainerPlan.of(self.name, self.spec, self.words())
 
     def environment(self) -> dict[str, str]:
         """Its environment variables; a process has ours too."""

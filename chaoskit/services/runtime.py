@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from chaoskit.errors import BrokenError
 from chaoskit.journal import Journal
 from chaoskit.ports import free_port
 from chaoskit.processes import OnLine, start_process
@@ -16,6 +18,8 @@ from chaoskit.services.spec import ServiceSpec
 if TYPE_CHECKING:
     from chaoskit.scenario.service import BuildSpec
     from chaoskit.services.docker.container import Container
+
+ONLY_A_COMMAND = "{name} has only a command: to run it in a container, say image: or build: beside it"
 
 OnExit = Callable[["Running"], None]
 """Called once with what has ended, when its exit status is known, on a thread that watches it."""
@@ -59,17 +63,29 @@ class Running(Protocol):
 class ContainerPlan:
     """What to run as a container.
 
+    ``build`` makes the image where it is not there, with ``rebuild`` always (what has not changed is quick).
     ``entrypoint`` and ``command`` are the image's own where None, ``user`` where empty. ``files`` (absolute path to
     content) are put in before the first start.
     """
 
     image: str
     build: BuildSpec | None = None
+    rebuild: bool = False
     entrypoint: list[str] | None = None
     command: list[str] | None = None
     user: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str, spec: ServiceSpec, command: list[str]) -> ContainerPlan:
+        """What a service's own words say. Raises BrokenError when they say neither ``image`` nor ``build``."""
+        if spec.image is not None:
+            return cls(spec.image, spec.build, command=command or None)
+        if spec.build is None:
+            raise BrokenError(ONLY_A_COMMAND.format(name=name))
+        image = f"chaoskit-built-{name}:{zlib.crc32(str(spec.build).encode()):08x}"
+        return cls(image, spec.build, rebuild=True, command=command or None)
 
 
 class Launchable(Protocol):

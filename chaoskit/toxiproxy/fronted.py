@@ -26,8 +26,11 @@ class FrontedToxiproxy(ToxiproxyControl):
     all on the real server, and tells itself what it did. A ``lease`` is kept there only.
     """
 
-    def __init__(self, tap_url: str, real: ToxiproxyControl, prefix: str, timeout: float = 5.0) -> None:
-        super().__init__(tap_url, timeout)
+    def __init__(
+        self, tap_url: str, real: ToxiproxyControl, prefix: str, timeout: float = 5.0, token: str = ""
+    ) -> None:
+        """``token`` is the tap's."""
+        super().__init__(tap_url, timeout, token)
         self.real = real
         self._prefix = prefix
         self._lock = threading.Lock()

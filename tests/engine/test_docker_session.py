@@ -1,11 +1,9 @@
-"""Scenarios on Docker: the same verdicts, proxies that stand before the services by name, a daemon that is lost."""
+"""Scenarios on Docker: the same verdicts, proxies that stand before the services by name, the original Toxiproxy."""
 
 from __future__ import annotations
 
 import json
-import os
 import socket
-import threading
 import time
 
 import pytest
@@ -47,6 +45,13 @@ services:
     port: 8000
     ready: {http: /, within: 60s}
     env: {DATABASE_URL: "{{ one.url }}", STUB_URL: "{{ stub.direct_url }}"}
+"""
+
+
+STUB_ONLY = """
+environment: small
+services:
+  stub: {provider: http_stub, ready: {within: 60s}, args: {routes: [{path: /ok, json: {answer: 42}}]}}
 """
 
 
@@ -131,8 +136,29 @@ def test_a_change_of_a_service_is_a_new_container_at_the_same_address(tmp_path, 
 def test_a_command_without_an_image_is_told(tmp_path, session):
     """Before anything is started."""
     (tmp_path / "no.yaml").write_text("environment: no\nservices: {app: {command: sleep 60}}\n")
-    with pytest.raises(BrokenError, match="app has only a command: .* say image: or build:"):
+    with pytest.raises(BrokenError, match=r"app has only a command: .* say image: or build:"):
         session.open(load_environment(tmp_path / "no.yaml"))
+
+
+def test_the_original_toxiproxy(tmp_path, project):
+    """It injects, behind our tap, in containers too; the verdict and what was observed are the same."""
+    scenario = project()
+    (tmp_path / "scenarios/environments/small.yaml").write_text(STUB_ONLY)
+    session = Session(tmp_path / "reports", seed=7, runtime="docker", toxiproxy="docker")
+    try:
+        result = session.run(*load_scenarios(scenario))
+        assert result.verdict.outcome is Outcome.HELD, result.verdict.reason
+        assert json.loads((result.folder / "run.json").read_text())["toxiproxy"].startswith("docker ")
+        (fault,) = result.history.of(r.Fault)
+        assert fault.touched > 0
+        requests = result.history.of(r.Request)
+        assert {row.id for row in result.history.of(r.Exchange)} == {row.id for row in requests}
+        delayed = [each.ended - each.sent for each in requests if fault.injected < each.sent < fault.planned_end - 0.1]
+        assert min(delayed) > 0.05
+    finally:
+        session.close()
+    mine = {"label": f"chaoskit.run={session.id}"}
+    assert daemon.client().containers.list(all=True, filters=mine) == []
 
 
 @pytest.mark.parametrize("engine", ["binary", "http://127.0.0.1:8474"])
@@ -140,78 +166,3 @@ def test_a_toxiproxy_that_containers_cannot_reach(tmp_path, engine):
     """It is refused, with what is legal."""
     with pytest.raises(ChaosError, match="legal with the runtime docker: auto, embedded, docker"):
         Session(tmp_path, runtime="docker", toxiproxy=engine)
-
-
-class Between:
-    """A socket in front of the daemon's that can be taken away, as when the daemon ends."""
-
-    def __init__(self, path, target):
-        self._target = target
-        self._open = []
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen(64)
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                inner, _ = self._listener.accept()
-            except OSError:
-                return
-            outer = socket.socket(socket.AF_UNIX)
-            outer.connect(self._target)
-            self._open += [inner, outer]
-            for one, other in ((inner, outer), (outer, inner)):
-                threading.Thread(target=self._copy, args=(one, other), daemon=True).start()
-
-    def _copy(self, one, other):
-        try:
-            while data := one.recv(65536):
-                other.sendall(data)
-            other.shutdown(socket.SHUT_WR)
-        except OSError:
-            return
-
-    def lose(self):
-        """From now on nobody answers, and all that was open is closed."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for each in self._open:
-            try:
-                each.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-        for each in self._open:
-            each.close()
-
-
-def test_a_daemon_that_is_lost_is_broken_within_seconds(tmp_path, project, monkeypatch):
-    """In mid-run: no hang, and a message that names the daemon. What is left goes when a daemon answers again."""
-    place = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-    between = Between(tmp_path / "d.sock", place.removeprefix("unix://"))
-    own = daemon.client()
-    monkeypatch.setattr(daemon, "_client", None)
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/d.sock")
-    session = Session(tmp_path / "reports", seed=7, runtime="docker")
-    session.open(load_scenarios(project())[0].environment)
-    lost = []
-
-    def cut(progress):
-        if not lost and progress.phase == "faults":
-            lost.append(time.monotonic())
-            between.lose()
-
-    result = session.run(*load_scenarios(project(length="30s")), on_progress=cut)
-    assert result.verdict.outcome is Outcome.BROKEN
-    assert "the Docker daemon was lost during the run" in result.verdict.reason
-    assert time.monotonic() - lost[0] < 10
-    with pytest.raises(BrokenError, match="no Docker daemon answers"):
-        session.close()
-    daemon.client().close()
-    monkeypatch.setattr(daemon, "_client", own)
-    assert own.containers.list(filters={"label": f"chaoskit.run={session.id}"})
-    session.journal.undo_all()
-    assert own.containers.list(all=True, filters={"label": f"chaoskit.run={session.id}"}) == []
-    assert own.networks.list(filters={"label": f"chaoskit.run={session.id}"}) == []
-    session.journal.close()

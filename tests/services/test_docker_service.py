@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from pathlib import Path
 
+import psycopg
 import pytest
 
 from chaoskit.clock import wait_for
@@ -88,7 +90,7 @@ def test_life(contain, bench):
     assert service.alive()
     assert service.ready()
     assert get(service) == (False, "hello")
-    assert os.readlink(f"/proc/{service.pid}/exe").rpartition("/")[2].startswith("python")
+    assert Path(f"/proc/{service.pid}/exe").readlink().name.startswith("python")
     name = service.container.name
     wait_for(lambda: "asked /" in bench.lines(), what="the log line", limit=5)
     streams = {row.line: row.stream for row in bench.rows if isinstance(row, Log)}
@@ -153,9 +155,10 @@ def test_paused(contain):
     service = server(contain, ready={"http": "/", "within": "30s"})
     service.start()
     assert service.pause()
-    with pytest.raises(TimeoutError), socket.create_connection((service.host, service.port), timeout=0.5) as asking:
+    with socket.create_connection((service.host, service.port), timeout=0.5) as asking:
         asking.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        asking.recv(1)
+        with pytest.raises(TimeoutError):
+            asking.recv(1)
     assert service.resume()
     assert get(service) == (False, None)
     assert service.pause()
@@ -182,13 +185,57 @@ def test_what_cannot_be_started(contain):
         contain("b", image=missing).start()
 
 
+def test_built(contain, bench):
+    """With a name the image is built where it is not there, without one in each run; both with their arguments."""
+    context = bench.folder / "context"
+    context.mkdir()
+    recipe = f"FROM {PYTHON_IMAGE}\nARG WORD\nENV WORD=$WORD\n"
+    (context / "Own.dockerfile").write_text(recipe)
+    build = {"context": str(context), "dockerfile": "Own.dockerfile", "args": {"WORD": "one"}}
+    named = {"image": f"chaoskit-test-built-{os.getpid()}", "command": ["python3", "-c", SERVER]}
+    service = contain(build=build, **named, ready={"http": "/", "within": "30s"})
+    unnamed = contain("other", build=build, command=named["command"], ready={"http": "/", "within": "30s"})
+    try:
+        for each in (service, unnamed):
+            each.start()
+            assert get(each) == (False, "one")
+            each.stop()
+        (context / "Own.dockerfile").write_text(recipe.replace("=$WORD", "=two"))
+        for each, word in ((service, "one"), (unnamed, "two")):
+            each.start()
+            assert get(each) == (False, word)
+            each.stop()
+    finally:
+        for each in (service, unnamed):
+            daemon.client().images.remove(each.plan().image, force=True)
+
+
+def test_health_check_of_the_image(contain, bench):
+    """Where nothing else is said, the service is ready when its image says so."""
+    image = f"chaoskit-test-health-{os.getpid()}"
+    context = bench.folder / "context"
+    context.mkdir()
+    check = "HEALTHCHECK --interval=1s CMD python3 -c \"import os; assert os.path.exists('/tmp/well')\""
+    (context / "Dockerfile").write_text(f"FROM {PYTHON_IMAGE}\n{check}\n")
+    code = "import time; time.sleep(2); open('/tmp/well', 'w').close(); print('well', flush=True); time.sleep(600)"
+    try:
+        service = contain(
+            image=image, build={"context": str(context)}, command=["python3", "-c", code], ready={"within": "30s"}
+        )
+        service.start()
+        assert bench.lines() == ["well"]
+        service.stop()
+    finally:
+        daemon.client().images.remove(image, force=True)
+
+
 def test_postgres(contain):
     """The provider: a database, the same data after a kill, empty tables after a reset."""
     service = contain("db", provider="postgres", ready={"within": "60s"}, restart="always")
     service.start()
     assert service.inside == ("db-direct", 5432)
     assert service.read("select current_database()") == [["shop"]]
-    with service._connect("shop") as connection:
+    with psycopg.connect(service.url()) as connection:
         connection.execute("create table t (a int)")
         connection.execute("insert into t values (1)")
     old = service.pid
@@ -206,9 +253,7 @@ def test_redis_and_stub(contain):
     redis.command("SET a 1")
     redis.reset()
     assert redis.command("GET a") == "$-1"
-    stub = contain(
-        "stub", provider="http_stub", args={"routes": [{"path": "/ok", "json": 7}]}, ready={"within": "30s"}
-    )
+    stub = contain("stub", provider="http_stub", args={"routes": [{"path": "/ok", "json": 7}]}, ready={"within": "30s"})
     stub.start()
     assert get(stub, "/ok") == 7
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,9 @@ from chaoskit.errors import BrokenError
 
 ANSWER = 20.0
 """Seconds that the daemon may take for an answer (pulls and builds take as long as they take)."""
+
+SOCKET = "unix:///var/run/docker.sock"
+"""Where it is asked, unless DOCKER_HOST says otherwise."""
 
 INSTALL = (
     "install Docker and start its daemon (https://docs.docker.com/engine/install/), or use --chaos-runtime=process"
@@ -42,12 +46,7 @@ def client() -> Any:
     global _client
     with _lock:
         if _client is None:
-            host = os.environ.get("DOCKER_HOST", "")
-            if host and not host.startswith("unix://"):
-                raise BrokenError(
-                    f"DOCKER_HOST={host}: only a Docker daemon on this machine can be used (the clocks must be the "
-                    "same, and its networks within reach); unset DOCKER_HOST"
-                )
+            _knock()
             with asking("answer"):
                 import docker
 
@@ -58,10 +57,27 @@ def client() -> Any:
 def refusal() -> str:
     """Why Docker cannot be used, with what to do about it; empty when a daemon answers."""
     try:
+        _knock()
         ask("answer", lambda: client().ping())
     except BrokenError as error:
         return str(error)
     return ""
+
+
+def _knock() -> None:
+    """Raises BrokenError when nobody listens at the daemon's socket (there Docker's client leaves sockets open)."""
+    host = os.environ.get("DOCKER_HOST") or SOCKET
+    if not host.startswith("unix://"):
+        raise BrokenError(
+            f"DOCKER_HOST={host}: only a Docker daemon on this machine can be used (the clocks must be the same, and "
+            "its networks within reach); unset DOCKER_HOST"
+        )
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(ANSWER)
+        try:
+            probe.connect(host.removeprefix("unix://"))
+        except OSError as error:
+            raise BrokenError(f"no Docker daemon answers at {host}: {error.strerror or error}; {INSTALL}") from None
 
 
 def version() -> str:
@@ -95,7 +111,7 @@ def asking(what: str) -> Iterator[None]:
         yield
     except docker.errors.APIError as error:
         raise _refused(what, error) from None
-    except requests.ReadTimeout as error:
+    except requests.ReadTimeout:
         raise BrokenError(f"Docker did not {what} within {ANSWER:g} s: does its daemon hang?") from None
     except (requests.ConnectionError, FileNotFoundError, ConnectionError) as error:
         raise BrokenError(f"no Docker daemon answers (asked to {what}): {_reason(error)}; {INSTALL}") from None
@@ -152,12 +168,12 @@ class Watch:
         self._thread.join(5.0)
 
     def _run(self) -> None:
+        reason = "it ended, or was restarted"
         try:
             with asking("tell its events"):
                 for _ in self._stream:
                     pass
-            reason = "it ended, or was restarted"
-        except BrokenError as error:
-            reason = str(error)
+        except Exception as error:  # a stream that is closed under its reader raises all sorts
+            reason = str(error) or type(error).__name__
         if not self._stopping:
             self._lost = f"the Docker daemon was lost during the run: {reason}. Its containers have ended with it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,19 +15,24 @@ from chaoskit.services.runtime import ContainerPlan
 Note = Callable[[str], None]
 """Called with a line of text when there is progress to show."""
 
+_getting = threading.Lock()
+
 EVERY = 1.0
 """Seconds between two notes about one pull."""
 
 
 def ensure(plan: ContainerPlan, note: Note) -> str:
     """Have the plan's image on the daemon; gives its id. Raises BrokenError that says what is missing."""
-    found = _find(plan.image)
-    if found is None:
-        if plan.build is not None:
+    found = None if plan.rebuild else _find(plan.image)
+    if found is not None:
+        return found
+    with _getting:  # several services may share an image that is not there
+        found = None if plan.rebuild else _find(plan.image)
+        if found is None and plan.build is not None:
             _build(plan, note)
-        else:
+        elif found is None:
             _pull(plan.image, note)
-        found = _find(plan.image)
+        found = found or _find(plan.image)
     if found is None:
         raise BrokenError(f"Docker got the image {plan.image}, but does not find it")
     return found

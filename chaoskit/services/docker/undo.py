@@ -11,7 +11,7 @@ from typing import Any
 from chaoskit.clock import now
 from chaoskit.journal import Journal
 from chaoskit.pids import identify
-from chaoskit.services.docker.daemon import ConflictError, MissingError, asking, client
+from chaoskit.services.docker.daemon import ConflictError, MissingError, Refused, asking, client
 from chaoskit.undo import Facts, register_kind
 
 IN_FLIGHT = 2.0
@@ -54,7 +54,7 @@ def _undo(find: Callable[[str], Any], remove: Callable[[Any], None]) -> Callable
     return undo
 
 
-def _remove_network(network: Any) -> None:
+def remove_network(network: Any) -> None:
     """With whatever still hangs on it, which can only be ours."""
     for container in network.attrs.get("Containers") or {}:
         network.disconnect(container, force=True)
@@ -63,8 +63,12 @@ def _remove_network(network: Any) -> None:
 
 def _unpause(facts: Facts) -> None:
     """Let a container go on; one that goes on, or is gone, needs nothing."""
-    with contextlib.suppress(ConflictError, MissingError), asking(f"unpause {facts['name']}"):
-        client().api.unpause(facts["id"])
+    try:
+        with contextlib.suppress(ConflictError, MissingError), asking(f"unpause {facts['name']}"):
+            client().api.unpause(facts["id"])
+    except Refused as error:  # older daemons answer 500 here
+        if "not paused" not in str(error):
+            raise
 
 
 register_kind("pause", _unpause)
@@ -73,5 +77,5 @@ register_kind(
     _undo(lambda name: client().containers.get(name), lambda it: it.remove(force=True, v=True)),
     lasting=True,
 )
-register_kind("network", _undo(lambda name: client().networks.get(name), _remove_network), lasting=True)
+register_kind("network", _undo(lambda name: client().networks.get(name), remove_network), lasting=True)
 register_kind("volume", _undo(lambda name: client().volumes.get(name), lambda it: it.remove(force=True)), lasting=True)

@@ -6,200 +6,214 @@ folders. Durability is off (a machine that crashes loses the test anyway); a kil
 
 from __future__ import annotations
 
-import contextlib
-import signal
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
-from pydantic import Field
+from chaoskit.clock import now, wait_for
+from chaoskit.errors import BrokenError, ChaosError
+from chaoskit.services.base import Address, Neighbours
+from chaoskit.services.providers._postgres_args import PostgresArgs
+from chaoskit.services.providers._postgres_failover import Failover
+from chaoskit.services.providers._postgres_single import SinglePostgres, driver
+from chaoskit.services.runtime import Running
+from chaoskit.services.spec import ServiceSpec
 
-from chaoskit.errors import BrokenError
-from chaoskit.scenario.types import Model
-from chaoskit.services.providers._postgres_server import Binaries, RunAs, find_binaries, run_as
-from chaoskit.services.providers.base import Provider
-from chaoskit.services.runtime import ContainerPlan
+PROMOTION_LIMIT = 30
+"""Seconds in which a replica must have become a primary."""
 
-if TYPE_CHECKING:
-    import psycopg
-
-_TABLES = """
-select string_agg(format('%%I.%%I', schemaname, tablename), ', ') from pg_tables
-where schemaname not in ('pg_catalog', 'information_schema') and not tablename = any(%s)
-"""
+_COPY = ["-U", "postgres", "-c", "fast", "-X", "stream", "-R", "--no-sync", "--no-manifest"]
 
 
-_INITDB = ("-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1")
+class Postgres(SinglePostgres):
+    """A server for the user ``postgres`` without password, and an empty database.
 
-DEFAULT_VERSION = 16
-"""Of the image, where the environment does not say which."""
+    With ``replica: true`` the environment gets a second service, NAME-replica: a streaming replica of the first. When
+    the primary has been dead for ``failover_after``, the replica is promoted, as a cluster manager or a managed
+    database does it: the old primary is fenced (it stays down until the scenario is over), the replica accepts writes,
+    and the proxy NAME leads to it, so clients find it at the address they know. What the ledger reads on NAME is read
+    from it, too. Before the next scenario both servers are made anew. A primary that its supervisor (``restart:``)
+    brings back in time stays the primary; one that only hangs is not dead.
 
-DATA = "chaoskit"
-"""The data folder's name in a container, below its user's home."""
-
-# Not in the image's own data folder: that is a volume, or holds what the image's entrypoint makes.
-_IN_CONTAINER = f"""
-for bin in "$(command -v initdb)" /usr/lib/postgresql/*/bin/initdb; do [ -x "$bin" ] && break; done
-bin=${{bin%/initdb}}
-home=/var/lib/postgresql; [ -w "$home" ] || home=/tmp
-data=$home/{DATA}
-if [ ! -s "$data/ready" ]; then
-    rm -rf "$data"
-    "$bin/initdb" {" ".join(_INITDB)} -D "$data" || exit
-    echo "host all all all trust" >> "$data/pg_hba.conf"
-    echo "host replication all all trust" >> "$data/pg_hba.conf"
-    echo ready > "$data/ready"
-fi
-exec "$bin/postgres" -D "$data" "$@"
-"""
-
-
-class PostgresArgs(Model):
-    """Arguments of the provider ``postgres``; ``settings`` are further lines of postgresql.conf."""
-
-    version: int | None = Field(None, description="major version; any when left out")
-    database: str = Field("shop", pattern=r"^[a-z_][a-z0-9_]*$")
-    max_connections: int = Field(100, ge=5)
-    settings: dict[str, str] = {}
-    reset: Literal["truncate", "none"] = Field("truncate", description="what happens between scenarios")
-    keep: list[str] = Field([], description="tables that are not emptied")
-
-
-class Postgres(Provider):
-    """A server for the user ``postgres`` without password, and an empty database."""
+    The proxy NAME-replica is the replication link: ``latency: {on: NAME-replica}`` slows down what the replica
+    receives, ``down: {on: NAME-replica}`` cuts it off.
+    """
 
     Args = PostgresArgs
-    container_port = 5432
 
-    def __init__(self, name: str, spec: Any, **rest: Any) -> None:
+    def __init__(self, name: str, spec: ServiceSpec, **rest: Any) -> None:
         super().__init__(name, spec, **rest)
-        self._binaries: Binaries | None = None
-        self._as: RunAs = RunAs()
+        self._neighbours: Neighbours | None = None
+        self._failover: Failover | None = None
+        self._fenced = self._promoted = False
+        if self.args.replica and not spec.proxy:
+            raise ChaosError(f"service {name}: with a replica it needs its proxy, which leads to the one or the other")
+
+    @classmethod
+    def companions(cls, name: str, spec: ServiceSpec) -> Mapping[str, ServiceSpec]:
+        """With ``replica: true`` the replica, which is described like its primary."""
+        if spec.args.get("replica") is not True:
+            return {}
+        args = {**spec.args, "replica": False, "replica_of": name}
+        return {_replica_of(name): spec.model_copy(update={"args": args, "port": "auto"})}
+
+    def join(self, neighbours: Neighbours) -> None:
+        """Primary and replica find each other."""
+        self._neighbours = neighbours
+        if self.args.replica:
+            self._failover = Failover(self, self.args.failover_after, neighbours.redirect)
 
     @property
-    def args(self) -> PostgresArgs:
-        """The checked arguments."""
-        assert isinstance(self._args, PostgresArgs)
-        return self._args
+    def upstream(self) -> Address:
+        """The proxy with a replica's name is its link to the primary."""
+        return self._primary.inside if self._is_replica else self.inside
 
     @property
-    def user(self) -> str:
-        """The user to connect as."""
-        return "postgres"
+    def worn(self) -> bool:
+        """After a failover, be it a failed one: both are made anew."""
+        return self._fenced or (self._neighbours is not None and self._is_replica and self._primary.worn)
 
-    @property
-    def stop_signal(self) -> int:
-        """At once: the data goes anyway."""
-        return signal.SIGQUIT
+    # The data folder and the server
 
-    @property
-    def restart_signal(self) -> int:
-        """A fast shutdown: sessions are ended, nothing is lost."""
-        return signal.SIGINT
+    def maker(self) -> tuple[str, list[str]]:
+        """A replica starts with a copy of its primary."""
+        if not self._is_replica:
+            return super().maker()
+        host, port = self._primary.inside
+        return "pg_basebackup", [*_COPY, "-h", host, "-p", str(port)]
 
-    def prepare(self) -> None:
-        """Make the data folder (about half a second)."""
-        self._binaries = find_binaries(self.args.version)
-        self._as = run_as(self.folder)
-        initdb = [*self._as.prefix, str(self._binaries.initdb), *_INITDB, "-D", str(self.folder / "data")]
-        self.run_tool("initdb", initdb)
+    def settings(self) -> dict[str, str]:
+        """Who follows whom. A replica waits for nobody: after a change of places nobody is left to wait for."""
+        if self._neighbours is not None and self._is_replica:
+            host, port = self._neighbours.link(self.name)
+            return {
+                "primary_conninfo": f"host={host} port={port} user={self.user} application_name={self.name}",
+                "primary_slot_name": self._slot,
+                "wal_retrieve_retry_interval": "200ms",
+            }
+        if self.args.replica and self.args.synchronous:
+            return {"synchronous_standby_names": f'"{_replica_of(self.name)}"'}
+        return {}
 
-    def argv(self) -> list[str]:
-        """The server; it writes its log to stderr."""
-        assert self._binaries is not None, "prepare() has found the programs"
-        return [*self._as.prefix, str(self._binaries.postgres), "-D", str(self.folder / "data"), *self._options()]
+    # Life
 
-    def plan(self) -> ContainerPlan:
-        """The image's programs, without what its entrypoint adds: so any image with PostgreSQL in it will do."""
-        return ContainerPlan(
-            image=self.spec.image or f"postgres:{self.args.version or DEFAULT_VERSION}",
-            build=self.spec.build,
-            entrypoint=["sh", "-c", _IN_CONTAINER, "sh"],
-            command=self._options(),
-            user="postgres",
-        )
+    def start(self) -> None:
+        """Start it. A replica waits for its primary first; a fenced primary stays down until it is stopped."""
+        with self._lock:
+            if self._fenced:
+                self.event("not started", detail=f"fenced: {_replica_of(self.name)} is the primary now")
+                return
+            if self._is_replica and not self._initialised:
+                self._await_primary()
+            if self._failover is not None:
+                self._failover.watch()
+            super().start()
 
-    def _options(self) -> list[str]:
-        settings = {
-            "listen_addresses": self.runtime.listen[0],
-            "port": str(self.runtime.listen[1]),
-            "unix_socket_directories": "",
-            "max_connections": str(self.args.max_connections),
-            "fsync": "off",
-            "full_page_writes": "off",
-            "dynamic_shared_memory_type": "mmap",  # in the data folder: nothing is left in /dev/shm
-            "log_timezone": "UTC",
-            "timezone": "UTC",
-            **self.args.settings,
-        }
-        return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-
-    def check(self) -> str:
-        """Ready when it lets a client in."""
-        driver = _driver()
-        try:
-            with self._connect("postgres", connect_timeout=2):
-                return ""
-        except driver.OperationalError as error:
-            return " ".join(str(error).split())
+    def stop(self) -> None:
+        """End it and remove its data. It then is what it was before a change of places."""
+        if self._failover is not None:
+            self._failover.cancel()
+        super().stop()
+        self._fenced = self._promoted = False
 
     def initialise(self) -> None:
-        """Make the database."""
-        driver = _driver()
-        try:
-            with self._connect("postgres") as connection:
-                connection.execute(f'create database "{self.args.database}"')
-        except driver.Error as error:
-            raise BrokenError(f"{self.name}: the database could not be made: {error}") from error
+        """Make the database; of a replica, wait until it follows."""
+        if not self._is_replica:
+            super().initialise()
+            return
+        # What the primary waits for with synchronous: true, it must be waiting for from the first commit on.
+        waits = "and sync_state = 'sync'" if self.args.synchronous else ""
+        follows = f"""
+            select 1 from pg_stat_replication
+            where application_name = '{self.name}' and state = 'streaming' {waits}
+        """  # noqa: S608  # a service's name is made of a-z, 0-9 and -
+        primary = self._primary
+        wait_for(
+            lambda: primary.read(follows),
+            what=f"{self.name} to follow {primary.name}",
+            limit=self.spec.ready.within,
+            last_seen=lambda: " / ".join(self.last_lines()[-3:]),
+        )
 
     def reset(self) -> None:
-        """Empty all tables but those of ``keep``, unless ``reset: none``. Raises BrokenError if one is locked."""
-        super().reset()
-        if self.args.reset == "none":
-            return
-        driver = _driver()
-        try:
-            with self._connect(self.args.database) as connection:
-                connection.execute("set lock_timeout = '3s'")
-                row = connection.execute(_TABLES, [self.args.keep]).fetchone()
-                if row and row[0]:
-                    connection.execute(f"truncate {row[0]} restart identity cascade")
-        except driver.Error as error:
-            raise BrokenError(f"{self.name}: the tables could not be emptied: {error}") from error
+        """Empty the tables, unless it is a replica, which gets that from its primary."""
+        if not self._is_replica:
+            super().reset()
 
     def read(self, sql: str) -> list[list[Any]]:
-        """The rows of a query, asked directly and not through the proxy. Raises BrokenError when it fails."""
-        driver = _driver()
+        """The rows of a query, asked of whoever is the primary now."""
+        if self._fenced and self.replica.promoted:
+            return self.replica.read(sql)
+        return super().read(sql)
+
+    # Failover
+
+    @property
+    def replica(self) -> Postgres:
+        """The server that ``replica: true`` added."""
+        return self._neighbour(_replica_of(self.name))
+
+    @property
+    def promoted(self) -> bool:
+        """True for a replica that is the primary now."""
+        return self._promoted
+
+    def fence(self) -> bool:
+        """Keep a dead primary from coming back beside its replica. False when it is back already."""
+        with self._lock:
+            if self.alive():
+                return False
+            self._supervisor.rest()
+            self._fenced = True
+        self.event("fenced", detail="it stays down until the scenario is over")
+        return True
+
+    def promote(self) -> None:
+        """Make a replica the primary; returns when it accepts writes. Raises BrokenError."""
+        began = now()
         try:
-            with self._connect(self.args.database) as connection:
-                connection.execute("set statement_timeout = '10s'")
-                return [list(row) for row in connection.execute(sql.encode()).fetchall()]
-        except driver.Error as error:
-            raise BrokenError(f"{self.name}: {sql}: {error}") from error
+            with self.connect("postgres") as connection:
+                sql = "select not pg_is_in_recovery() or pg_promote(true, %s)"
+                row = connection.execute(sql, [PROMOTION_LIMIT]).fetchone()
+        except driver().Error as error:
+            raise BrokenError(f"{self.name} could not be promoted: {error}") from error
+        if not row or not row[0]:
+            raise BrokenError(f"{self.name} was not promoted within {PROMOTION_LIMIT} s")
+        self._promoted = True
+        self.event("promoted", pid=self.pid, detail=f"accepts writes after {now() - began:.3f} s")
 
-    def url(self, host: str | None = None, port: int | None = None) -> str:
-        """``postgresql://postgres@HOST:PORT/DATABASE``."""
-        return f"postgresql://{self.user}@{host or self.host}:{port or self.port}/{self.args.database}"
+    # Inside
 
-    def limit(self) -> int:
-        """``max_connections``."""
-        return self.args.max_connections
+    @property
+    def _is_replica(self) -> bool:
+        return self.args.replica_of is not None
 
-    @contextlib.contextmanager
-    def _connect(self, database: str, connect_timeout: int = 5) -> Iterator[psycopg.Connection[Any]]:
-        with _driver().connect(
-            host=self.host,
-            port=self.port,
-            user=self.user,
-            dbname=database,
-            connect_timeout=connect_timeout,
-            autocommit=True,
-        ) as connection:
-            yield connection
+    @property
+    def _primary(self) -> Postgres:
+        return self._neighbour(self.args.replica_of or "")
+
+    @property
+    def _slot(self) -> str:
+        """The replication slot in which the primary keeps what the replica has not got while it is away."""
+        return self.name.replace("-", "_")
+
+    def _neighbour(self, name: str) -> Postgres:
+        found = self._neighbours.services.get(name) if self._neighbours is not None else None
+        if not isinstance(found, Postgres):
+            raise BrokenError(f"{self.name} has no PostgreSQL server {name} beside it")
+        return found
+
+    def _await_primary(self) -> None:
+        primary = self._primary
+        what, limit = f"{primary.name}, to be copied", primary.spec.ready.within
+        wait_for(lambda: primary._initialised and primary.ready(), what=what, limit=limit)
+        exists = f"select from pg_replication_slots where slot_name = '{self._slot}'"
+        primary.read(f"select pg_create_physical_replication_slot('{self._slot}', true) where not exists ({exists})")
+
+    def _exited(self, process: Running) -> None:
+        super()._exited(process)
+        if self._failover is not None:
+            self._failover.died()
 
 
-def _driver() -> Any:
-    try:
-        import psycopg
-    except ImportError as error:
-        raise BrokenError(f"the provider postgres needs psycopg: pip install 'chaoskit[demo]' ({error})") from error
-    return psycopg
+def _replica_of(primary: str) -> str:
+    return f"{primary}-replica"

@@ -1,0 +1,46 @@
+"""How the services of an environment find each other, and how the proxy of one is led to another and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from chaoskit.engine.platform import Proxy
+from chaoskit.services.base import Address, Neighbours, Service
+from chaoskit.toxiproxy.client import ToxiproxyControl
+
+
+class Neighbourhood:
+    """Of one environment. ``services`` and ``proxies`` are its own mappings, which change as it changes."""
+
+    def __init__(
+        self,
+        services: Mapping[str, Service],
+        proxies: Mapping[str, Proxy],
+        control: Callable[[], ToxiproxyControl],
+    ) -> None:
+        self._services = services
+        self._proxies = proxies
+        self._control = control
+        self._moved: set[str] = set()
+
+    def introduce(self, newcomers: Mapping[str, Service]) -> None:
+        """Tell services who else is there."""
+        for service in newcomers.values():
+            service.join(Neighbours(self._services, self._link, self._redirect))
+
+    def restore(self) -> None:
+        """Lead every proxy to where it belongs. Raises BrokenError."""
+        while self._moved:
+            name = self._moved.pop()
+            self._lead(name, self._services[name].upstream)
+
+    def _link(self, name: str) -> Address:
+        proxy = self._proxies.get(name)
+        return self._services[name].upstream if proxy is None else proxy.inside
+
+    def _redirect(self, name: str, to: str) -> None:
+        self._moved.add(name)
+        self._lead(name, self._services[to].inside)
+
+    def _lead(self, name: str, to: Address) -> None:
+        self._control().set_upstream(name, f"{to[0]}:{to[1]}")

@@ -1,0 +1,204 @@
+"""Environments that are a team's own Compose file: what is read of it at load, without any tool.
+
+Only names are needed here: which services there are. What the file means in full (variables, ``extends``, anchors of
+other files) is for the Compose tool to say, when the environment starts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import Field, model_validator
+
+from chaoskit.errors import ChaosError, InputError
+from chaoskit.scenario import source, template
+from chaoskit.scenario.check import Check
+from chaoskit.scenario.model import Environment
+from chaoskit.scenario.names import mapping, reserved, texts
+from chaoskit.scenario.service import ReadySpec, ServiceSpec
+from chaoskit.scenario.source import Source
+from chaoskit.scenario.types import Model, problem
+
+COPY = "compose-services.yml"
+"""What stands for the Compose files in the folder of a run: the names of the services, which judging needs."""
+
+_NOT_OURS = ("command", "image", "build", "provider", "args", "cwd", "proxy")
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
+_SUPERVISED: Mapping[str, Literal["always", "on-failure"]] = {
+    "always": "always",
+    "unless-stopped": "always",
+    "on-failure": "on-failure",
+}
+
+
+class SqlSpec(Model):
+    """How a PostgreSQL database is read directly; what is not given comes from ``POSTGRES_USER`` and its like.
+
+    ``reset: truncate`` empties its tables between scenarios, but those of ``keep``.
+    """
+
+    user: str | None = None
+    password: str | None = None
+    database: str | None = None
+    reset: Literal["none", "truncate"] = "none"
+    keep: list[str] = []
+
+
+class ComposedSpec(ServiceSpec):
+    """A service of a Compose file: that file says what to run, this what chaoskit needs to know more about it."""
+
+    ready: ReadySpec = Field(
+        ReadySpec.model_validate({"within": "60s"}), description="else its health check, else its port"
+    )
+    restart: Literal["never", "on-failure", "always"] = Field("never", description="else as the Compose file says")
+    proxy: bool = False
+    job: bool = Field(False, description="it runs to its end instead of serving, as a migration does")
+    sql: SqlSpec = SqlSpec()
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        legal = sorted(set(type(self).model_fields) - set(_NOT_OURS))
+        for key in (name for name in _NOT_OURS if name in self.model_fields_set):
+            where = "the list proxy: of the environment" if key == "proxy" else "the Compose file"
+            raise problem(f"{key}: {where} says that", legal)
+        return self
+
+
+class ComposeEnvironmentFile(Model):
+    """An environment that is a Compose file: ``proxy`` names the services to stand in front of."""
+
+    environment: str
+    compose: str | list[str] = Field(description="the Compose file, or several as with -f; never changed")
+    production: bool = False
+    proxy: list[str] = []
+    services: dict[str, ComposedSpec] = {}
+    data: dict[str, Any] = {}
+
+
+def composed_environment(page: Source, data: dict[str, Any], base: tuple[str | int, ...]) -> Environment:
+    """The environment that a file with ``compose:`` describes. Raises InputError with every mistake."""
+    check = Check(page)
+    if base:
+        check.wrong((*base, "compose"), "compose: needs an environment with a file of its own, not one in a scenario")
+        raise InputError(check.problems)
+    model: ComposeEnvironmentFile | None = check.typed(ComposeEnvironmentFile, data, base)
+    files = _files(check, data.get("compose"))
+    described = _services(check, files)
+    if described is not None:
+        _names(check, data, described)
+    if model is not None and model.production:
+        check.wrong(("production",), f"production: {model.environment} is marked as production: faults are not for it")
+    if check.problems or model is None or described is None:
+        raise InputError(check.problems)
+    services: dict[str, ServiceSpec] = {}
+    for name, its in described.items():
+        spec = model.services.get(name, ComposedSpec())
+        update: dict[str, Any] = {"proxy": name in model.proxy}
+        if "restart" not in spec.model_fields_set:
+            policy = str(mapping(its).get("restart", "")).partition(":")[0]
+            update["restart"] = _SUPERVISED.get(policy, "never")
+        services[name] = spec.model_copy(update=update)
+    folder = page.file.resolve().parent
+    return Environment(model.environment, services, model.data, folder, page, model.production, tuple(files))
+
+
+def copies(environment: Environment) -> dict[str, str]:
+    """Text by file name: what stands for the environment where its Compose files are not at hand."""
+    its = {
+        "services": {name: {"restart": _policy(spec)} for name, spec in environment.services.items()},
+    }
+    said = {**environment.source.data, "compose": COPY}
+    return {COPY: yaml.safe_dump(its), "environment.yaml": yaml.safe_dump(said, sort_keys=False)}
+
+
+def _policy(spec: ServiceSpec) -> str:
+    return "no" if spec.restart == "never" else spec.restart
+
+
+def _files(check: Check, said: Any) -> list[Path]:
+    """The Compose files that are there; what is not is noted."""
+    folder = check.page.file.resolve().parent
+    found = []
+    for index, name in enumerate([said] if isinstance(said, str) else said if isinstance(said, list) else []):
+        file = folder / str(name)
+        if file.is_file():
+            found.append(file.resolve())
+            continue
+        there = [one.name for pattern in ("*.yml", "*.yaml") for one in folder.glob(pattern) if one != check.page.file]
+        path = ("compose",) if isinstance(said, str) else ("compose", index)
+        check.wrong(path, f"compose: there is no file {name} beside this one", there, str(name))
+    return found
+
+
+def _services(check: Check, files: Sequence[Path]) -> dict[str, Any] | None:
+    """All services that the files describe and that are started, or None with the mistakes noted."""
+    found: dict[str, Any] = {}
+    try:
+        for file in files:
+            for name, its in _read(file, ()).items():
+                found[name] = {**mapping(found.get(name)), **mapping(its)}
+    except ChaosError as error:
+        check.wrong(("compose",), f"compose: {error}")
+        return None
+    if not found and files:
+        check.wrong(("compose",), f"compose: {', '.join(file.name for file in files)} describes no services")
+    return {name: its for name, its in found.items() if not its.get("profiles")} if found else None
+
+
+def _read(file: Path, including: tuple[Path, ...]) -> dict[str, Any]:
+    """The services of one Compose file and of those that it includes. Raises ChaosError."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506  # a safe loader: see below
+    except OSError as error:
+        raise ChaosError(f"{file.name} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ChaosError(f"{file.name} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{source.shown(file)}:{mark.line + 1}" if mark else source.shown(file)
+        raise ChaosError(f"{place}: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(data, dict) or not isinstance(data.get("services", {}), dict):
+        raise ChaosError(f"{file.name} is no Compose file: it has no mapping services:")
+    found: dict[str, Any] = {}
+    include = data.get("include")
+    for entry in include if isinstance(include, list) else ():
+        path = mapping(entry).get("path", entry)
+        for one in path if isinstance(path, list) else [path]:
+            other = (file.parent / str(one)).resolve()
+            if other not in including:
+                found |= _read(other, (*including, file))
+    return found | {str(name): mapping(its) for name, its in data.get("services", {}).items()}
+
+
+def _names(check: Check, data: Mapping[str, Any], services: Mapping[str, Any]) -> None:
+    """Names that no service of the Compose file bears, and those that cannot be used."""
+    for name in services:
+        if not _NAME.fullmatch(name):
+            check.wrong(("compose",), f"compose: the service name {name!r} must consist of letters, digits, . _ and -")
+    proxy = data.get("proxy")
+    wanted: list[tuple[tuple[str | int, ...], Any]]
+    wanted = [(("proxy", index), name) for index, name in enumerate(proxy if isinstance(proxy, list) else ())]
+    wanted += [(("services", name), name) for name in mapping(data, "services")]
+    for path, name in wanted:
+        if name not in services:
+            told = f"the Compose file starts no service {name!r} (those with profiles: are left out)"
+            check.wrong(path, told, services, str(name))
+        elif path[0] == "proxy" and f"{name}-direct" in services:
+            check.wrong(path, f"the name {name}-direct is taken: it leads to {name} past its proxy")
+    reserved(check, services, ("compose",))
+    reserved(check, mapping(data, "data"), ("data",))
+    for where, text in texts(mapping(data, "services"), ("services",)):
+        for what, legal, found in template.mistakes(text, frozenset(services)):
+            check.wrong(where, what, legal, found)
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the class is chosen at run time
+    """Reads plain data; tags of Compose's own (``!reset``, ``!override``) are passed over."""
+
+
+_Loader.add_multi_constructor("!", lambda *_: None)

@@ -1,0 +1,75 @@
+"""PostgreSQL in a Compose project: recognised by its image or variables, and read as these say."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from chaoskit.errors import BrokenError
+from chaoskit.scenario.compose import SqlSpec
+from chaoskit.services.docker.compose.rewrite import Facts
+
+if TYPE_CHECKING:
+    import psycopg
+
+_MARKS = ("POSTGRES_INITDB_ARGS", "POSTGRES_HOST_AUTH_METHOD")
+
+_TABLES = """
+select string_agg(format('%%I.%%I', schemaname, tablename), ', ') from pg_tables
+where schemaname not in ('pg_catalog', 'information_schema') and not tablename = any(%s)
+"""
+
+
+def is_postgres(facts: Facts, sql: SqlSpec) -> bool:
+    """By its image's name, by the variables that nobody else has, or because somebody says how to read it."""
+    told = any(mark in facts.environment for mark in _MARKS)
+    return told or _image(facts) == "postgres" or bool(sql.model_fields_set)
+
+
+def is_redis(facts: Facts) -> bool:
+    """By its image's name."""
+    return _image(facts) in ("redis", "valkey")
+
+
+def url(place: str, facts: Facts, sql: SqlSpec) -> str:
+    """``postgresql://USER:PASSWORD@HOST:PORT/DATABASE``."""
+    user = sql.user or facts.environment.get("POSTGRES_USER", "postgres")
+    password = sql.password if sql.password is not None else facts.environment.get("POSTGRES_PASSWORD", "")
+    database = sql.database or facts.environment.get("POSTGRES_DB", user)
+    secret = f":{quote(password, safe='')}" if password else ""
+    return f"postgresql://{quote(user, safe='')}{secret}@{place}/{quote(database, safe='')}"
+
+
+def read(name: str, place: str, sql: str) -> list[list[Any]]:
+    """The rows of a query. Raises BrokenError."""
+    with _connected(name, place, sql) as connection:
+        connection.execute("set statement_timeout = '10s'")
+        return [list(row) for row in connection.execute(sql.encode()).fetchall()]
+
+
+def truncate(name: str, place: str, keep: Sequence[str]) -> None:
+    """Empty all tables but those of ``keep``. Raises BrokenError, also when one is locked for 3 s."""
+    with _connected(name, place, "its tables could not be emptied") as connection:
+        connection.execute("set lock_timeout = '3s'")
+        row = connection.execute(_TABLES, [list(keep)]).fetchone()
+        if row and row[0]:
+            connection.execute(f"truncate {row[0]} restart identity cascade")
+
+
+@contextlib.contextmanager
+def _connected(name: str, place: str, what: str) -> Iterator[psycopg.Connection[Any]]:
+    try:
+        import psycopg
+    except ImportError as error:
+        raise BrokenError(f"reading {name} needs psycopg: pip install 'chaoskit[demo]' ({error})") from error
+    try:
+        with psycopg.connect(place, connect_timeout=5, autocommit=True) as connection:
+            yield connection
+    except psycopg.Error as error:
+        raise BrokenError(f"{name}: {what}: {error}") from error
+
+
+def _image(facts: Facts) -> str:
+    return facts.image.rpartition("/")[2].partition(":")[0].partition("@")[0]

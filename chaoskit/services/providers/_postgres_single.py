@@ -1,0 +1,206 @@
+"""One PostgreSQL server: its data folder, its program, and what is asked of it directly."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from chaoskit.errors import BrokenError
+from chaoskit.services.providers._postgres_args import PostgresArgs
+from chaoskit.services.providers._postgres_server import Binaries, RunAs, find_binaries, run_as
+from chaoskit.services.providers.base import Provider
+from chaoskit.services.runtime import ContainerPlan
+
+if TYPE_CHECKING:
+    import psycopg
+
+_TABLES = """
+select string_agg(format('%%I.%%I', schemaname, tablename), ', ') from pg_tables
+where schemaname not in ('pg_catalog', 'information_schema') and not tablename = any(%s)
+"""
+
+
+_INITDB = ("-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1")
+
+DEFAULT_VERSION = 16
+"""Of the image, where the environment does not say which."""
+
+DATA = "chaoskit"
+"""The data folder's name in a container, below its user's home."""
+
+# Not in the image's own data folder: that is a volume, or holds what the image's entrypoint makes.
+_IN_CONTAINER = """
+for bin in "$(command -v initdb)" /usr/lib/postgresql/*/bin/initdb; do [ -x "$bin" ] && break; done
+bin=${bin%%/initdb}
+home=/var/lib/postgresql; [ -w "$home" ] || home=/tmp
+data=$home/%(name)s
+if [ ! -s "$data.made" ]; then
+    rm -rf "$data"
+    "$bin/%(tool)s" %(arguments)s -D "$data" || exit
+    %(then)s
+    echo yes > "$data.made"
+fi
+exec "$bin/postgres" -D "$data" "$@"
+"""
+
+_LET_IN = """
+    echo "host all all all trust" >> "$data/pg_hba.conf"
+    echo "host replication all all trust" >> "$data/pg_hba.conf"
+"""
+
+
+class SinglePostgres(Provider):
+    """A server for the user ``postgres`` without password, and an empty database."""
+
+    Args = PostgresArgs
+    container_port = 5432
+
+    def __init__(self, name: str, spec: Any, **rest: Any) -> None:
+        super().__init__(name, spec, **rest)
+        self._binaries: Binaries | None = None
+        self._as: RunAs = RunAs()
+
+    @property
+    def args(self) -> PostgresArgs:
+        """The checked arguments."""
+        assert isinstance(self._args, PostgresArgs)
+        return self._args
+
+    @property
+    def user(self) -> str:
+        """The user to connect as."""
+        return "postgres"
+
+    @property
+    def stop_signal(self) -> int:
+        """At once: the data goes anyway."""
+        return signal.SIGQUIT
+
+    @property
+    def restart_signal(self) -> int:
+        """A fast shutdown: sessions are ended, nothing is lost."""
+        return signal.SIGINT
+
+    def maker(self) -> tuple[str, list[str]]:
+        """The program that makes the data folder, and its arguments but for the folder."""
+        return "initdb", list(_INITDB)
+
+    def settings(self) -> dict[str, str]:
+        """Further settings of the server, before those that the arguments say."""
+        return {}
+
+    def prepare(self) -> None:
+        """Make the data folder (about half a second)."""
+        self._binaries = find_binaries(self.args.version)
+        self._as = run_as(self.folder)
+        tool, arguments = self.maker()
+        program = str(self._binaries.folder / tool)
+        self.run_tool(tool, [*self._as.prefix, program, *arguments, "-D", str(self.folder / "data")])
+
+    def argv(self) -> list[str]:
+        """The server; it writes its log to stderr."""
+        assert self._binaries is not None, "prepare() has found the programs"
+        return [*self._as.prefix, str(self._binaries.postgres), "-D", str(self.folder / "data"), *self._options()]
+
+    def plan(self) -> ContainerPlan:
+        """The image's programs, without what its entrypoint adds: so any image with PostgreSQL in it will do."""
+        tool, arguments = self.maker()
+        then = _LET_IN.strip() if tool == "initdb" else ":"
+        script = _IN_CONTAINER % {"name": DATA, "tool": tool, "arguments": shlex.join(arguments), "then": then}
+        return ContainerPlan(
+            image=self.spec.image or f"postgres:{self.args.version or DEFAULT_VERSION}",
+            build=self.spec.build,
+            entrypoint=["sh", "-c", script, "sh"],
+            command=self._options(),
+            user="postgres",
+        )
+
+    def _options(self) -> list[str]:
+        settings = {
+            "listen_addresses": self.runtime.listen[0],
+            "port": str(self.runtime.listen[1]),
+            "unix_socket_directories": "",
+            "max_connections": str(self.args.max_connections),
+            "fsync": "off",
+            "full_page_writes": "off",
+            "dynamic_shared_memory_type": "mmap",  # in the data folder: nothing is left in /dev/shm
+            "log_timezone": "UTC",
+            "timezone": "UTC",
+            **self.settings(),
+            **self.args.settings,
+        }
+        return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+
+    def check(self) -> str:
+        """Ready when it lets a client in."""
+        try:
+            with self.connect("postgres", connect_timeout=2):
+                return ""
+        except driver().OperationalError as error:
+            return " ".join(str(error).split())
+
+    def initialise(self) -> None:
+        """Make the database."""
+        try:
+            with self.connect("postgres") as connection:
+                connection.execute(f'create database "{self.args.database}"')
+        except driver().Error as error:
+            raise BrokenError(f"{self.name}: the database could not be made: {error}") from error
+
+    def reset(self) -> None:
+        """Empty all tables but those of ``keep``, unless ``reset: none``. Raises BrokenError if one is locked."""
+        super().reset()
+        if self.args.reset == "none":
+            return
+        try:
+            with self.connect(self.args.database) as connection:
+                connection.execute("set lock_timeout = '3s'")
+                row = connection.execute(_TABLES, [self.args.keep]).fetchone()
+                if row and row[0]:
+                    connection.execute(f"truncate {row[0]} restart identity cascade")
+        except driver().Error as error:
+            raise BrokenError(f"{self.name}: the tables could not be emptied: {error}") from error
+
+    def read(self, sql: str) -> list[list[Any]]:
+        """The rows of a query, asked directly and not through the proxy. Raises BrokenError when it fails."""
+        try:
+            with self.connect(self.args.database) as connection:
+                connection.execute("set statement_timeout = '10s'")
+                return [list(row) for row in connection.execute(sql.encode()).fetchall()]
+        except driver().Error as error:
+            raise BrokenError(f"{self.name}: {sql}: {error}") from error
+
+    def url(self, host: str | None = None, port: int | None = None) -> str:
+        """``postgresql://postgres@HOST:PORT/DATABASE``."""
+        return f"postgresql://{self.user}@{host or self.host}:{port or self.port}/{self.args.database}"
+
+    def limit(self) -> int:
+        """``max_connections``."""
+        return self.args.max_connections
+
+    @contextlib.contextmanager
+    def connect(self, database: str, connect_timeout: int = 5) -> Iterator[psycopg.Connection[Any]]:
+        """A connection past the proxy. Raises the driver's errors."""
+        with driver().connect(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            dbname=database,
+            connect_timeout=connect_timeout,
+            autocommit=True,
+            # Ours are not worth waiting for a replica, which may be down.
+            options="-c synchronous_commit=local",
+        ) as connection:
+            yield connection
+
+
+def driver() -> Any:
+    """The module psycopg. Raises BrokenError when it is not installed."""
+    try:
+        import psycopg
+    except ImportError as error:
+        raise BrokenError(f"the provider postgres needs psycopg: pip install 'chaoskit[demo]' ({error})") from error
+    return psycopg
