@@ -1,0 +1,152 @@
+"""Environments that are a Compose file: what is read of it at load, and mistakes with file and line."""
+
+from __future__ import annotations
+
+import pytest
+
+from chaoskit.errors import InputError
+from chaoskit.scenario.compose import COPY, ComposedSpec, copies
+from chaoskit.scenario.environments import changed, load_environment
+from chaoskit.scenario.model import ServiceChange
+from chaoskit.scenario.setting import runtime_of
+
+COMPOSE = """\
+services:
+  postgres:
+    image: postgres:16
+    restart: on-failure:3
+  payment_api:
+    build: .
+    restart: unless-stopped
+    ports: !override ["80:80"]
+  debugger:
+    image: x
+    profiles: [debug]
+"""
+
+ENVIRONMENT = """\
+environment: team
+compose: docker-compose.yml
+proxy: [postgres]
+services:
+  payment_api: {ready: {http: /healthz}, restart: never, env: {DB: "{{ postgres.host }}"}}
+data:
+  skus: [a, b]
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """A function that writes the environment and gives its file."""
+    (tmp_path / "docker-compose.yml").write_text(COMPOSE)
+
+    def write(old: str = "", new: str = "", compose: str = COMPOSE):
+        assert old in ENVIRONMENT
+        (tmp_path / "docker-compose.yml").write_text(compose)
+        file = tmp_path / "team.yaml"
+        file.write_text(ENVIRONMENT.replace(old, new) if old else ENVIRONMENT)
+        return file
+
+    return write
+
+
+def test_its_services(write, tmp_path):
+    """Those of the file without a profile, its restart policies unless the environment says otherwise."""
+    environment = load_environment(write())
+    assert list(environment.services) == ["postgres", "payment_api"]
+    postgres, api = environment.services.values()
+    assert isinstance(postgres, ComposedSpec)
+    assert (postgres.proxy, postgres.restart, postgres.ready.within) == (True, "on-failure", 60.0)
+    assert (api.proxy, api.restart, api.ready.http) == (False, "never", "/healthz")
+    assert environment.compose == (tmp_path / "docker-compose.yml",)
+
+
+def test_several_files_and_included_ones(write, tmp_path):
+    """All their services, each once."""
+    (tmp_path / "more.yml").write_text("include: [{path: [base.yml]}]\nservices: {redis: {image: redis}}\n")
+    (tmp_path / "base.yml").write_text("include: [more.yml]\nservices: {mail: {image: mail}}\n")
+    file = write("compose: docker-compose.yml", "compose: [docker-compose.yml, more.yml]")
+    assert list(load_environment(file).services) == ["postgres", "payment_api", "mail", "redis"]
+
+
+def test_it_runs_on_docker_alone(write):
+    """``auto`` is ``docker``; ``process`` is refused with the reason and the line."""
+    environment = load_environment(write())
+    assert runtime_of(environment, "auto") == runtime_of(environment, "docker") == "docker"
+    with pytest.raises(InputError, match=r"team.yaml:2: compose: .* --chaos-runtime=process is not for it"):
+        runtime_of(environment, "process")
+
+
+def test_a_change_of_a_service_keeps_the_rest(write):
+    """As a control does it."""
+    environment = load_environment(write())
+    other = changed(environment, {"postgres": ServiceChange(env={"A": "b"})})
+    assert other.services["postgres"].env == {"A": "b"}
+    assert isinstance(other.services["postgres"], ComposedSpec)
+    assert other.compose == environment.compose
+
+
+def test_what_a_recorded_run_keeps(write, tmp_path):
+    """Enough to load the environment again where the Compose file is not."""
+    environment = load_environment(write())
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name, text in copies(environment).items():
+        (folder / name).write_text(text)
+    again = load_environment(folder / "environment.yaml")
+    assert again.services == environment.services
+    assert again.compose == (folder / COPY,)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("[postgres]", "[postgers]", r":3: the Compose file starts no service 'postgers'.*did you mean 'postgres'\?"),
+        ("[postgres]", "[debugger]", r":3: the Compose file starts no service 'debugger' \(those with profiles:"),
+        ("payment_api: {", "payments_api: {", r":5: the Compose file starts no service 'payments_api'.*'payment_api'"),
+        ("ready: {http: /healthz}", "image: x", r":5: image: the Compose file says that; legal: .*failpoints"),
+        ("restart: never", "proxy: true", ":5: proxy: the list proxy: of the environment says that"),
+        ("restart: never", "redy: 1", r":5: unknown key 'redy'; .*did you mean 'ready'\?"),
+        ("{{ postgres.host }}", "{{ postgress.host }}", r":5: .*unknown name 'postgress'.*did you mean 'postgres'\?"),
+        (
+            "docker-compose.yml",
+            "docker-compos.yml",
+            r":2: .*no file docker-compos.yml.*did you mean 'docker-compose.yml",
+        ),
+        ("proxy: [postgres]", "proxi: [postgres]", r":3: unknown key 'proxi'; .*did you mean 'proxy'\?"),
+        ("data:", "production: true\ndata:", ":6: production: team is marked as production"),
+    ],
+)
+def test_a_mistake_in_the_environment(write, old, new, says):
+    """File and line, what is legal, and the nearest spelling."""
+    with pytest.raises(InputError, match=says):
+        load_environment(write(old, new))
+
+
+@pytest.mark.parametrize(
+    ("compose", "says"),
+    [
+        ("services: [", r":2: compose: .*docker-compose.yml:1: "),
+        ("- a\n", ":2: compose: docker-compose.yml is no Compose file"),
+        ("services: [a]\n", ":2: compose: docker-compose.yml is no Compose file"),
+        ("include: [gone.yml]\nservices: {}\n", ":2: compose: gone.yml cannot be read: No such file"),
+        ("volumes: {}\n", ":2: compose: docker-compose.yml describes no services"),
+        ("services: {postgres: {}, postgres-direct: {}, payment_api: {}}\n", ":3: the name postgres-direct is taken"),
+        ("services: {postgres: {}, payment_api: {}, faker: {}}\n", "the name 'faker' is taken"),
+    ],
+)
+def test_a_mistake_in_the_compose_file(write, compose, says):
+    """It is told at the line that names the file."""
+    with pytest.raises(InputError, match=says):
+        load_environment(write(compose=compose))
+
+
+def test_not_in_a_scenario(tmp_path, write):
+    """A run keeps a copy of the environment, which must be a file of its own."""
+    from chaoskit.scenario.loader import load
+
+    write()
+    file = tmp_path / "x.chaos.yaml"
+    file.write_text("scenario: x\nenvironment: {compose: docker-compose.yml}\n")
+    with pytest.raises(InputError, match="x.chaos.yaml:2: compose: needs an environment with a file of its own"):
+        load(file)
