@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Collection, Iterator
 
 from chaoskit.ports import FIRST, LAST
+from chaoskit.scenario.compose import ComposedSpec
 from chaoskit.scenario.model import Environment, Scenario
 from chaoskit.scenario.reach import outside
 from chaoskit.scenario.service import ServiceSpec
@@ -52,7 +53,9 @@ def _platform(setting: Setting) -> str:
 def _service(spec: ServiceSpec, setting: Setting) -> Iterator[str]:
     contained = setting.runtime == "docker"
     words = spec.command if isinstance(spec.command, str) or spec.command is None else shlex.join(spec.command)
-    if contained:
+    if isinstance(spec, ComposedSpec):
+        yield "a container, as the Compose file says"
+    elif contained:
         image = spec.image or ("an image built for it" if spec.build else f"the provider {spec.provider}'s image")
         yield f"a container of {image}" + (f" running {words}" if words else "")
         if spec.build is not None:

@@ -69,18 +69,14 @@ def updated(journal: Journal, container: Container, **limits: int) -> Iterator[N
 
 @contextlib.contextmanager
 def disconnected(journal: Journal, container: Container) -> Iterator[None]:
-    """Off its network for the length of a block."""
-    networks = container.inspect()["NetworkSettings"]["Networks"].values()
-    here = [network for network in networks if network["NetworkID"] == container.network_id]
-    aliases = [alias for network in here for alias in network.get("Aliases") or ()]
-    entry = journal.add(
-        "container-network", name=container.name, id=container.id, network=container.network_id, aliases=aliases
-    )
-    try:
-        container.disconnect()
+    """Off all its networks for the length of a block."""
+    with contextlib.ExitStack() as stack:
+        for network in container.inspect()["NetworkSettings"]["Networks"].values():
+            facts = {"network": network["NetworkID"], "aliases": list(network.get("Aliases") or ())}
+            entry = journal.add("container-network", name=container.name, id=container.id, **facts)
+            stack.callback(journal.undo, entry)
+            container.disconnect(network["NetworkID"])
         yield
-    finally:
-        journal.undo(entry)
 
 
 def oom_kills(container: Container, since: float) -> int:
@@ -96,19 +92,20 @@ def oom_kills(container: Container, since: float) -> int:
 
 
 def addresses_of(name: str, container: Container) -> tuple[list[str], list[str]]:
-    """IPv4 addresses on a container's network: its own, and those of others that answer to the service's ``name``."""
+    """IPv4 addresses on a container's networks: its own, and those of others that answer to the service's ``name``."""
     from chaoskit.services.docker.daemon import ask, client
 
-    def look() -> dict[str, tuple[str, list[str]]]:
+    def look() -> list[tuple[str, str, list[str]]]:
         api = client().api
-        found = {}
-        for one in api.inspect_network(container.network_id)["Containers"]:
-            for network in api.inspect_container(one)["NetworkSettings"]["Networks"].values():
-                if network["NetworkID"] == container.network_id:
-                    found[one] = network["IPAddress"], network.get("Aliases") or []
+        found = []
+        for network in api.inspect_container(container.id)["NetworkSettings"]["Networks"].values():
+            for one in api.inspect_network(network["NetworkID"])["Containers"]:
+                for its in api.inspect_container(one)["NetworkSettings"]["Networks"].values():
+                    if its["NetworkID"] == network["NetworkID"]:
+                        found.append((one, its["IPAddress"], its.get("Aliases") or []))
         return found
 
-    on_it: dict[str, tuple[str, list[str]]] = ask(f"list the network of {container.name}", look)
-    own = [address for one, (address, _) in on_it.items() if one == container.id]
-    others = [address for one, (address, names) in on_it.items() if one != container.id and name in names]
+    on_them: list[tuple[str, str, list[str]]] = ask(f"list the networks of {container.name}", look)
+    own = [address for one, address, _ in on_them if one == container.id]
+    others = [address for one, address, names in on_them if one != container.id and name in names]
     return own, others

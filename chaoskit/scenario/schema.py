@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chaoskit.scenario.compose import ComposeEnvironmentFile
 from chaoskit.scenario.loader import room
 from chaoskit.scenario.model import EnvironmentFile, ScenarioFile
 from chaoskit.scenario.types import Duration, Model
@@ -43,8 +44,9 @@ def scenario_schema() -> dict[str, Any]:
 def environment_schema() -> dict[str, Any]:
     """The schema of environment files."""
     definitions: dict[str, Any] = {}
-    schema = _environment(definitions)
-    return {"$schema": _DIALECT, **schema, "title": "chaoskit environment", "$defs": definitions}
+    composed = _part("compose", ComposeEnvironmentFile, definitions)
+    kinds = {"if": {"required": ["compose"]}, "then": composed, "else": _environment(definitions)}
+    return {"$schema": _DIALECT, "type": "object", **kinds, "title": "chaoskit environment", "$defs": definitions}
 
 
 def _fault(definitions: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 from chaoskit.scenario import source
 from chaoskit.scenario.loader import room
 from chaoskit.scenario.model import Control
+from chaoskit.scenario.compose import ComposedSpec
 from chaoskit.scenario.service import ServiceSpec
 
 ROOT = Path(__file__).parents[2]
@@ -121,7 +122,7 @@ def test_fragments_are_right(page):
             continue
         services = data.get("services", {})
         for spec in services.values():
-            ServiceSpec.model_validate(spec)
+            (ComposedSpec if "compose" in data else ServiceSpec).model_validate(spec)
             if "provider" in spec:
                 room("providers").get(spec["provider"]).Args.model_validate(spec.get("args", {}))
         for fault in data.get("timeline", {}).get("faults", []):

@@ -279,5 +279,7 @@ def test_faults_end_though_the_engine_hangs(tmp_path):
         finally:
             run.kill()
     assert run.returncode == 1
-    assert "the fault was lifted by its lease" in output
+    assert "BROKEN" in output, output
+    rows = "".join(path.read_text() for path in tmp_path.glob("reports/runs/*/*/faults.jsonl"))
+    assert "the fault was lifted by its lease" in rows, output
     assert not Scene(tmp_path).names

@@ -104,8 +104,12 @@ def test_what_a_recorded_run_keeps(write, tmp_path):
         ("[postgres]", "[postgers]", r":3: the Compose file starts no service 'postgers'.*did you mean 'postgres'\?"),
         ("[postgres]", "[debugger]", r":3: the Compose file starts no service 'debugger' \(those with profiles:"),
         ("payment_api: {", "payments_api: {", r":5: the Compose file starts no service 'payments_api'.*'payment_api'"),
-        ("ready: {http: /healthz}", "image: x", r":5: image: the Compose file says that; legal: .*failpoints"),
-        ("restart: never", "proxy: true", ":5: proxy: the list proxy: of the environment says that"),
+        (
+            "ready: {http: /healthz}",
+            "image: x",
+            r":5: payment_api: image: the Compose file says that; legal: .*failpoints",
+        ),
+        ("restart: never", "proxy: true", ":5: payment_api: proxy: the list proxy: of the environment says that"),
         ("restart: never", "redy: 1", r":5: unknown key 'redy'; .*did you mean 'ready'\?"),
         ("{{ postgres.host }}", "{{ postgress.host }}", r":5: .*unknown name 'postgress'.*did you mean 'postgres'\?"),
         (
@@ -126,7 +130,7 @@ def test_a_mistake_in_the_environment(write, old, new, says):
 @pytest.mark.parametrize(
     ("compose", "says"),
     [
-        ("services: [", r":2: compose: .*docker-compose.yml:1: "),
+        ("services: [", r":2: compose: .*docker-compose.yml:2: did not find"),
         ("- a\n", ":2: compose: docker-compose.yml is no Compose file"),
         ("services: [a]\n", ":2: compose: docker-compose.yml is no Compose file"),
         ("include: [gone.yml]\nservices: {}\n", ":2: compose: gone.yml cannot be read: No such file"),
@@ -148,5 +152,5 @@ def test_not_in_a_scenario(tmp_path, write):
     write()
     file = tmp_path / "x.chaos.yaml"
     file.write_text("scenario: x\nenvironment: {compose: docker-compose.yml}\n")
-    with pytest.raises(InputError, match="x.chaos.yaml:2: compose: needs an environment with a file of its own"):
+    with pytest.raises(InputError, match=r"x.chaos.yaml:2: compose: needs an environment with a file of its own"):
         load(file)

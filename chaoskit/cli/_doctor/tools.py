@@ -76,14 +76,14 @@ PARTS = (
         _REPORTS,
         "Prometheus",
         _prometheus,
-        "provider prometheus: your own rule files (a part of PromQL works without)",
+        "alerts under test, from your own rule files (planned: nothing uses it yet)",
         "apt install prometheus, brew install prometheus",
     ),
     Part(
         _REPORTS,
         "Alertmanager",
         _alertmanager,
-        "provider alertmanager: your own routing files",
+        "alerts under test, with your own routing (planned: nothing uses it yet)",
         "apt install prometheus-alertmanager, https://prometheus.io/download/",
     ),
     Part(

@@ -75,9 +75,10 @@ class Container:
         limits = {name: value for name, value in given.items() if value is not None}
         self._ask("limit", lambda api: api.update_container(self.id, **limits))
 
-    def disconnect(self) -> None:
-        """Take it off its network: established connections stall, new ones find nothing."""
-        self._ask("disconnect", lambda api: api.disconnect_container_from_network(self.id, self.network_id, force=True))
+    def disconnect(self, network_id: str = "") -> None:
+        """Take it off its network (another, if it has several): connections stall, new ones find nothing."""
+        network = network_id or self.network_id
+        self._ask("disconnect", lambda api: api.disconnect_container_from_network(self.id, network, force=True))
 
     def connect(self) -> None:
         """Put it back on its network under the names that it had."""

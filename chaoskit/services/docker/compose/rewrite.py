@@ -3,10 +3,12 @@
 Pure: data in, data out. What is changed, and nothing else:
 
 - A proxied service ``postgres`` becomes ``postgres-direct`` for Compose and on its networks; ``postgres``, its other
-  aliases and its container name are free for the proxy. Whoever depends on it still does.
+  aliases and its container name are free for the proxy.
 - Containers, networks and volumes get names of the run, and labels: runs side by side do not meet.
 - Published ports are dropped (ours are published instead, where nobody else can reach them), as is ``restart`` (the
   run's supervisor does that, on the record), and more than one copy of a service.
+- ``depends_on`` is dropped, as we start the containers, in that order. (Compose v1 waits for conditions even where it
+  is to start nothing.)
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Any
 
 from chaoskit.errors import BrokenError
 
-_DROPPED = ("container_name", "ports", "restart", "scale", "profiles", "extends", "links", "develop")
+_DROPPED = ("container_name", "ports", "restart", "scale", "profiles", "extends", "links", "depends_on", "develop")
 
 
 @dataclass
@@ -181,11 +183,6 @@ def _networks(its: Mapping[str, Any], facts: Facts, proxied: bool) -> dict[str, 
 def _service(its: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
     """A service as it was, without what is dropped, and with the new names of others."""
     kept = {key: value for key, value in its.items() if key not in _DROPPED}
-    needs = its.get("depends_on")
-    if isinstance(needs, dict):
-        kept["depends_on"] = {renamed[name]: how for name, how in needs.items() if name in renamed}
-    elif needs:
-        kept["depends_on"] = [renamed[name] for name in needs if name in renamed]
     if its.get("volumes_from"):
         kept["volumes_from"] = [_renamed(str(one), renamed) for one in its["volumes_from"]]
     for key in ("network_mode", "pid", "ipc"):
