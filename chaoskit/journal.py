@@ -77,6 +77,14 @@ class Journal:
             self._open[self._last] = entry
             return self._last
 
+    def note(self, entry: int, **facts: Any) -> None:
+        """Add what became known of an open entry's change only when it was made: a pid, say."""
+        with self._lock:
+            found = self._open.get(entry)
+            if found is not None and self._file >= 0:
+                self._write({"note": entry, "facts": facts})
+                found.facts.update(facts)
+
     def done(self, entry: int) -> None:
         """Note that an entry's change was undone (or never made). Has no effect the second time."""
         with self._lock:

@@ -127,14 +127,17 @@ def read_pidfile(pidfile: Path) -> Pid | None:
     return Pid(int(words[0]), int(words[1])) if len(words) == 2 else None
 
 
-def end_by_pidfile(pidfile: Path, *, first: int = signal.SIGTERM, grace: float = 1.0) -> bool:
+def end_by_pidfile(pidfile: Path, known: Pid | None = None, *, first: int = signal.SIGTERM, grace: float = 1.0) -> bool:
     """End the process of ``pidfile`` with all its family, whatever state it is in; True if something ran.
+
+    ``known`` is that process where it was learnt in another way: the file may be gone, and a program that writes
+    over its environment (Redis does) cannot be found by its mark.
 
     Also settles a process that was forked but has not written its pidfile yet: it finds the file taken and
     ends by itself. ``first`` is sent to its main process; what still runs once that has ended, or after
     ``grace`` seconds, is killed. Raises TimeoutExpired when something survives SIGKILL for 5 s.
     """
-    leader = None if _refuse(pidfile) else _await_writer(pidfile)
+    leader = (None if _refuse(pidfile) else _await_writer(pidfile)) or known
     members = family(leader) if leader is not None and leader.alive() else []
     members += [pid for pid in stragglers(pidfile) if pid not in members]
     if not members:

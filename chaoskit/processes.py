@@ -104,6 +104,7 @@ class ManagedProcess:
         identity = identify(child.pid)
         assert identity is not None, "a child that was not reaped has its entry in /proc"
         self._identity = identity
+        journal.note(entry, pid=identity.pid, start=identity.start)
         self._thread = threading.Thread(target=self._watch, name=f"chaoskit-watch-{name}", daemon=True)
         self._thread.start()
 

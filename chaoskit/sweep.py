@@ -89,6 +89,8 @@ class Contents:
             self.owner = line if isinstance(line, dict) and "pid" in line and "start" in line else {}
         elif "add" in line:
             self.entries[line["add"]] = Entry(line["kind"], line["facts"], line.get("until"), line.get("in", ""))
+        elif "note" in line and line["note"] in self.entries:
+            self.entries[line["note"]].facts.update(line["facts"])
         elif "done" in line:
             self.entries.pop(line["done"], None)
 

@@ -28,7 +28,8 @@ Undo = Callable[[Facts], None]
 
 def _undo_process(facts: Facts) -> None:
     first = signal.Signals[facts.get("signal", "SIGTERM")]
-    end_by_pidfile(Path(facts["pidfile"]), first=first, grace=facts.get("grace", 1.0))
+    known = Pid(facts["pid"], facts["start"]) if "pid" in facts else None
+    end_by_pidfile(Path(facts["pidfile"]), known, first=first, grace=facts.get("grace", 1.0))
 
 
 def _undo_folder(facts: Facts) -> None:
@@ -59,7 +60,7 @@ def _undo_signal(facts: Facts) -> None:
 
 
 KINDS: dict[str, Undo] = {
-    "process": _undo_process,  # {name, pidfile, signal="SIGTERM", grace=1.0}: end the process
+    "process": _undo_process,  # {name, pidfile, signal="SIGTERM", grace=1.0; noted: pid, start}: end the process
     "folder": _undo_folder,  # {path}: remove the folder
     "file": _undo_file,  # {path}: remove the file
     "signal": _undo_signal,  # {pid, start}: let a stopped process and its descendants go on

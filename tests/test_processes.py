@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ from chaoskit.journal import Journal, sweep
 from chaoskit.pids import MARK, Pid, end_by_pidfile, identify, read_pidfile
 from chaoskit.ports import free_port
 from chaoskit.processes import LINE_LIMIT, LineSplitter, start_process
+from chaoskit.sweep import read as read_journal
 
 OWNER = """
 import pathlib, sys, time
@@ -89,10 +91,13 @@ def test_the_pidfile_names_the_process(run, journal, tmp_path):
 
 
 def test_it_is_journaled_before_it_exists(run, journal, tmp_path):
-    """The entry holds all that a sweep needs, and is closed when the process has ended."""
+    """The entry holds all that a sweep needs, gets the pid as soon as there is one, and is closed with its end."""
     process = run("sleep", "300", stop_signal=signal.SIGINT)
     facts = {"name": "it", "pidfile": str(tmp_path / "1.pid"), "signal": "SIGINT"}
-    assert journal.open_entries() == [("process", facts)]
+    me = identify(process.pid)
+    assert journal.open_entries() == [("process", {**facts, "pid": me.pid, "start": me.start})]
+    lines = [json.loads(line) for line in journal.path.read_text().splitlines()]
+    assert lines[1]["facts"] == facts
     assert process.terminate(5) == -signal.SIGTERM
     assert journal.open_entries() == []
 
@@ -301,6 +306,20 @@ def test_a_sweep_ends_what_a_killed_owner_left_running(tmp_path):
     assert "process p0 of run owner" in told
     assert not marked(tmp_path)
     assert not list(tmp_path.glob("*.journal"))
+
+
+def test_a_sweep_needs_neither_pidfile_nor_mark(tmp_path, run, journal):
+    """Somebody removed the folder, and the program has no environment any more: its pid stands in the journal."""
+    program = "import time; print('up', flush=True); time.sleep(600)"
+    process = run("env", "-i", sys.executable, "-c", program)
+    said(run, "up")
+    assert not marked(tmp_path)
+    (tmp_path / "1.pid").unlink()
+    entries = read_journal(journal.path).entries
+    assert [entry.facts["pid"] for entry in entries.values()] == [process.pid]
+    for entry in entries.values():
+        entry.undo()
+    assert process.wait(5) < 0
 
 
 @pytest.mark.parametrize("attempt", range(5))

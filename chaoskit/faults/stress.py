@@ -17,7 +17,7 @@ from chaoskit.clock import now, wait_for
 from chaoskit.errors import BrokenError, TimeoutExpired
 from chaoskit.faults._cgroup import group_of
 from chaoskit.faults._container import container_of
-from chaoskit.faults._machine import lacking
+from chaoskit.faults._machine import lacking, needs_docker
 from chaoskit.faults.base import Evidence, Fault, World
 from chaoskit.processes import ManagedProcess, start_process
 from chaoskit.scenario.types import ServiceName, Size, problem
@@ -70,7 +70,8 @@ class Stress(Fault):
 
     Containers: the load runs inside the container's control groups, and so takes its share of the container's
     own CPU quota and memory limit, and may bring the OOM killer upon it (needs root). Processes of this machine: it
-    runs in the group that we are in. The load ends with the window, or ten minutes after it began if we do not.
+    runs in the group that we are in, beside whatever runs there, the traffic generator too; more that burn CPU time
+    than there are cores are therefore refused, unless they are nice. The load ends with the window, or ten minutes after it began if we do not.
 
     Evidence counts the ``milliseconds`` of CPU time that the load has got, or, without ``cpu``, the ``bytes`` that it
     held in memory at the end. Facts: ``cpu_seconds``, ``bytes``, ``died`` (how many of its processes ended early).
@@ -95,8 +96,14 @@ class Stress(Fault):
         return self.service
 
     def refusal(self, setting: Setting) -> Refusal | None:
-        """On containers without root: their control groups are root's."""
-        return lacking("root") if setting.runtime == "docker" else None
+        """On containers without root: their control groups are root's. On processes where it would starve us too."""
+        if setting.runtime == "docker":
+            return lacking("root")
+        cores = len(os.sched_getaffinity(0))
+        if self.nice or self.cpu <= cores:
+            return None
+        hint = f"on this machine {self.cpu} that burn CPU time on {cores} cores would starve the traffic generator too"
+        return needs_docker(setting, f"{hint}; use fewer, or nice")
 
     @contextmanager
     def inject(self, world: World) -> Iterator[Evidence]:

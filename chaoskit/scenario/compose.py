@@ -26,7 +26,7 @@ from chaoskit.scenario.types import Model, problem
 COPY = "compose-services.yml"
 """What stands for the Compose files in the folder of a run: the names of the services, which judging needs."""
 
-_NOT_OURS = ("command", "image", "build", "provider", "args", "cwd", "proxy")
+_NOT_OURS = ("command", "image", "build", "provider", "args", "cwd", "tmpfs", "proxy")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
 _SUPERVISED: Mapping[str, Literal["always", "on-failure"]] = {
     "always": "always",
@@ -113,6 +113,23 @@ def copies(environment: Environment) -> dict[str, str]:
     }
     said = {**environment.source.data, "compose": COPY}
     return {COPY: yaml.safe_dump(its), "environment.yaml": yaml.safe_dump(said, sort_keys=False)}
+
+
+def variables(files: Sequence[Path]) -> tuple[dict[str, dict[str, str]], frozenset[str]]:
+    """The variables that the Compose files say, by service, and every name that leads to a service.
+
+    Values are as they are written: what Compose fills in (``${NAME}``) is not known here.
+    """
+    said: dict[str, dict[str, str]] = {}
+    names: set[str] = set()
+    for name, its in (each for file in files for each in _read(file, ()).items()):
+        given = its.get("environment")
+        pairs = given.items() if isinstance(given, dict) else (str(one).split("=", 1) for one in given or ())
+        said.setdefault(name, {}).update({str(pair[0]): str(pair[1]) for pair in map(tuple, pairs) if len(pair) == 2})
+        aliases = (mapping(options).get("aliases") for options in mapping(its, "networks").values())
+        names |= {name, str(its.get("container_name") or name), str(its.get("hostname") or name)}
+        names |= {str(alias) for found in aliases for alias in (found if isinstance(found, list) else ())}
+    return said, frozenset(names)
 
 
 def _policy(spec: ServiceSpec) -> str:

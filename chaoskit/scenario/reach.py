@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaoskit.errors import ChaosError, InputError, Problem
+from chaoskit.scenario.compose import variables
 from chaoskit.scenario.model import Environment, Path_, Scenario
 from chaoskit.scenario.source import Source
 from chaoskit.scenario.template import ADDRESS, constants_and_names
@@ -94,6 +95,8 @@ def outside(scenario: Scenario, allowed: Collection[str] = ()) -> Iterator[Outsi
 
 def outside_of(environment: Environment, allowed: Collection[str] = ()) -> Iterator[Outside]:
     """Every host that an environment names and its services may not touch."""
+    if environment.compose:
+        yield from _outside_of_compose(environment, allowed)
     look = _Look(frozenset(environment.services), environment.data, allowed)
     inline = environment.source.data.get("services") is None
     base: Path_ = ("environment", "services") if inline else ("services",)
@@ -104,6 +107,18 @@ def outside_of(environment: Environment, allowed: Collection[str] = ()) -> Itera
         words = [spec.command] if isinstance(spec.command, str) else spec.command or []
         for host in (found for word in words for found in look.urls(word)):
             yield Outside(host, f"the command of {name}", environment.source, (*base, name, "command"))
+
+
+def _outside_of_compose(environment: Environment, allowed: Collection[str]) -> Iterator[Outside]:
+    """What a Compose file says in so many words; what Compose fills in is not known yet."""
+    said, names = variables(environment.compose)
+    look = _Look(names | frozenset(environment.services), {}, allowed)
+    for name in (name for name in said if name in environment.services):
+        for variable, value in said[name].items():
+            for host in look.variable(variable, value):
+                if "$" not in host:
+                    where = f"{variable} of {name} in the Compose file"
+                    yield Outside(host, where, environment.source, ("compose",))
 
 
 def outside_requests(requests: Mapping[str, str], environment: Environment, allowed: Collection[str]) -> Iterator[str]:

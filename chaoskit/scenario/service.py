@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from chaoskit.scenario.types import Duration, Model, problem
+from chaoskit.scenario.types import Duration, Model, Size, problem
+
+
+def _mount_point(path: str) -> str:
+    place = PurePosixPath(path)
+    if not place.is_absolute() or ".." in place.parts or place.name == "":
+        raise problem(f"{path!r} is no folder that a container can be given", ["/var/spool/app"])
+    return path
+
+
+def _some_room(size: float) -> float:
+    if size < 1:  # which Docker would take for: without a limit
+        raise problem("a tmpfs without room holds nothing", ["16MB"])
+    return size
 
 
 class ReadySpec(Model):
@@ -46,6 +60,11 @@ class ServiceSpec(Model):
     args: dict[str, Any] = {}
     env: dict[str, str | int | float | bool] = {}
     cwd: str | None = None
+    tmpfs: dict[Annotated[str, AfterValidator(_mount_point)], Annotated[Size, AfterValidator(_some_room)]] = Field(
+        {},
+        description="in its container, folders that are file systems of this size, in memory and empty at each start "
+        "(room that `disk_full` can fill); a process has the machine's folders",
+    )
     port: Literal["auto"] | Annotated[int, Field(ge=1, le=65535)] = Field(
         "auto", description="what it listens on (also given as PORT); in a container, its port inside"
     )
@@ -66,4 +85,6 @@ class ServiceSpec(Model):
             raise problem("it is not said what to run", ["command", "provider", "image", "build"])
         if self.args and self.provider is None:
             raise problem("args belong to a provider; a command takes its arguments itself")
+        if self.tmpfs and self.image is None and self.build is None and self.provider is None:
+            raise problem("tmpfs belongs to a container: say image or build too", ["image", "build"])
         return self

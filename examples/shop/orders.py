@@ -19,7 +19,7 @@ from shop.breaker import BreakerOpen
 from shop.catalog import Catalog
 from shop.database import Database
 from shop.errors import Refused, Unavailable
-from shop.imports import spool
+from shop.imports import spool, spool_folder
 from shop.lock import OrderLock
 from shop.logs import log
 from shop.order_store import Order, OrderStore
@@ -115,8 +115,11 @@ class Orders:
     async def bulk_import(self, request: web.Request) -> web.Response:
         """Spool the parts of an import, in a thread: files would block the event loop."""
         wanted = await read_json(request, ImportRequest)
-        written = await asyncio.to_thread(spool, wanted.parts, deferred=self._settings.handles == "deferred")
-        return json_response({"parts": wanted.parts, "bytes": written})
+        spooled = await asyncio.to_thread(spool, wanted.parts, self._settings)
+        if spooled.in_memory:
+            self._fallbacks.labels(self._settings.service, "memory").inc()
+        headers = {"x-degraded": "memory"} if spooled.in_memory else None
+        return json_response({"parts": wanted.parts, "bytes": spooled.written}, headers=headers)
 
     async def _price(self, sku: str) -> int:
         product = (await self._catalog.find(sku)).product
@@ -151,12 +154,13 @@ def build(settings: Settings) -> web.Application:
     app.router.add_post("/imports", orders.bulk_import)
 
     async def resources(_: web.Application) -> AsyncIterator[None]:
-        await db.open()
-        orders.payments = PaymentsClient(settings)
-        yield
-        await orders.payments.close()
-        await redis.aclose()
-        await db.close()
+        with spool_folder(settings):
+            await db.open()
+            orders.payments = PaymentsClient(settings)
+            yield
+            await orders.payments.close()
+            await redis.aclose()
+            await db.close()
 
     app.cleanup_ctx.append(resources)
     return app

@@ -51,6 +51,7 @@ class PaymentsClient:
         self._url = settings.payments_url.rstrip("/")
         self._policy = policy or policy_for(settings)
         self._limited = settings.payment_timeout == "on"
+        self._as_moment = settings.deadline == "absolute"
         self._attempt_timeout = settings.payment_attempt_timeout_s
         self._budget = RetryBudget(ratio=settings.retry_budget_ratio, min_per_s=settings.retry_budget_min_per_s)
         self._attempts = metrics.attempts.labels(service)
@@ -131,7 +132,10 @@ class PaymentsClient:
             timeout = self._attempt_timeout
             if self._policy.within_deadline:
                 timeout = max(0.001, min(timeout, deadline - time.monotonic()))
-            headers["x-request-timeout-ms"] = str(round(timeout * 1000))
+            if self._as_moment:
+                headers["x-request-deadline-ms"] = str(round((time.time() + timeout) * 1000))
+            else:
+                headers["x-request-timeout-ms"] = str(round(timeout * 1000))
         body = msgspec.json.encode({"order_key": charge.key, "amount": charge.amount, "sku": charge.sku})
         self._attempts.inc()
         try:

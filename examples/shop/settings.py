@@ -57,6 +57,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lock_lease_s: Seconds = 5.0
     lock_wait_s: Seconds = 1.2
 
+    # Imports: a folder, made at the start; empty: the system's own for temporary files
+    spool_dir: str = ""
+
     # Payments, seen from orders and worker
     order_deadline_s: Seconds = 1.0
     payment_attempt_timeout_s: Seconds = 0.3
@@ -91,6 +94,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retries: Literal["bounded", "off", "eager", "fixed", "everything", "past-deadline"] = "bounded"
     conflict_retries: OnOff = "on"
     payment_timeout: OnOff = "on"
+    deadline: Literal["relative", "absolute"] = "relative"
     breaker: OnOff = "on"
     fallback: Literal["deferred", "off"] = "deferred"
     rate_limit: OnOff = "on"
@@ -100,6 +104,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idempotency: OnOff = "on"
     lease: OnOff = "on"
     handles: Literal["per-iteration", "deferred"] = "per-iteration"
+    spool_fallback: Literal["memory", "off"] = "memory"
 
 
 def read(service: str, environment: Mapping[str, str] = os.environ) -> Settings:

@@ -46,11 +46,20 @@ def answer_told_by(hit: Returned | None) -> None:
 
 
 def caller_waits(request: web.Request) -> float | None:
-    """How long the caller still waits, in seconds: work after that would be for nobody."""
+    """How long the caller still waits, in seconds; refused with 504 when it does not: the work would be for nobody.
+
+    Told as a time left, or as a moment (Unix time), which is right only as far as both clocks are.
+    """
     try:
-        return float(request.headers["x-request-timeout-ms"]) / 1000
+        if "x-request-deadline-ms" in request.headers:
+            left = float(request.headers["x-request-deadline-ms"]) / 1000 - time.time()
+        else:
+            left = float(request.headers["x-request-timeout-ms"]) / 1000
     except (KeyError, ValueError):
         return None
+    if left <= 0:
+        raise Refused(504, "deadline_passed")
+    return left
 
 
 def application(settings: Settings, readiness: dict[str, Check]) -> web.Application:

@@ -95,7 +95,8 @@ def test_schemas_are_json(chaoskit: Chaoskit) -> None:
     assert scenario["title"] == "chaoskit scenario"
     assert environment["title"] == "chaoskit environment"
     assert "timeline" in scenario["required"]
-    assert "services" in environment["required"]
+    assert "services" in environment["else"]["required"]
+    assert "compose" in environment["then"]["required"]
 
 
 def test_version_help_and_unknown_commands(chaoskit: Chaoskit) -> None:

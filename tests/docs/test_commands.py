@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from chaoskit.scenario import source
+from chaoskit.scenario.compose import ComposedSpec
 from chaoskit.scenario.loader import room
 from chaoskit.scenario.model import Control
-from chaoskit.scenario.compose import ComposedSpec
 from chaoskit.scenario.service import ServiceSpec
 
 ROOT = Path(__file__).parents[2]

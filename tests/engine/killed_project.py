@@ -94,17 +94,20 @@ def scenario_for(runtime):
 
 
 class Processes:
-    """Whom a process belongs to is in its environment: all descendants of a run have it, whatever they are."""
+    """Whom a process belongs to is in its environment, which all descendants of a run have; but some write over
+    theirs (Redis does), and are known by the folder in which they run."""
 
     def __init__(self, mark):
         self.mark = f"BELONGS_TO={mark}"
+        self.folder = f"{mark}/"
 
     def find(self, part=""):
         """Command lines of those that run, by pid."""
         found = {}
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if self.mark.encode() in (process / "environ").read_bytes().split(b"\0"):
+                marked = self.mark.encode() in (process / "environ").read_bytes().split(b"\0")
+                if marked or str((process / "cwd").readlink()).startswith(self.folder):
                     command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
                     if part in command:
                         found[int(process.name)] = command

@@ -43,7 +43,7 @@ SCENARIO = """
 scenario: Slow
 environment: team
 traffic:
-  ask: {request: "GET {{ app.url }}/", rate: 20/s}
+  ask: {request: "GET {{ app.url }}/", rate: 50/s}
 steady_state:
   ask: {success_rate: ">= 50%"}
 timeline:
@@ -108,7 +108,7 @@ def left(run):
     return [one.name for one in found]
 
 
-def wait(condition, what, limit=90.0):
+def wait(condition, what, limit=180.0):
     """Until it is true."""
     deadline = time.monotonic() + limit
     while not condition():
@@ -141,7 +141,7 @@ def test_a_killed_run(project, processes_of, guardians_of, lookalike, tmp_path, 
     child.communicate()
     if sweeper == "the next run":
         again = project("1s")
-        output, _ = again.communicate(timeout=120)
+        output, _ = again.communicate(timeout=300)
         assert again.returncode == 0, output
         assert "swept from an earlier run" in output
     wait(lambda: not processes_of(tmp_path), "all processes to end")

@@ -54,11 +54,17 @@ class Daemon:
         self.folder = folder
         self.host = f"unix://{folder}/sock"
         self._process = None
+        self._space = f"chaoskit-test-{os.getpid()}"
+        # Its networks are in a network namespace: on the machine's it would remove docker0 when it starts.
+        self.inside = ["nsenter", f"--net=/run/netns/{self._space}"]
 
     def start(self):
         """Start it, and wait until it answers."""
         folder = self.folder
-        command = ["dockerd", "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"]
+        if not Path("/run/netns", self._space).exists():
+            subprocess.run(["ip", "netns", "add", self._space], check=True)
+            subprocess.run([*self.inside, "ip", "link", "set", "lo", "up"], check=True)
+        command = [*self.inside, "dockerd", "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"]
         command += ["--pidfile", f"{folder}/pid", "--host", self.host, "--bridge", "none", "--iptables=false"]
         command += ["--default-address-pool", "base=10.213.0.0/16,size=24"]
         with (folder / "log").open("ab") as log:
@@ -80,6 +86,10 @@ class Daemon:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
 
+    def remove_networks(self):
+        """With the namespace they are in."""
+        subprocess.run(["ip", "netns", "delete", self._space], check=False)
+
     def docker(self, *arguments, check=True, **rest):
         """The docker command, of this daemon."""
         command = ["docker", "--host", self.host, *arguments]
@@ -95,8 +105,8 @@ class Daemon:
 @pytest.fixture(scope="module")
 def daemon():
     """It has the images that the machine's own daemon has."""
-    if os.geteuid() != 0 or not shutil.which("dockerd"):
-        pytest.skip("a second Docker daemon needs root and dockerd")
+    if os.geteuid() != 0 or not shutil.which("dockerd") or not shutil.which("ip"):
+        pytest.skip("a second Docker daemon needs root, dockerd and ip (iproute2)")
     folder = Path(tempfile.mkdtemp(prefix="chaoskit-dockerd-"))  # a socket's path must be short
     made = Daemon(folder)
     try:
@@ -108,6 +118,7 @@ def daemon():
         yield made
     finally:
         made.stop()
+        made.remove_networks()
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if str(folder) in line]
         for mount in reversed(mounts):
             subprocess.run(["umount", "-l", mount], check=False)
@@ -123,7 +134,7 @@ def running(daemon, tmp_path):
     (environments / "small.yaml").write_text(ENVIRONMENT)
     (tmp_path / "scenarios" / "slow.chaos.yaml").write_text(SCENARIO)
     environ = {**os.environ, "DOCKER_HOST": daemon.host}
-    command = [sys.executable, "-m", "pytest", "--chaos", "scenarios", "--chaos-runtime=docker"]
+    command = [*daemon.inside, sys.executable, "-m", "pytest", "--chaos", "scenarios", "--chaos-runtime=docker"]
     command += ["-p", "no:cacheprovider"]
     with subprocess.Popen(
         command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

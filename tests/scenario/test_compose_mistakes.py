@@ -8,6 +8,7 @@ from chaoskit.errors import InputError
 from chaoskit.scenario.compose import COPY, ComposedSpec, copies
 from chaoskit.scenario.environments import changed, load_environment
 from chaoskit.scenario.model import ServiceChange
+from chaoskit.scenario.reach import outside_of
 from chaoskit.scenario.setting import runtime_of
 
 COMPOSE = """\
@@ -143,6 +144,27 @@ def test_a_mistake_in_the_compose_file(write, compose, says):
     """It is told at the line that names the file."""
     with pytest.raises(InputError, match=says):
         load_environment(write(compose=compose))
+
+
+def test_hosts_beyond_the_blast_radius(write):
+    """What a variable of the Compose file leads to is refused unless it is a service, loopback, or allowed by name."""
+    compose = """
+services:
+  postgres: {container_name: db, networks: {back: {aliases: [store]}}}
+  payment_api:
+    environment:
+      - A=http://db:1/x,http://store:2
+      - DB_HOST=postgres
+      - HOST=0.0.0.0
+      - FROM_SHELL
+      - B=http://${ELSEWHERE}/x
+      - C=https://u:${P:-w}@api.example.com/x
+"""
+    environment = load_environment(write(compose=compose))
+    (found,) = outside_of(environment)
+    assert found.host == "api.example.com"
+    assert "C of payment_api in the Compose file leads to api.example.com" in str(found.problem)
+    assert list(outside_of(environment, {"api.example.com"})) == []
 
 
 def test_not_in_a_scenario(tmp_path, write):

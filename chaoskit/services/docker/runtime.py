@@ -49,6 +49,7 @@ class ContainerRuntime(Runtime):
         self._note = note
         self._entry: int | None = None
         self._has_health = False
+        self._tmpfs = {path: f"size={size:.0f}" for path, size in spec.tmpfs.items()}
         self._container: Container | None = None
         self._made: tuple[ContainerPlan, dict[str, str]] | None = None
         self.host = network.gateway
@@ -132,6 +133,7 @@ class ContainerRuntime(Runtime):
                 port_bindings={inside: (self.host, outside) for inside, outside in ports.items()},
                 # Without an init process a program as pid 1 ignores every signal that it has no handler for.
                 init=True,
+                tmpfs=self._tmpfs,
                 **host,
             ),
             networking_config=api.create_networking_config(

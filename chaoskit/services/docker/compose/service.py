@@ -180,4 +180,4 @@ class ComposeService(ManagedService):
         self._done = True
 
     def _last(self) -> str:
-        return "".join(f"\n  {line}" for line in ["; its last lines:", *self.last_lines()[-15:]]).lstrip("\n ")
+        return "\n  ".join(["; its last lines:", *self.last_lines()[-15:]])

@@ -14,7 +14,6 @@ import yaml
 from chaoskit.errors import BrokenError
 from chaoskit.journal import Journal
 from chaoskit.processes import start_process
-from chaoskit.services.docker.images import Note
 
 ANSWER = 60.0
 """Seconds in which it must have read a file."""
@@ -76,11 +75,6 @@ def run(words: Sequence[str], *, what: str, journal: Journal, pidfile: Path, cwd
         raise
     if status != 0:
         raise BrokenError(f"{' '.join(command())} could not {what}:\n  {_indented(chr(10).join(lines[-15:]))}")
-
-
-def tell(note: Note, what: str) -> None:
-    """Say that something is being made, which may take its time."""
-    note(f"{what} with {' '.join(command())}")
 
 
 def _indented(text: str) -> str:
