@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import random
+import re
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -200,7 +201,7 @@ class Session:
         from chaoskit.engine.docker_platform import DockerPlatform
 
         toxiproxy = resolve(self._asked, self.allow, "docker")
-        name = f"chaoskit-{self.id}-{folder.name}"
+        name = re.sub(r"[^a-zA-Z0-9_.-]", "-", f"chaoskit-{self.id}-{folder.name}")
         if environment.compose:
             from chaoskit.engine.compose_platform import ComposePlatform
 

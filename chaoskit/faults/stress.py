@@ -71,7 +71,8 @@ class Stress(Fault):
     Containers: the load runs inside the container's control groups, and so takes its share of the container's
     own CPU quota and memory limit, and may bring the OOM killer upon it (needs root). Processes of this machine: it
     runs in the group that we are in, beside whatever runs there, the traffic generator too; more that burn CPU time
-    than there are cores are therefore refused, unless they are nice. The load ends with the window, or ten minutes after it began if we do not.
+    than there are cores are therefore refused, unless they are nice. The load ends with the window, or ten minutes
+    after it began if we do not.
 
     Evidence counts the ``milliseconds`` of CPU time that the load has got, or, without ``cpu``, the ``bytes`` that it
     held in memory at the end. Facts: ``cpu_seconds``, ``bytes``, ``died`` (how many of its processes ended early).

@@ -45,22 +45,15 @@ def spool(parts: int, settings: Settings) -> Spooled:
     import holds as many descriptors as it has parts. Refused with 503 when the process has none left, and with 507
     when the disk is full and memory may not stand in for it (which holds one part at a time).
     """
-    folder = settings.spool_dir or None
     written = in_memory = 0
     try:
         with ExitStack() as at_end:
             for part in range(parts):
                 content = f"part {part}\n".encode()
-                try:
-                    with ExitStack() as after_part:
-                        owner = at_end if settings.handles == "deferred" else after_part
-                        file = owner.enter_context(tempfile.NamedTemporaryFile(dir=folder, prefix="import-"))
-                        written += _write(file, content)
-                except OSError as error:
-                    if error.errno not in _NO_ROOM or settings.spool_fallback == "off":
-                        raise
-                    written += _write(io.BytesIO(), content)
-                    in_memory += 1
+                with ExitStack() as after_part:
+                    owner = at_end if settings.handles == "deferred" else after_part
+                    in_memory += not _spooled_to_disk(content, settings, owner)
+                written += len(content)
     except OSError as error:
         if error.errno in _NO_HANDLES:
             raise Unavailable("out_of_file_handles") from None
@@ -70,8 +63,23 @@ def spool(parts: int, settings: Settings) -> Spooled:
     return Spooled(written, in_memory)
 
 
-def _write(file: IO[bytes], content: bytes) -> int:
-    """Written for good, as far as room goes: what is only buffered fails when it is too late to say so."""
-    written = file.write(content)
-    file.flush()
-    return written
+def _spooled_to_disk(content: bytes, settings: Settings, owner: ExitStack) -> bool:
+    """Spool a part through a file that ``owner`` closes; False when it went through memory for lack of room."""
+    try:
+        # Unbuffered: else it is closing the file that fails on a full disk, and the file stays.
+        file = owner.enter_context(
+            tempfile.NamedTemporaryFile(dir=settings.spool_dir or None, prefix="import-", buffering=0)  # noqa: SIM115  # owner closes it
+        )
+        _write(file, content)
+    except OSError as error:
+        if error.errno not in _NO_ROOM or settings.spool_fallback == "off":
+            raise
+        _write(io.BytesIO(), content)
+        return False
+    return True
+
+
+def _write(file: IO[bytes], content: bytes) -> None:
+    """All of it or an error: on a disk that fills up, a write may do a part and say so in its result only."""
+    if file.write(content) < len(content):
+        raise OSError(errno.ENOSPC, "only a part was written")

@@ -297,6 +297,32 @@ def test_container_faults_on_several_networks(team, session):
         assert b"200" in one.recv(100)
 
 
+def test_built_from_several_files(team, tmp_path, each_tool):
+    """A build, an external network that a second file makes the run's own, and a second port of a proxied service."""
+    (team.parent / "Dockerfile").write_text(
+        "FROM python:3.11-slim\nEXPOSE 8000 8001\n"
+        'CMD ["sh", "-c", "python3 -m http.server 8001 & exec python3 -m http.server 8000"]\n'
+    )
+    (team.parent / "docker-compose.yml").write_text(
+        "services: {app: {build: {context: .}, networks: [shared]}}\nnetworks: {shared: {external: true}}\n"
+    )
+    (team.parent / "more.yml").write_text("networks: {shared: {external: false}}\n")
+    team.write_text("environment: Built Team\ncompose: [docker-compose.yml, more.yml]\nproxy: [app]\n")
+    told: list[str] = []
+    session = Session(tmp_path / "reports", note=told.append)
+    try:
+        live = started(team, session)
+        ask = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).status)"
+        assert inside(live, "app", ask, "http://app:8000/") == "200\n"
+        assert inside(live, "app", ask, "http://app:8001/") == "200\n"
+        assert live.toxiproxy.counters()["app"].opened == 1
+        assert any(line.startswith("building app with ") for line in told)
+    finally:
+        session.close()
+        daemon.client().images.remove("chaoskit-built-built-team-app", force=True)
+    assert left(session.id) == []
+
+
 def test_two_side_by_side(team, tmp_path):
     """Two runs of one file meet nowhere, though it fixes ports and container names; each ends alone."""
     sessions = [Session(tmp_path / f"reports-{name}", label=name) for name in "ab"]

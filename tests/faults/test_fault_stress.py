@@ -16,6 +16,7 @@ from chaoskit.clock import wait_for
 from chaoskit.faults._cgroup import group_of
 from chaoskit.faults.stress import Stress
 from chaoskit.journal import sweep
+from chaoskit.scenario.setting import Setting
 
 if TYPE_CHECKING:
     from chaoskit.services.base import Service
@@ -89,6 +90,19 @@ def test_load_in_a_container(world: World, contain: Callable[..., Service]) -> N
     assert load(world) == []
     assert tell(victim)["error"] == ""
     assert evidence.touched >= 100
+
+
+def test_what_would_starve_chaoskit_too_is_refused() -> None:
+    """On processes of this machine: no more burn CPU time than there are cores, unless they give way."""
+    cores = len(os.sched_getaffinity(0))
+    processes = Setting(toxiproxy="embedded", runtime="process")
+    assert Stress(service="victim", cpu=cores, memory="1GB").refusal(processes) is None
+    assert Stress(service="victim", cpu=cores + 1, nice=19).refusal(processes) is None
+    refusal = Stress(service="victim", cpu=cores + 1).refusal(processes)
+    assert refusal is not None
+    assert (refusal.needs, "starve the traffic generator" in refusal.reason) == ("docker", True)
+    in_container = Stress(service="victim", cpu=cores + 1).refusal(Setting(toxiproxy="embedded", runtime="docker"))
+    assert in_container is None or in_container.needs == "root"
 
 
 def test_arguments() -> None:

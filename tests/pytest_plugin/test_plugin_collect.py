@@ -133,7 +133,7 @@ def test_the_options_explain_themselves(project: Any) -> None:
         assert option in text
     project.write(slow=project.scenario)
     outcome = project.run("--chaos", "--collect-only", "--chaos-seed", "7", "--chaos-reports", "out")
-    assert "chaoskit: Toxiproxy embedded; runtime process; seed 7; reports out/" in outcome.out
+    assert "chaoskit: Toxiproxy embedded; runtime auto; seed 7; reports out/" in outcome.out
 
 
 def test_the_fixture_needs_chaos(project: Any) -> None:

@@ -166,7 +166,10 @@ def test_allure_steps(allure: dict[str, dict[str, Any]]) -> None:
 def test_allure_attachments(rehearsal: Any, allure: dict[str, dict[str, Any]]) -> None:
     """The scenario, the findings, the verdict, logs and history; no secret among them."""
     folder = rehearsal.folder / "reports" / "allure-results"
-    attached = {one["name"]: (folder / one["source"]).read_text("utf-8") for one in allure["a-held"]["attachments"]}
+    found = {one["name"]: folder / one["source"] for one in allure["a-held"]["attachments"]}
+    pictures = [file.read_bytes() for name, file in found.items() if file.suffix in (".svg", ".png")]
+    assert [picture[:5] for picture in pictures] == [b"<?xml", b"\x89PNG\r"]
+    attached = {name: file.read_text("utf-8") for name, file in found.items() if file.suffix != ".png"}
     assert {"findings.csv", "a_held.chaos.yaml", "verdict.json", "history requests.jsonl"} <= set(attached)
     assert attached["findings.csv"].splitlines()[0] == "finding,outcome,expected,seen,samples,line,worst"
     assert "during.get.p90,held,< 2s" in attached["findings.csv"]

@@ -114,6 +114,16 @@ def test_a_signal_ends_it_as_it_would_end_a_process(contain, number):
     assert not service.kill()
 
 
+def test_tmpfs_has_the_size_that_is_asked_for(contain):
+    """A folder of the container is a file system of its own, in memory, with that much room."""
+    service = server(contain, tmpfs={"/var/spool/it": "2MiB"}, ready={"http": "/", "within": "30s"})
+    service.start()
+    code = "import os; s = os.statvfs('/var/spool/it'); print(s.f_blocks * s.f_frsize)"
+    assert service.container.exec(["python3", "-c", code]) == (0, f"{2 << 20}\n")
+    mounts = Path(f"/proc/{service.pid}/mounts").read_text(encoding="utf-8").splitlines()
+    assert ["tmpfs", "/var/spool/it", "tmpfs"] in [line.split()[:3] for line in mounts]
+
+
 def test_restart_keeps_address_and_files_and_a_change_does_not(contain, bench):
     """A restart is the same container; what runs with other settings is a new one, at the same address."""
     service = server(contain, env={"WORD": "one"}, ready={"http": "/", "within": "30s"})

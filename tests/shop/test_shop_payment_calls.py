@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 import uuid
 from itertools import pairwise
 
@@ -101,6 +102,22 @@ def test_the_callers_deadline_shortens_ours(start, payments):
     assert now() - started < 3
     assert len(payments.calls) == 1
     assert int(payments.calls[0][2]["x-request-timeout-ms"]) <= 500
+
+
+def test_a_deadline_goes_on_as_time_left_or_as_a_moment(start, payments):
+    """The time left says the same to any clock; a moment does not. Payments does no work for nobody."""
+    orders = start("orders", PAYMENTS_URL=payments.url)
+    absolute = start("orders", PAYMENTS_URL=payments.url, DEADLINE="absolute")
+    assert outcome(orders.order()) == outcome(absolute.order()) == (201, "paid")
+    told, moment = payments.calls[0][2], payments.calls[1][2]
+    assert ("x-request-timeout-ms" in told, "x-request-deadline-ms" in told) == (True, False)
+    assert ("x-request-timeout-ms" in moment, "x-request-deadline-ms" in moment) == (False, True)
+    assert abs(float(moment["x-request-deadline-ms"]) / 1000 - time.time()) < 60
+    real = start("payments")
+    for left, status in ((60, 201), (-60, 504)):
+        headers = {"x-request-deadline-ms": str(round((time.time() + left) * 1000)), "idempotency-key": f"k{left}"}
+        charge = {"order_key": f"k{left}", "amount": 1, "sku": "sku-01"}
+        assert requests.post(real.url + "/charges", json=charge, headers=headers, timeout=10).status_code == status
 
 
 def test_the_budget_bounds_retries(start, payments):

@@ -46,7 +46,7 @@ class ComposeProject:
         self.gateway = ""
         self._images = re.sub(r"[^a-z0-9]+", "-", f"chaoskit-built-{environment.lower()}")
         self._files = files
-        self._folder = folder
+        self._folder = folder.absolute()
         self._journal = journal
         self._note = note
         self._config: dict[str, Any] = {}
@@ -62,11 +62,11 @@ class ComposeProject:
         self._config = tool.resolve(self._files)
         self._specs, self.gateway = specs, gateway
         self.facts = rewrite.facts_of(self._config, list(specs), self._proxied, self._images)
-        built = [its.service for its in self.facts.values() if its.built]
+        built = [name for name, its in self.facts.items() if its.built]
         self._entry = self._journal.add(KIND, name=self.name)
         if built:
             self._note(f"building {', '.join(built)} with {' '.join(tool.command())}")
-            self._compose(["build", *built], "build the images", BUILDING)
+            self._compose(["build", *(self.facts[name].service for name in built)], "build the images", BUILDING)
         for name, its in self.facts.items():
             exposed = self._exposed(ensure(ContainerPlan(its.image), self._note))
             its.ports = self._ports(name, its.ports or exposed)
@@ -181,11 +181,29 @@ class ComposeProject:
 
     def _find(self, name: str) -> ComposeContainer:
         called = rewrite.container_name(self.name, name)
-        found = ask(f"inspect {called}", lambda: client().api.inspect_container(called))
+        there = self._inspect(called)["NetworkSettings"]["Networks"]
+        for network in self.facts[name].networks:
+            if f"{self.name}_{network}" not in there:  # v1 does the first only, unless it is to start the container
+                self._connect(name, called, network)
+        found = self._inspect(called)
         networks = {
             its["NetworkID"]: list(its.get("Aliases") or ()) for its in found["NetworkSettings"]["Networks"].values()
         }
         return ComposeContainer(found["Id"], called, networks, init=bool(found["HostConfig"].get("Init")))
+
+    def _inspect(self, called: str) -> dict[str, Any]:
+        found: dict[str, Any] = ask(f"inspect {called}", lambda: client().api.inspect_container(called))
+        return found
+
+    def _connect(self, name: str, called: str, network: str) -> None:
+        its = self.facts[name]
+        given = self._config["services"][name].get("networks")
+        options = (given.get(network) or {}) if isinstance(given, dict) else {}
+        addresses = {key: options[key] for key in ("ipv4_address", "ipv6_address") if options.get(key)}
+        aliases = [its.service] if name in self._proxied else its.networks[network]
+        connect = client().api.connect_container_to_network
+        full = f"{self.name}_{network}"
+        ask(f"connect {called} to {full}", lambda: connect(called, full, aliases=aliases, **addresses))
 
     def _discard(self, name: str) -> None:
         made = self._made.pop(name, None)
