@@ -5,10 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 from shop.errors import Refused, Unavailable
@@ -24,18 +22,6 @@ class Spooled:
 
     written: int
     in_memory: int
-
-
-@contextmanager
-def spool_folder(settings: Settings) -> Iterator[None]:
-    """Have the folder of ``SPOOL_DIR`` while the service runs. Gone afterwards if it is empty, as it should be."""
-    folder = Path(settings.spool_dir)
-    if settings.spool_dir:
-        folder.mkdir(parents=True, exist_ok=True)
-    yield
-    if settings.spool_dir:
-        with suppress(OSError):  # a mount point, or not empty
-            folder.rmdir()
 
 
 def spool(parts: int, settings: Settings) -> Spooled:
@@ -67,10 +53,8 @@ def _spooled_to_disk(content: bytes, settings: Settings, owner: ExitStack) -> bo
     """Spool a part through a file that ``owner`` closes; False when it went through memory for lack of room."""
     try:
         # Unbuffered: else it is closing the file that fails on a full disk, and the file stays.
-        file = owner.enter_context(
-            tempfile.NamedTemporaryFile(dir=settings.spool_dir or None, prefix="import-", buffering=0)  # noqa: SIM115  # owner closes it
-        )
-        _write(file, content)
+        file = tempfile.NamedTemporaryFile(dir=settings.spool_dir or None, buffering=0)  # noqa: SIM115  # owner closes
+        _write(owner.enter_context(file), content)
     except OSError as error:
         if error.errno not in _NO_ROOM or settings.spool_fallback == "off":
             raise

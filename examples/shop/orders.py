@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -19,7 +20,7 @@ from shop.breaker import BreakerOpen
 from shop.catalog import Catalog
 from shop.database import Database
 from shop.errors import Refused, Unavailable
-from shop.imports import spool, spool_folder
+from shop.imports import spool
 from shop.lock import OrderLock
 from shop.logs import log
 from shop.order_store import Order, OrderStore
@@ -154,13 +155,14 @@ def build(settings: Settings) -> web.Application:
     app.router.add_post("/imports", orders.bulk_import)
 
     async def resources(_: web.Application) -> AsyncIterator[None]:
-        with spool_folder(settings):
-            await db.open()
-            orders.payments = PaymentsClient(settings)
-            yield
-            await orders.payments.close()
-            await redis.aclose()
-            await db.close()
+        if settings.spool_dir:
+            Path(settings.spool_dir).mkdir(parents=True, exist_ok=True)
+        await db.open()
+        orders.payments = PaymentsClient(settings)
+        yield
+        await orders.payments.close()
+        await redis.aclose()
+        await db.close()
 
     app.cleanup_ctx.append(resources)
     return app

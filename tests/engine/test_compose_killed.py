@@ -100,7 +100,7 @@ def left(run):
     docker = daemon.client()
     mine = {"label": f"chaoskit.run={run}"}
     found = [
-        *docker.containers.list(all=True, filters=mine),
+        *docker.containers.list(all=True, filters=mine, ignore_removed=True),
         *docker.networks.list(filters=mine),
         *docker.volumes.list(filters=mine),
         *(volume for volume in docker.volumes.list() if run in volume.name),

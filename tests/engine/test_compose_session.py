@@ -155,7 +155,7 @@ def left(run: str) -> list[str]:
     """What is there of a run."""
     docker = daemon.client()
     mine = {"label": f"chaoskit.run={run}"}
-    kinds = (docker.containers.list(all=True, filters=mine), docker.networks.list(filters=mine))
+    kinds = (docker.containers.list(all=True, filters=mine, ignore_removed=True), docker.networks.list(filters=mine))
     return [one.name for kind in (*kinds, docker.volumes.list(filters=mine)) for one in kind]
 
 

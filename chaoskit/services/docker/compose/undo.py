@@ -35,13 +35,17 @@ def _sweep(chosen: dict[str, str]) -> Exception | None:
     docker = client()
     kept: Exception | None = None
     kinds: list[tuple[Any, dict[str, Any], Callable[[Any], None]]] = [
-        (docker.containers, {"all": True}, lambda it: it.remove(force=True, v=True)),
+        (docker.containers, {"all": True, "ignore_removed": True}, lambda it: it.remove(force=True, v=True)),
         (docker.networks, {"greedy": True}, remove_network),
         (docker.volumes, {}, lambda it: it.remove(force=True)),
     ]
     for kind, more, remove in kinds:
-        with asking(f"list what is left of {chosen['label']}"):
-            found = kind.list(filters=chosen, **more)
+        try:
+            with asking(f"list what is left of {chosen['label']}"):
+                found = kind.list(filters=chosen, **more)
+        except MissingError as error:  # one went while they were looked at
+            kept = error
+            continue
         for one in found:
             try:
                 with asking(f"remove {one.name}"), contextlib.suppress(MissingError):
