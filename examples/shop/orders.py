@@ -145,6 +145,8 @@ class Orders:
 
 def build(settings: Settings) -> web.Application:
     """The orders service, not yet started."""
+    if settings.spool_dir:
+        Path(settings.spool_dir).mkdir(parents=True, exist_ok=True)
     db = Database(settings)
     redis = redis_client.connect(settings)
     orders = Orders(settings, db, Catalog(settings, redis, db), RateLimit(settings, redis), OrderLock(settings, redis))
@@ -155,8 +157,6 @@ def build(settings: Settings) -> web.Application:
     app.router.add_post("/imports", orders.bulk_import)
 
     async def resources(_: web.Application) -> AsyncIterator[None]:
-        if settings.spool_dir:
-            Path(settings.spool_dir).mkdir(parents=True, exist_ok=True)
         await db.open()
         orders.payments = PaymentsClient(settings)
         yield

@@ -57,13 +57,18 @@ def write(path, size):
 
 
 def talk(host, port, timeout="1", keep=""):
-    """Open a connection to another one of us, or use the one that was kept, and wait for a byte."""
+    """Open a connection to another one of us, or use the one that was kept, and wait for an answer."""
     connection = next((it for it in held if keep and isinstance(it, socket.socket)), None)
     if connection is None:
         connection = socket.create_connection((host, int(port)), float(timeout))
     connection.settimeout(float(timeout))
     connection.sendall(b"GET /fine HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
-    connection.recv(4096)
+    answer = b""
+    while not answer.endswith(b"}"):  # whole, or the rest of it would be taken for the next answer
+        data = connection.recv(4096)
+        if not data:
+            raise ConnectionResetError(errno.ECONNRESET, "ended before the answer was whole")
+        answer += data
     if not keep:
         connection.close()
     elif connection not in held:
