@@ -26,7 +26,7 @@ from chaoskit import units  # noqa: E402
 from chaoskit.expectations import _operations, _samples  # noqa: E402
 from chaoskit.faults._toxic import ProxyFault  # noqa: E402
 from chaoskit.pytest_plugin.fixture import Chaos  # noqa: E402
-from chaoskit.scenario import model, service, source  # noqa: E402
+from chaoskit.scenario import compose, model, service, source  # noqa: E402
 from chaoskit.scenario.loader import room  # noqa: E402
 
 REFERENCE = DOCS / "reference.md"
@@ -39,6 +39,7 @@ LINKS = {
     "Control": "[control](#control)",
     "Timeline": "[timeline](#timeline)",
     "ServiceSpec": "[service](#services)",
+    "ComposedSpec": "[service](#services)",
 }
 """Models with a section of their own."""
 
@@ -75,7 +76,7 @@ class _Page:
 
     def keys(self, name: str) -> str:
         """The table of a model of the scenario language."""
-        return self._table(getattr(model, name, None) or getattr(service, name))
+        return self._table(next(vars(room)[name] for room in (model, service, compose) if name in vars(room)))
 
     def fault(self, name: str) -> dict[str, Any]:
         """A fault: its docstring with the list of arguments as a table."""
