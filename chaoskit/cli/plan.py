@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the plans."""
+    """Print the plans; 1 when a scenario would be refused."""
     from chaoskit.engine.interposer import resolve
     from chaoskit.engine.plan import describe, plan
     from chaoskit.engine.touches import touches
@@ -27,11 +27,12 @@ def run(arguments: argparse.Namespace) -> int:
     from chaoskit.scenario.setting import Setting, refused, runtime_of
 
     allowed = allowed_hosts(arguments.allow)
-    toxiproxy = resolve(arguments.toxiproxy, allowed)
+    toxiproxy, status = resolve(arguments.toxiproxy, allowed), 0
     for file in find(arguments.paths):
         for scenario in load(file):
             setting = Setting(toxiproxy, runtime_of(scenario.environment, arguments.runtime))
             print("\n".join([*describe(plan(scenario)), *touches(scenario, setting, allowed)]))
             for each in refused(scenario, setting):
                 print(f"  {'skipped' if each.accepted else 'refused'}      {each}")
-    return 0
+                status |= not each.accepted
+    return int(status)

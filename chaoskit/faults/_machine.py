@@ -28,7 +28,7 @@ def needs_docker(setting: Setting, hint: str) -> Refusal | None:
     """Refused on processes of this machine; ``hint`` says why, or what to use there."""
     if setting.runtime == "docker":
         return None
-    return Refusal("docker", f"it acts on containers only: {hint}")
+    return Refusal("docker", f"it acts on containers only (--chaos-runtime=docker): {hint}")
 
 
 def faketime_library(root: Path = Path("/")) -> Path | None:

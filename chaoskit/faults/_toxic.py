@@ -49,6 +49,8 @@ class ProxyFault(Fault):
     Toxics of the embedded Toxiproxy remove themselves some seconds after the window: when the engine hangs, too.
     """
 
+    through_proxy: ClassVar[bool] = True
+
     on: ServiceName
     connections: Selection | None = None
 

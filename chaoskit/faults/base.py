@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from chaoskit.registry import Registry
 from chaoskit.scenario.types import Model
@@ -80,6 +80,9 @@ class World(Protocol):
 
 class Fault(Model, ABC):
     """Base of all faults. Fields are the fault's arguments; the file's name is its name in scenarios."""
+
+    through_proxy: ClassVar[bool] = False
+    """It acts on the proxy in front of its target: one without a proxy is refused at load."""
 
     @property
     @abstractmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from chaoskit.clock import now, wait_for
 from chaoskit.errors import TimeoutExpired
@@ -47,6 +47,8 @@ class Down(Fault):
     All three at zero: nobody was there, and the fault has touched nothing. Facts: ``cut``, ``opened_before``,
     ``back`` (null where it was not waited for) and ``seconds`` down.
     """
+
+    through_proxy: ClassVar[bool] = True
 
     on: ServiceName
 

@@ -71,6 +71,7 @@ def _scenario(
     traffic = data.get("traffic")
     context = {
         "services": set(environment.services) if environment else None,
+        "unproxied": {name for name, spec in environment.services.items() if not spec.proxy} if environment else set(),
         "operations": set(traffic) if isinstance(traffic, dict) else None,
     }
     model: ScenarioFile | None = check.typed(ScenarioFile, data, (), context)
@@ -107,6 +108,9 @@ def _fault(check: Check, entry: Any, path: tuple[str | int, ...], context: Any) 
     ((name, body),) = entry.items()
     path = (*path, name)
     kinds = [key for key in body if key not in ("at", "for")]
+    if name in room("faults") and not any(kind in room("faults") for kind in kinds):
+        check.wrong(path, f"{name} is a kind of fault; a fault has a name of its own, then its kind", [form])
+        return None
     if len(kinds) != 1:
         what = "no kind of fault is given" if not kinds else f"one kind of fault is expected, found {', '.join(kinds)}"
         check.wrong(path, what, room("faults").names())
@@ -130,6 +134,10 @@ def _fault(check: Check, entry: Any, path: tuple[str | int, ...], context: Any) 
         return None
     arguments = {} if body[kind] is None else body[kind]
     fault = check.typed(room("faults").get(kind), arguments, (*path, kind), context)
+    if fault is not None and fault.through_proxy and fault.target in context["unproxied"]:
+        what = f"{kind} is set on a proxy, and none stands in front of {fault.target}"
+        check.wrong((*path, kind), what, ["proxy: true of a service", "its name in proxy: of a Compose environment"])
+        return None
     return PlannedFault(name, kind, fault, timed.at, timed.length, path) if fault and timed else None
 
 

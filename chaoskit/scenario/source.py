@@ -8,6 +8,7 @@ keep the garbage collector busy. The first question for a line composes them aga
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +33,8 @@ _NUMERIC = frozenset("0123456789+-.")
 _BOOLEANS = {"true": True, "false": False}
 _COLLECTIONS = {yaml.MappingNode: "tag:yaml.org,2002:map", yaml.SequenceNode: "tag:yaml.org,2002:seq"}
 _ScalarNode = yaml.ScalarNode
+
+_BARE_BOUND = re.compile(r"[\w-]: *[<>]")
 
 # No scenario comes near these; aliases can make a short text endless.
 DEEPEST = 60
@@ -130,7 +133,7 @@ def read(file: Path, text: str | None = None) -> Source:
         mark = error.problem_mark or error.context_mark
         line = min(mark.line + 1, len(text.splitlines())) if mark else 1  # the parser's own end lies behind ours
         what = " ".join(filter(None, (error.context, error.problem)))
-        raise InputError([Problem(shown(file), line, f"not YAML: {what}")]) from None
+        raise InputError([Problem(shown(file), line, f"not YAML: {what}{_hint(text, mark)}")]) from None
     except yaml.reader.ReaderError as error:
         line, what = _unreadable(text, error)
         raise InputError([Problem(shown(file), line, what)]) from None
@@ -139,6 +142,19 @@ def read(file: Path, text: str | None = None) -> Source:
     if builder.problems:
         raise InputError(builder.problems)
     return Source(file, text, data)
+
+
+def _hint(text: str, mark: Any) -> str:
+    """What is probably meant where YAML itself is at a loss."""
+    lines = text.splitlines()
+    if mark is None or mark.line >= len(lines):
+        return ""
+    line = lines[mark.line]
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return "; YAML indents with blanks, not with tabs"
+    if _BARE_BOUND.search(line):
+        return '; a bound stands in quotes: ">= 99%"'
+    return ""
 
 
 def _unreadable(text: str, error: Any) -> tuple[int, str]:

@@ -125,7 +125,8 @@ def test_plan_says_what_cannot_be_injected_here(chaoskit: Chaoskit, tmp_path: Pa
     text = SCENARIO.replace("noop: {}, for", "disconnect: {service: stub}, for")
     write(tmp_path, one=text, two=text + "requires: [docker]\n")
     answer = chaoskit("plan", "one.chaos.yaml", "two.chaos.yaml")
-    assert answer.status == 0
+    assert answer.status == 1
+    assert chaoskit("plan", "two.chaos.yaml").status == 0
     assert "  refused      one.chaos.yaml:5: fault slow (disconnect) is refused here: " in answer.out
     assert "requires: [docker]" in answer.out
     assert "  skipped      two.chaos.yaml:5: fault slow (disconnect) is refused here: " in answer.out

@@ -88,6 +88,20 @@ def test_a_mistake_in_an_environment_file(desk: Any, line: int, old: str, new: s
     assert [str(other) for other in desk.problems() if "shop.yaml" in str(other)] == [str(problem)]
 
 
+@pytest.mark.parametrize("fault", ["latency: {on: db, delay: 1s}", "down: {on: db}", "refuse: {on: db}"])
+def test_a_fault_on_a_proxy_that_is_not_there(desk: Any, fault: str) -> None:
+    """Said at load, and not when everything has been started; a fault that needs no proxy is none of it."""
+    desk.environment_file.write_text(
+        desk.edit("    provider: redis\n", "    provider: redis\n    proxy: false\n", desk.environment),
+        encoding="utf-8",
+    )
+    text = desk.edit("latency: {on: db, delay: 800ms, jitter: 100ms}", fault)
+    (problem,) = desk.problems(text)
+    kind = fault.partition(":")[0]
+    assert f"{kind} is set on a proxy, and none stands in front of db; legal: " in str(problem)
+    assert desk.load(desk.edit("latency: {on: db, delay: 800ms, jitter: 100ms}", "pause: {service: db}"))
+
+
 def test_an_environment_that_is_wrong_hides_no_other_mistakes(desk: Any) -> None:
     """The scenario's own mistakes come together with those of its environment; names of services are not guessed."""
     desk.environment_file.write_text("environment: shop\nservices: {db: {provider: redsi}}\n", encoding="utf-8")

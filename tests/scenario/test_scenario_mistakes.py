@@ -124,7 +124,9 @@ TABLE = [
     mistake("matrix same names", "owner: orders", 'owner: "{{ matrix.x }}"\nmatrix: {x: [a b, a-b]} #!', "'orders--x-a-b'"),
     # YAML
     mistake("bracket", "tags: [pool]", "tags: [pool\nx: y #!", "not YAML: while parsing a flow sequence"),
-    mistake("tab", "tags: [pool]", "tags:\n\t- pool #!", "not YAML: ", "cannot start any token"),
+    mistake("tab", "tags: [pool]", "tags:\n\t- pool #!", "not YAML: ", "cannot start any token; YAML indents with blanks"),
+    mistake("bare bound", 'p95: "< 250ms"', "p95: > 250ms #!", 'not YAML: ', 'a bound stands in quotes: ">= 99%"'),
+    mistake("fault without a name", SLOW_DB, "- latency: {on: db, at: 0s, for: 6s} #!", "latency is a kind of fault; a fault has a name of its own, then its kind; legal: NAME: {FAULT"),
     mistake("alias to nothing", "owner: orders", "owner: *nosuch #!", "not YAML: found undefined alias"),
     mistake("alias of itself", DATA, "data:\n  skus: &a [*a] #!\n", "nested more than 60 levels deep, or an alias"),
     mistake("deep merge", DATA, f"data:\n  {'<<: {' * 1500}{'}' * 1500} #!\n", "nested more than 60 levels deep, or an alias"),

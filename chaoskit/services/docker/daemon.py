@@ -17,9 +17,7 @@ ANSWER = 20.0
 SOCKET = "unix:///var/run/docker.sock"
 """Where it is asked, unless DOCKER_HOST says otherwise."""
 
-INSTALL = (
-    "install Docker and start its daemon (https://docs.docker.com/engine/install/), or use --chaos-runtime=process"
-)
+INSTALL = "is it stopped, or DOCKER_HOST wrong? To install Docker: https://docs.docker.com/engine/install/"
 
 _lock = threading.Lock()
 _client: Any = None
