@@ -94,7 +94,7 @@ SCENARIO = """
 scenario: The application is slow
 environment: team
 traffic:
-  ask: {request: "GET {{ app.url }}/made", rate: 20/s}
+  ask: {request: "GET {{ app.url }}/made", rate: 40/s}
 steady_state:
   ask: {success_rate: ">= 90%"}
 timeline:
