@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from chaoskit.clock import wait_for
 from chaoskit.failpoints.client import FailpointClient, FailpointError
 from chaoskit.guardian import LOOK, Guardian, start_guardian
 from chaoskit.journal import Journal
@@ -103,9 +104,13 @@ def test_a_deleted_reports_folder_loses_no_journal(owner, tmp_path):
 def test_signals_of_the_terminal_do_not_end_it(owner, number):
     """It is needed most when everybody else is told to go."""
     _, guardian = owner
-    time.sleep(0.3)  # the interpreter is up and has said what it ignores
-    os.kill(guardian, number)
-    time.sleep(0.3)
+
+    def ignored():
+        status = Path(f"/proc/{guardian}/status").read_text()
+        return int(status.split("SigIgn:")[1].split()[0], 16) >> (number - 1) & 1
+
+    wait_for(ignored, what=f"the guardian to ignore {number.name}", limit=10)
+    os.kill(guardian, number)  # the kernel drops what is ignored at once
     assert exists(guardian)
 
 
