@@ -15,10 +15,23 @@ ROOT = Path(__file__).parents[1]
 HOUSE = ROOT / "chaoskit"
 
 FLOORS = [
-    {"errors", "clock", "units", "registry", "pids", "ports", "undo", "sweep", "journal", "processes", "guardian"},
+    {
+        "errors",
+        "clock",
+        "units",
+        "registry",
+        "pids",
+        "ports",
+        "undo",
+        "sweep",
+        "journal",
+        "processes",
+        "guardian",
+        "mask",
+    },
     {"scenario"},
     {"history"},
-    {"toxiproxy", "failpoints", "services", "traffic", "observers"},
+    {"toxiproxy", "failpoints", "services", "traffic", "observers", "alerting"},
     {"faults", "expectations"},
     {"engine"},
     {"reporters"},
@@ -41,8 +54,8 @@ ROOMS = [
 ]
 SHARED = {"base", "installed"}
 PLAIN_TOOLS = {
-    # The secrets' mask and the short facts of a result are used by every reporter.
-    "reporters": {"mask", "summary"},
+    # The short facts of a result, a recorded run and its score are used by every reporter.
+    "reporters": {"summary", "runs", "score"},
 }
 
 

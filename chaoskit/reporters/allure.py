@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from chaoskit.history import rows as r
 from chaoskit.reporters import summary
-from chaoskit.reporters.mask import mask
+from chaoskit.mask import mask
 
 if TYPE_CHECKING:
     from chaoskit.engine.session import Result

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from chaoskit.expectations.base import Outcome
-from chaoskit.reporters.mask import mask
+from chaoskit.mask import mask
 from chaoskit.units import format_duration
 
 if TYPE_CHECKING:

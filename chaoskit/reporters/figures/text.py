@@ -6,7 +6,7 @@ import unicodedata
 from functools import lru_cache
 
 from chaoskit.reporters.figures import style
-from chaoskit.reporters.mask import mask
+from chaoskit.mask import mask
 
 
 def clean(text: object) -> str:

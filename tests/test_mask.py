@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaoskit.reporters.mask import MASK, mask
+from chaoskit.mask import MASK, mask
 
 
 @pytest.mark.parametrize(
