@@ -87,6 +87,11 @@ class DockerPlatform(Platform):
             raise BrokenError("the proxies' containers have not been started")
         return self._control
 
+    @property
+    def here(self) -> str:
+        """The gateway of the network: nobody beyond this machine reaches it."""
+        return self._network.gateway
+
     def describe(self) -> dict[str, Any]:
         """Toxiproxy and Docker with their versions."""
         return {

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from chaoskit.alerting.receiver import Receiver
 from chaoskit.engine.neighbourhood import Neighbourhood
 from chaoskit.engine.platform import Address, Platform, Proxy, together
 from chaoskit.errors import BrokenError
@@ -23,6 +24,7 @@ from chaoskit.observers.tap_poller import TapPoller
 from chaoskit.scenario.compose import ComposedSpec
 from chaoskit.scenario.model import Environment
 from chaoskit.scenario.service import ServiceSpec
+from chaoskit.scenario.template import RECEIVER
 from chaoskit.services.base import Service
 from chaoskit.services.create import PROVIDERS
 from chaoskit.services.managed import ManagedService
@@ -54,6 +56,7 @@ class LiveEnvironment:
         self._specs: dict[str, ServiceSpec] = {}
         self._proxies: dict[str, Proxy] = {}
         self.platform = platform
+        self.receiver = Receiver()
         self._entry: int | None = None
         self._held: list[Callable[[], None]] = []
         self._answered: dict[str, int] = {}
@@ -68,6 +71,7 @@ class LiveEnvironment:
         """Start Toxiproxy, then the services: first the providers, then all others together."""
         self._entry = self.journal.make_folder(self._folder)
         self.platform.start(self.environment.services)
+        self.receiver.start(self.platform.here)
         self.poller = TapPoller(self.toxiproxy, discard)
         for name, spec in self.environment.services.items():
             self._services[name] = self._make(name, spec)
@@ -83,6 +87,7 @@ class LiveEnvironment:
             if self._entry is not None:
                 stack.callback(self.journal.undo, self._entry)
             stack.callback(self.platform.stop)
+            stack.callback(self.receiver.stop)
             stack.callback(together, [service.stop for service in self._services.values()])
         self._services.clear()
 
@@ -157,7 +162,7 @@ class LiveEnvironment:
 
         ``inside``: as the services themselves see it, not we (the same unless they have a network of their own).
         """
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, dict[str, Any]] = {RECEIVER: self.receiver.addresses()}
         for name, service in self._services.items():
             direct: Address = service.inside if inside else (service.host, service.port)
             proxy = self._proxies.get(name) if service.upstream == service.inside else None

@@ -48,6 +48,11 @@ class Platform(ABC):
     def control(self) -> ToxiproxyControl:
         """The Toxiproxy server. Raises BrokenError before :meth:`start`."""
 
+    @property
+    def here(self) -> str:
+        """This machine's address as the services reach it, once :meth:`start` was called."""
+        return "127.0.0.1"
+
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """For the run's description: ``toxiproxy`` and ``runtime`` with their versions."""

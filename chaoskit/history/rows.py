@@ -7,7 +7,7 @@ JSON-lines file per kind of row, named after :data:`KINDS`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -167,6 +167,75 @@ class Schedule(Row, frozen=True, kw_only=True):
     lag_max: float
 
 
+class Alert(Row, frozen=True, kw_only=True):
+    """One step in the life of an alert.
+
+    ``state``: ``pending``, ``firing`` and ``inactive`` are what the rules say (``source`` ``rules``: asked of
+    Prometheus or of the embedded evaluator); ``delivered`` and ``resolved`` are notifications that arrived at the
+    alert sink (``source`` ``prometheus``, ``alertmanager`` or ``application``). ``fingerprint`` is the same for the
+    same labels. ``starts_at`` and ``ends_at`` are what the notification says (RFC 3339). ``refused`` tells how the
+    sink, told to fail, failed this delivery: then nothing was delivered.
+    """
+
+    name: str
+    state: Literal["pending", "firing", "delivered", "resolved", "inactive"]
+    at: float
+    source: str
+    fingerprint: str
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    starts_at: str = ""
+    ends_at: str = ""
+    receiver: str = ""
+    refused: str = ""
+
+
+class SopRun(Row, frozen=True, kw_only=True):
+    """An SOP that an alert has started, written when it has ended or was decided against.
+
+    ``incident`` names the life of the alert that it belongs to. ``outcome``: ``done``, ``failed`` (each attempt of a
+    step did; ``escalated`` tells to whom), ``skipped`` (``detail`` says why: cool-down, at most so often, one run per
+    incident) or ``open`` (the history ended first). ``runner`` is ``chaoskit`` or the URL of a team's own platform.
+    """
+
+    sop: str
+    alert: str
+    fingerprint: str
+    incident: str
+    severity: str
+    action_type: str
+    target_service: str
+    priority: str
+    queued: float
+    started: float | None = None
+    ended: float | None = None
+    outcome: Literal["done", "failed", "skipped", "open"] = "open"
+    attempts: int = 0
+    escalated: str = ""
+    detail: str = ""
+    runner: str = "chaoskit"
+    payload: dict[str, Any] = {}
+    report: str = ""
+
+
+class Span(Row, frozen=True, kw_only=True):
+    """A span of a trace that a service exported (OTLP). Ids are lower-case hex, ``parent_id`` empty for a root.
+
+    ``started`` and ``ended`` are the exporter's wall clock turned into monotonic seconds.
+    """
+
+    service: str
+    name: str
+    trace_id: str
+    span_id: str
+    parent_id: str
+    started: float
+    ended: float
+    kind: str = ""
+    status: str = ""
+    attributes: dict[str, Any] = {}
+
+
 KINDS: dict[str, type[Row]] = {
     "phases": Phase,
     "requests": Request,
@@ -178,4 +247,7 @@ KINDS: dict[str, type[Row]] = {
     "events": Event,
     "reads": Read,
     "schedules": Schedule,
+    "alerts": Alert,
+    "sop_runs": SopRun,
+    "spans": Span,
 }

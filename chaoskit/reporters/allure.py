@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from chaoskit.history import rows as r
-from chaoskit.reporters import summary
 from chaoskit.mask import mask
+from chaoskit.reporters import summary
 
 if TYPE_CHECKING:
     from chaoskit.engine.session import Result

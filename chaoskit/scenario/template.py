@@ -12,10 +12,15 @@ if TYPE_CHECKING:
 
 FUNCTIONS = ("faker", "pick", "randint", "uuid")
 PER_REQUEST = ("op", "seq")
-RESERVED = (*FUNCTIONS, *PER_REQUEST, "matrix")
+RECEIVER = "chaos"
+"""The name of what services may tell chaoskit: ``{{ chaos.alerts_url }}``."""
+RESERVED = (*FUNCTIONS, *PER_REQUEST, "matrix", RECEIVER)
 """What services and data cannot be named: a template would not reach them."""
 ADDRESS = ("direct_url", "failpoints_url", "host", "port", "url")
 """What a template may ask of a service: ``url``, ``host`` and ``port`` are those of its proxy."""
+
+RECEIVER_ADDRESS = ("alerts_url", "host", "otlp_url", "port", "sops_url", "url")
+"""What a template may ask of ``chaos``: where alerts, OTLP and calls of a team's own SOP platform are received."""
 
 Mistake = tuple[str, Sequence[str], str | None]
 
@@ -36,7 +41,7 @@ def mistakes(text: str, services: frozenset[str], data: frozenset[str] = frozens
     # Whatever else Jinja2 cannot compile (a keyword given twice, endless nesting) is the template's mistake too.
     except Exception as error:
         return ((f"template {text!r}: {type(error).__name__}: {error}", (), None),)
-    unknown = meta.find_undeclared_variables(tree) - {*services, *data, *FUNCTIONS, *PER_REQUEST}
+    unknown = meta.find_undeclared_variables(tree) - {*services, *data, *FUNCTIONS, *PER_REQUEST, RECEIVER}
     found = [*_names(unknown - set(environment.globals), services | data), *_accesses(tree, services)]
     return tuple((f"template {text!r}: {what}", legal, name) for what, legal, name in found)
 
@@ -81,6 +86,8 @@ def _accesses(tree: nodes.Template, services: frozenset[str]) -> Iterator[Mistak
             yield f"{name!r} may not be reached from a template", (), None
         elif isinstance(owner, nodes.Name) and owner.name in services and name not in ADDRESS:
             yield f"the service {owner.name} has no {name!r}", ADDRESS, name
+        elif isinstance(owner, nodes.Name) and owner.name == RECEIVER and name not in RECEIVER_ADDRESS:
+            yield f"{RECEIVER} has no {name!r}", RECEIVER_ADDRESS, name
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 import pytest
@@ -127,9 +127,14 @@ BY_TYPE: dict[Any, Any] = {
 }
 
 
+def values_of(type_: Any) -> st.SearchStrategy[Any]:
+    """Any value of a field's type."""
+    return st.sampled_from(get_args(type_)) if get_origin(type_) is Literal else BY_TYPE[type_]
+
+
 def rows_of(kind: type[r.Row]) -> st.SearchStrategy[r.Row]:
     """Any row of a kind."""
-    fields = {field.name: BY_TYPE[field.type] for field in msgspec.structs.fields(kind)}
+    fields = {field.name: values_of(field.type) for field in msgspec.structs.fields(kind)}
     return st.builds(kind, **fields)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 
-from chaoskit.reporters.figures import style
 from chaoskit.mask import mask
+from chaoskit.reporters.figures import style
 
 
 def clean(text: object) -> str:
