@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,7 +15,8 @@ from chaoskit.journal import Journal, register_kind
 from chaoskit.ports import free_port
 from chaoskit.processes import ManagedProcess, OnLine, start_process
 from chaoskit.scenario.reach import OPTION, is_inside
-from chaoskit.toxiproxy.client import ProxyAddress, ToxiproxyControl
+from chaoskit.toxiproxy.client import ToxiproxyControl
+from chaoskit.toxiproxy.facts import ProxyAddress, Toxic
 from chaoskit.toxiproxy.fronted import FrontedToxiproxy
 from chaoskit.toxiproxy.launch import address_in, server_command
 
@@ -212,25 +213,11 @@ class _Journaled(FrontedToxiproxy):
         self._entries[name] = self._journal.add("proxy", url=self._url, name=self._name(name))
         return super().create_proxy(name, upstream, listen)
 
-    def add_toxic(
-        self,
-        proxy: str,
-        name: str,
-        type: str,
-        attributes: Mapping[str, int | float | str],
-        stream: str = "downstream",
-        toxicity: float = 1.0,
-        *,
-        lease: float | None = None,
-        connections: Mapping[str, int] | None = None,
-        own: bool = False,
-    ) -> None:
+    def set_toxic(self, proxy: str, toxic: Toxic) -> None:
         """The real server knows no lease: the journal does."""
-        entry = self._journal.add("toxic", url=self._url, proxy=self._name(proxy), name=name)
-        self._entries[f"{proxy}/{name}"] = entry
-        super().add_toxic(
-            proxy, name, type, attributes, stream, toxicity, lease=lease, connections=connections, own=own
-        )
+        entry = self._journal.add("toxic", url=self._url, proxy=self._name(proxy), name=toxic.name)
+        self._entries[f"{proxy}/{toxic.name}"] = entry
+        super().set_toxic(proxy, toxic)
 
     def remove_toxic(self, proxy: str, name: str) -> bool:
         """Remove it, and note that it is gone."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+from chaoskit.engine.measured import Measured, during
 from chaoskit.engine.verdict import Judged, Verdict
 from chaoskit.expectations._operations import judge_operations
 from chaoskit.expectations._steady import recovered_at
@@ -44,17 +45,19 @@ def judge(scenario: Scenario, history: History, broken: str | None = None) -> Ve
         broken = _broken(scenario, view)
     findings: list[Judged] = []
     recovery: float | None = None
+    operations: dict[str, Measured] = {}
     try:
         if broken is None:
             findings = list(_findings(scenario, view))
         recovery = _recovery(view)
+        operations = during(view)
     except Exception as error:
         # A judge that crashed has said nothing; it must never look like a pass.
         broken = broken or f"judging failed: {type(error).__name__}: {error}"
     if broken is not None:
-        return Verdict(Outcome.BROKEN, broken, findings, view.faults, recovery, samples)
+        return Verdict(Outcome.BROKEN, broken, findings, view.faults, recovery, samples, operations)
     outcome, reason = _conclude(findings, view)
-    return Verdict(outcome, reason, findings, view.faults, recovery, samples)
+    return Verdict(outcome, reason, findings, view.faults, recovery, samples, operations)
 
 
 def _broken(scenario: Scenario, view: View) -> str | None:

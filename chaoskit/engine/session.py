@@ -11,7 +11,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,8 +95,17 @@ class Session:
         self._closed = False
         atexit.register(self.close)
 
-    def run(self, scenario: Scenario, *, control: bool = False, on_progress: OnProgress | None = None) -> Result:
+    def run(
+        self,
+        scenario: Scenario,
+        *,
+        control: bool = False,
+        on_progress: OnProgress | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> Result:
         """Run a scenario, or its control, and judge it. Never raises for what the service did.
+
+        ``meta`` is what the caller adds to ``run.json``: ``nodeid`` and ``reproduce``.
 
         Raises InputError for a scenario that names a host beyond the blast radius.
         """
@@ -104,7 +113,7 @@ class Session:
         began = now()
         folder = self.new_folder(scenario.slug + ("--control" if control else ""))
         history = History(folder)
-        meta = self._describe(scenario, folder, control)
+        meta = {**self._describe(scenario, folder, control), **(meta or {})}
         broken: str | None = "the run was interrupted"
         reason = ""
         # Written first, so that what is left of a run that was killed can be judged too.
@@ -134,7 +143,7 @@ class Session:
         if broken or verdict.recovery is None:
             self.taint(scenario.environment)
         judged = judge_control(verdict, scenario.model.control.violates) if control and scenario.model.control else None
-        _write(folder / "verdict.json", verdict.as_dict())
+        _write(folder / "verdict.json", {**verdict.as_dict(), **({"control": judged.as_dict()} if judged else {})})
         return Result(scenario, folder, history, verdict, judged, meta["wall"], self.seed)
 
     def close(self) -> None:
@@ -235,6 +244,12 @@ class Session:
         return {
             "scenario": scenario.name,
             "slug": scenario.slug,
+            "case": scenario.model.case,
+            "severity": scenario.model.severity,
+            "owner": scenario.model.owner,
+            "tags": scenario.model.tags,
+            "description": scenario.model.description,
+            "environment": scenario.environment.name,
             "file": str(scenario.file),
             "matrix": dict(scenario.matrix),
             "control": control,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from chaoskit.engine.measured import Measured
 from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.history import rows as r
 
@@ -20,7 +21,10 @@ class Judged:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome with its reasons. ``recovery`` is seconds from the last cure to steady state, or None."""
+    """The outcome with its reasons. ``recovery`` is seconds from the last cure to steady state, or None.
+
+    ``operations`` is what their callers saw while a fault was active.
+    """
 
     outcome: Outcome
     reason: str
@@ -28,6 +32,7 @@ class Verdict:
     faults: Sequence[r.Fault] = ()
     recovery: float | None = None
     samples: int = 0
+    operations: Mapping[str, Measured] = field(default_factory=dict)
 
     def failed(self) -> list[Judged]:
         """The findings that did not hold, worst first."""
@@ -60,9 +65,12 @@ class Verdict:
                     "touched": fault.touched,
                     "unit": fault.unit,
                     "evidence": fault.evidence,
+                    "started": fault.started - self.faults[0].started,
+                    "ended": fault.ended - self.faults[0].started,
                 }
                 for fault in self.faults
             ],
+            "operations": {op: asdict(measured) for op, measured in self.operations.items()},
         }
 
 
@@ -73,6 +81,10 @@ class ControlVerdict:
     caught: bool
     reason: str
     verdict: Verdict
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON, without the verdict."""
+        return {"caught": self.caught, "reason": self.reason}
 
 
 def judge_control(verdict: Verdict, violates: Sequence[str]) -> ControlVerdict:

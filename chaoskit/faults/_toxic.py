@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote
 
@@ -14,29 +14,16 @@ from chaoskit.errors import BrokenError
 from chaoskit.faults._fields import Direction, Selection, Share
 from chaoskit.faults.base import UNPLANNED, WINDOW, Evidence, Fault, Window, World
 from chaoskit.scenario.types import ServiceName
-from chaoskit.toxiproxy.client import ToxicCounters
+from chaoskit.toxiproxy.facts import Toxic, ToxicCounters
 
 if TYPE_CHECKING:
-    from chaoskit.toxiproxy.client import ProxyCounters, ToxiproxyControl
+    from chaoskit.toxiproxy.client import ToxiproxyControl
+    from chaoskit.toxiproxy.facts import ProxyCounters
 
 _MARGIN = 10.0
 """Seconds that a toxic may outlive its window: more than an engine that is alive is ever late."""
 
 _serial = itertools.count(1)
-
-
-@dataclass(frozen=True)
-class Toxic:
-    """A toxic to set. ``share`` is that of the connections; ``attributes`` are in Toxiproxy's units.
-
-    ``own``: it takes what only chaoskit's own server can do; before a real one, the tap does it.
-    """
-
-    type: str
-    attributes: Mapping[str, int | float | str]
-    stream: str
-    share: float = 1.0
-    own: bool = True
 
 
 class ProxyFault(Fault):
@@ -86,11 +73,12 @@ class ProxyFault(Fault):
             if not control.remove_toxic(self.on, name):
                 missed.append(name)
 
+        chosen = self.connections.chosen() if self.connections else None
         before = counters_of(control, self.on)
         with ExitStack() as cures:
             for name, toxic in zip(names, toxics, strict=True):
                 cures.callback(remove, name)
-                self._add(control, name, toxic, window.length + _MARGIN)
+                control.set_toxic(self.on, replace(toxic, name=name, lease=window.length + _MARGIN, connections=chosen))
             try:
                 yield evidence
             finally:
@@ -102,20 +90,6 @@ class ProxyFault(Fault):
         evidence.facts |= {"toxic": asdict(counted), "proxy": passed(before, after)}
         if missed:
             raise BrokenError(f"on {self.on}, {', '.join(missed)} was gone before its time: the fault ended early")
-
-    def _add(self, control: ToxiproxyControl, name: str, toxic: Toxic, lease: float) -> None:
-        chosen = self.connections.chosen() if self.connections else None
-        control.add_toxic(
-            self.on,
-            name,
-            toxic.type,
-            toxic.attributes,
-            toxic.stream,
-            toxic.share,
-            lease=lease,
-            connections=chosen,
-            own=toxic.own,
-        )
 
 
 class ToxicFault(ProxyFault):
@@ -133,7 +107,7 @@ class ToxicFault(ProxyFault):
 
     def toxics(self) -> Sequence[Toxic]:
         """The one."""
-        return [Toxic(self.toxic, self.attributes(), self.direction, self.share, own=False)]
+        return [Toxic(self.toxic, self.attributes(), self.direction, self.share)]
 
 
 def counters_of(control: ToxiproxyControl, proxy: str) -> ProxyCounters:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chaoskit.faults._fields import Share
-from chaoskit.faults._toxic import ProxyFault, Toxic
+from chaoskit.faults._toxic import ProxyFault
+from chaoskit.toxiproxy.facts import Toxic
 
 
 class Blackhole(ProxyFault):
@@ -34,6 +35,6 @@ class Blackhole(ProxyFault):
 
     def toxics(self) -> Sequence[Toxic]:
         """New connections first: so none slips in between; held ones go on when what swallows is gone."""
-        hold = Toxic("blackhole", {}, "downstream", self.share)
-        swallow = Toxic("timeout", {"timeout": 0}, "upstream", self.share)
+        hold = Toxic("blackhole", {}, "downstream", self.share, own=True)
+        swallow = Toxic("timeout", {"timeout": 0}, "upstream", self.share, own=True)
         return [hold, swallow] if self.established else [hold]

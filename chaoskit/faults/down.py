@@ -14,7 +14,8 @@ from chaoskit.history.rows import Connection
 from chaoskit.scenario.types import ServiceName
 
 if TYPE_CHECKING:
-    from chaoskit.toxiproxy.client import Events, ToxiproxyControl
+    from chaoskit.toxiproxy.client import ToxiproxyControl
+    from chaoskit.toxiproxy.facts import Events
 
 _BACK = 2000
 """Rows of the ledger that are read back: enough to tell whether anybody came."""

@@ -8,8 +8,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from chaoskit.faults._fields import Millis, Selection, Share, millis
-from chaoskit.faults._toxic import ProxyFault, Toxic
+from chaoskit.faults._toxic import ProxyFault
 from chaoskit.scenario.types import problem
+from chaoskit.toxiproxy.facts import Toxic
 
 _CUTS = {None: 0, "close": 1, "reset": 2}
 
@@ -71,4 +72,4 @@ class Http(ProxyFault):
         attributes: dict[str, int | float | str] = {name: text for name, text in texts.items() if text}
         attributes |= {"status": self.status or 0, "delay": millis(self.delay), "cut": _CUTS[self.cut]}
         attributes |= {"share": self.share, **(self.requests.chosen() if self.requests else {})}
-        return [Toxic("http", attributes, "upstream")]
+        return [Toxic("http", attributes, "upstream", own=True)]

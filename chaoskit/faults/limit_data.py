@@ -8,7 +8,7 @@ from chaoskit.faults._toxic import ToxicFault
 from chaoskit.scenario.types import Size
 
 if TYPE_CHECKING:
-    from chaoskit.toxiproxy.client import ToxicCounters
+    from chaoskit.toxiproxy.facts import ToxicCounters
 
 
 class LimitData(ToxicFault):

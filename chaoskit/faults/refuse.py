@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chaoskit.faults._fields import Share
-from chaoskit.faults._toxic import ProxyFault, Toxic
+from chaoskit.faults._toxic import ProxyFault
+from chaoskit.toxiproxy.facts import Toxic
 
 
 class Refuse(ProxyFault):
@@ -32,6 +33,6 @@ class Refuse(ProxyFault):
 
     def toxics(self) -> Sequence[Toxic]:
         """New connections first: so none slips in between and counts as an open one."""
-        refuse = Toxic("refuse", {}, "downstream", self.share)
-        reset = Toxic("reset_peer", {"timeout": 0}, "upstream", self.share)
+        refuse = Toxic("refuse", {}, "downstream", self.share, own=True)
+        reset = Toxic("reset_peer", {"timeout": 0}, "upstream", self.share, own=True)
         return [refuse, reset] if self.established else [refuse]

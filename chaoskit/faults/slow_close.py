@@ -8,7 +8,7 @@ from chaoskit.faults._fields import SomeMillis, millis
 from chaoskit.faults._toxic import ToxicFault
 
 if TYPE_CHECKING:
-    from chaoskit.toxiproxy.client import ToxicCounters
+    from chaoskit.toxiproxy.facts import ToxicCounters
 
 
 class SlowClose(ToxicFault):

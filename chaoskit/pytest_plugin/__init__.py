@@ -55,6 +55,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
         config.pluginmanager.register(ChaosPlugin(config), "chaoskit-run")
         config.pluginmanager.register(EndingSignals(), "chaoskit-signals")
+        if getattr(config.option, "allure_report_dir", None):
+            from chaoskit.pytest_plugin.allure_results import AllureResults
+
+            config.pluginmanager.register(AllureResults(config), "chaoskit-allure")
 
 
 @pytest.fixture

@@ -104,10 +104,13 @@ class ScenarioItem(pytest.Item):
         if self.refused:
             raise ScenarioFailed("\n".join(map(str, self.refused)))
         from chaoskit.pytest_plugin.progress import ProgressLine
+        from chaoskit.pytest_plugin.reproduce import reproduce
         from chaoskit.reporters import allure, summary
 
         with ProgressLine(self.config, self.nodeid) as line:
-            result = self._plugin().session.run(self.scenario, control=self.control, on_progress=line.show)
+            session = self._plugin().session
+            meta = {"nodeid": self.nodeid, "reproduce": reproduce(self.config, self.nodeid, self.control, session.seed)}
+            result = session.run(self.scenario, control=self.control, on_progress=line.show, meta=meta)
         self.result = result
         self.summary = {**summary.of(result), "nodeid": self.nodeid}
         if self.config.getoption("allure_report_dir", None):

@@ -8,8 +8,7 @@ missing (PATCH, PUT); nothing else in chaoskit knows of the package, and its exc
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -22,62 +21,9 @@ from toxiproxy.proxy import Proxy
 from chaoskit.errors import BrokenError
 from chaoskit.history.rows import Connection, Exchange
 from chaoskit.toxiproxy import undo as undo  # the journal learns to undo what is changed here
+from chaoskit.toxiproxy.facts import Attributes, Events, ProxyAddress, ProxyCounters, Toxic
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class ProxyAddress:
-    """Where a proxy listens."""
-
-    name: str
-    host: str
-    port: int
-
-
-@dataclass(frozen=True)
-class ToxicCounters:
-    """What a toxic did: connections it acted on, chunks and bytes it was given, connections it ended."""
-
-    connections: int
-    chunks: int
-    bytes: int
-    cut: int
-
-
-@dataclass(frozen=True)
-class ProxyCounters:
-    """What passed through a proxy since it was created, live connections included.
-
-    ``sent`` are the bytes delivered to the upstream, ``received`` those delivered to clients. ``requests``
-    counts only while a tap is set. ``ended_upstream`` are the connections that the upstream ended first, by FIN
-    or RST; ``reset_upstream`` those of them it ended by RST. ``toxics`` keeps the removed
-    ones, until one of the same name is added.
-    """
-
-    opened: int
-    active: int
-    refused_upstream: int
-    sent: int
-    received: int
-    requests: int
-    ended_upstream: int
-    reset_upstream: int
-    toxics: Mapping[str, ToxicCounters]
-
-
-@dataclass(frozen=True)
-class Events:
-    """Rows since a cursor. ``next`` is the cursor for the next call; ``dropped`` rows came too late to be read.
-
-    ``rows`` are connections and exchanges that have ended, in the order of their ends. ``open_rows`` (with
-    ``flush``) are those still under way, ended for the occasion at the time of the call.
-    """
-
-    next: int
-    dropped: int
-    rows: list[Connection | Exchange]
-    open_rows: list[Connection | Exchange]
 
 
 class _Page(msgspec.Struct):
@@ -168,25 +114,18 @@ class ToxiproxyControl:
         proxy: str,
         name: str,
         type: str,
-        attributes: Mapping[str, int | float | str],
+        attributes: Attributes,
         stream: str = "downstream",
         toxicity: float = 1.0,
-        *,
-        lease: float | None = None,
-        connections: Mapping[str, int] | None = None,
-        own: bool = False,  # noqa: ARG002  # for a pair of servers
     ) -> None:
-        """Add a toxic, which acts on live connections at once. ``toxicity`` is the share of connections.
+        """Add a toxic that is described in full by these; in short for :meth:`set_toxic`."""
+        self.set_toxic(proxy, Toxic(type, attributes, stream, toxicity, name))
 
-        The original does not know the rest: after ``lease`` seconds the toxic removes itself, and ``connections``
-        (``after``, ``every``, ``first``) chooses those that it may act on. ``own`` asks for the embedded server, where
-        there are two, as does ``connections``.
-        """
-        body = {"name": name, "type": type, "stream": stream, "toxicity": toxicity, "attributes": attributes}
-        body |= connections or {}
-        if lease is not None:
-            body["ttl"] = max(1, round(lease * 1e3))
-        self._do(f"add toxic {name!r} to {proxy!r}", lambda: self._post(f"{_proxy_path(proxy)}/toxics", body))
+    def set_toxic(self, proxy: str, toxic: Toxic) -> None:
+        """Add a toxic, which acts on live connections at once."""
+        self._do(
+            f"add toxic {toxic.name!r} to {proxy!r}", lambda: self._post(f"{_proxy_path(proxy)}/toxics", toxic.body())
+        )
 
     def update_toxic(self, proxy: str, name: str, attributes: dict[str, int], toxicity: float | None = None) -> None:
         """Change some attributes of a toxic, and its toxicity if given."""

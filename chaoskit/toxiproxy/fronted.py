@@ -9,10 +9,10 @@ sees what it would see without it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from dataclasses import replace
 
-from chaoskit.toxiproxy.client import ProxyAddress, ProxyCounters, ToxicCounters, ToxiproxyControl
+from chaoskit.toxiproxy.client import ToxiproxyControl
+from chaoskit.toxiproxy.facts import ProxyAddress, ProxyCounters, Toxic, ToxicCounters
 
 
 class FrontedToxiproxy(ToxiproxyControl):
@@ -69,32 +69,21 @@ class FrontedToxiproxy(ToxiproxyControl):
         if not enabled:
             self.real.set_enabled(self._name(name), False)
 
-    def add_toxic(
-        self,
-        proxy: str,
-        name: str,
-        type: str,
-        attributes: Mapping[str, int | float | str],
-        stream: str = "downstream",
-        toxicity: float = 1.0,
-        *,
-        lease: float | None = None,
-        connections: Mapping[str, int] | None = None,
-        own: bool = False,
-    ) -> None:
+    def set_toxic(self, proxy: str, toxic: Toxic) -> None:
         """Add it on the real server, or on the tap when the real one could not do it."""
-        if own or connections:
+        key = (proxy, toxic.name)
+        if toxic.embedded_only:
             with self._lock:
-                self._on_tap.add((proxy, name))
-                self._before.pop((proxy, name), None)
-            super().add_toxic(proxy, name, type, attributes, stream, toxicity, lease=lease, connections=connections)
+                self._on_tap.add(key)
+                self._before.pop(key, None)
+            super().set_toxic(proxy, toxic)
             return
         before = super().counters()[proxy]
         with self._lock:
-            self._before[proxy, name] = before
-            self._on_tap.discard((proxy, name))
-            self._after.pop((proxy, name), None)
-        self.real.add_toxic(self._name(proxy), name, type, attributes, stream, toxicity)
+            self._before[key] = before
+            self._on_tap.discard(key)
+            self._after.pop(key, None)
+        self.real.set_toxic(self._name(proxy), replace(toxic, lease=None))
 
     def update_toxic(self, proxy: str, name: str, attributes: dict[str, int], toxicity: float | None = None) -> None:
         """Update it where it was set."""

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from chaoskit.errors import BrokenError, unknown
 from chaoskit.history.rows import Connection, Exchange
-from chaoskit.toxiproxy.client import Events, ProxyAddress, ProxyCounters, ToxiproxyControl
+from chaoskit.toxiproxy.client import ToxiproxyControl
+from chaoskit.toxiproxy.facts import Events, ProxyAddress, ProxyCounters, Toxic
 
 KEPT = 200_000
 """Rows that are kept of all servers together, as many as one server keeps."""
@@ -55,22 +56,9 @@ class RoutedToxiproxy(ToxiproxyControl):
         """On the proxy's server."""
         return self._of(name).places(name)
 
-    def add_toxic(
-        self,
-        proxy: str,
-        name: str,
-        type: str,
-        attributes: Mapping[str, int | float | str],
-        stream: str = "downstream",
-        toxicity: float = 1.0,
-        *,
-        lease: float | None = None,
-        connections: Mapping[str, int] | None = None,
-        own: bool = False,
-    ) -> None:
+    def set_toxic(self, proxy: str, toxic: Toxic) -> None:
         """On the proxy's server."""
-        server = self._of(proxy)
-        server.add_toxic(proxy, name, type, attributes, stream, toxicity, lease=lease, connections=connections, own=own)
+        self._of(proxy).set_toxic(proxy, toxic)
 
     def update_toxic(self, proxy: str, name: str, attributes: dict[str, int], toxicity: float | None = None) -> None:
         """On the proxy's server."""

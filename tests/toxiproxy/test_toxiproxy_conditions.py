@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from chaoskit.clock import wait_for
-from chaoskit.toxiproxy.client import ProxyAddress, ToxiproxyControl
+from chaoskit.toxiproxy.client import ToxiproxyControl
+from chaoskit.toxiproxy.facts import ProxyAddress
 from chaoskit.toxiproxy.launch import server_command
 
 CUT = {"name": "cut", "type": "limit_data"}

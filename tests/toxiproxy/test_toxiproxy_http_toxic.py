@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from chaoskit.toxiproxy.client import ProxyAddress
+from chaoskit.toxiproxy.facts import ProxyAddress
 from chaoskit.toxiproxy.server.toxics.http import matches
 
 

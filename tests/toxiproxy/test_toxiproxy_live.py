@@ -11,7 +11,8 @@ import pytest
 
 from chaoskit.clock import wait_for
 from chaoskit.errors import BrokenError
-from chaoskit.toxiproxy.client import ProxyAddress, ToxiproxyControl
+from chaoskit.toxiproxy.client import ToxiproxyControl
+from chaoskit.toxiproxy.facts import ProxyAddress
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from chaoskit.clock import wait_for
-from chaoskit.toxiproxy.client import ProxyAddress, ToxiproxyControl
+from chaoskit.toxiproxy.client import ToxiproxyControl
+from chaoskit.toxiproxy.facts import ProxyAddress
 
 
 def outcome(connect: Any, wire: Any, address: ProxyAddress) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import groupby
+from urllib.parse import quote
 from xml.etree import ElementTree as Tree
 
 SVG = "http://www.w3.org/2000/svg"
@@ -35,13 +36,23 @@ def slim(svg: bytes) -> bytes:
             root.remove(element)
     _round(root)
     markers = _points_as_paths(root)
+    if markers is not None:
+        root.insert(0, markers)
     _styles_as_classes(root)
     _short_names(root)
     _unwrap(root)
-    if markers:
-        root.insert(0, markers)
     Tree.register_namespace("", SVG)
-    return Tree.tostring(root, encoding="utf-8", xml_declaration=False)
+    return Tree.tostring(root, encoding="utf-8", xml_declaration=False).replace(b" />", b"/>")
+
+
+def data_url(svg: bytes) -> str:
+    """An SVG as the address of an image, safe between double quotes in HTML. Shorter than base64 by a tenth.
+
+    Service text in a figure can do nothing there: a browser runs no script of an image and loads nothing for it.
+    """
+    # A tag has no > inside (it is written &gt;), and the quotes of most hold nothing that quotes.
+    text = re.sub(r"<[^>]*>", lambda tag: tag[0] if "'" in tag[0] else tag[0].replace('"', "'"), svg.decode("utf-8"))
+    return "data:image/svg+xml," + quote(text, safe=" !$'()*+,-./:;=?@[]_{|}~")
 
 
 def _round(root: Tree.Element) -> None:
@@ -71,8 +82,9 @@ def _path(text: str) -> str:
     # Small shapes (markers) are drawn near zero, where a tenth of a point would be seen.
     largest = max((abs(float(number)) for number in _NUMBER.findall(text)), default=0.0)
     short = _numbers(" ".join(text.split()), 1 if largest > 20 else 2)
-    short = re.sub(r"(?<=[\d.]) L (?=[-\d])", " ", re.sub(r"M ([^A-Za-z]+) L ", r"M \1 ", short))
-    return re.sub(r" ?([A-Za-z]) ?", r"\1", short)
+    short = re.sub(r" ?([A-Za-z]) ?", r"\1", short)
+    # After M and after L, further pairs are lines anyway.
+    return re.sub(r"M[^A-Za-z]+(?:L[^A-Za-z]+)+", lambda line: line[0].replace("L", " "), short)
 
 
 def _points_as_paths(root: Tree.Element) -> Tree.Element | None:
@@ -125,15 +137,23 @@ def _styles_as_classes(root: Tree.Element) -> None:
 
 
 def _short_names(root: Tree.Element) -> None:
-    used = {
-        name
-        for element in root.iter()
-        for value in [*element.attrib.values(), element.text or ""]
-        for name in [*_REFERENCE.findall(value), *([value[1:]] if value.startswith("#") else [])]
-    }
+    texts = [text for element in root.iter() for text in (*element.attrib.values(), element.text or "")]
+    used = [name for text in texts for name in _REFERENCE.findall(text)]
+    used += [element.get("href", "").removeprefix("#") for element in root.iter()]
+    names = {name: f"i{index}" for index, name in enumerate(dict.fromkeys(used))}
+
+    def renamed(text: str) -> str:
+        return _REFERENCE.sub(lambda match: f"url(#{names[match[1]]})", text)
+
     for element in root.iter():
-        if element.get("id") not in used:
-            element.attrib.pop("id", None)
+        name = element.attrib.pop("id", None)
+        element.attrib.update({key: renamed(value) for key, value in element.attrib.items()})
+        if (target := element.get("href", "")).startswith("#"):
+            element.set("href", "#" + names[target[1:]])
+        if name in names:
+            element.set("id", names[name])
+        if element.tag == f"{{{SVG}}}style":
+            element.text = renamed(element.text or "")
 
 
 def _unwrap(parent: Tree.Element) -> None:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from chaoskit.clock import wait_for
-from chaoskit.toxiproxy.client import ProxyAddress, ToxiproxyControl
+from chaoskit.toxiproxy.client import ToxiproxyControl
+from chaoskit.toxiproxy.facts import ProxyAddress
 
 NEVER = 60_000  # ms
 

@@ -1,0 +1,101 @@
+"""What allure-pytest needs to be told: what names a scenario, what failed in it, and which item was interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaoskit.pytest_plugin.collect import InvalidItem, ScenarioItem
+from chaoskit.pytest_plugin.plugin import REPORT
+
+
+class AllureResults:
+    """Registered beside allure-pytest. The controller of xdist writes the files of the run, its workers the results."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.results = Path(config.option.allure_report_dir)
+        self._patterns = {kind: pattern for kind, pattern in config.option.allure_link_pattern}
+        self._folders: list[Path] = []
+        self._controller = not hasattr(config, "workerinput")
+        self._earlier = 0
+
+    @property
+    def _listener(self) -> Any:
+        return self.config.pluginmanager.get_plugin("allure_listener")
+
+    def _test(self, item: pytest.Item) -> Any:
+        """allure-pytest's result of an item, or None."""
+        uuid = self._listener._cache.get(item.nodeid)
+        return self._listener.allure_logger.get_test(uuid) if uuid else None
+
+    @pytest.hookimpl
+    def pytest_sessionstart(self) -> None:
+        """allure-pytest has emptied the folder by now if it was asked to."""
+        if self._controller:
+            self._earlier = sum(1 for _ in self.results.glob("*-result.json"))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Ctrl-C: allure-pytest would write the item as passed, which is what its set-up was. It is discarded."""
+        try:
+            return (yield)
+        except BaseException:
+            uuid = self._listener._cache.pop(item.nodeid)
+            if uuid:
+                self._listener.allure_logger.drop_test(uuid)
+            raise
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
+        """After the verdict and before allure-pytest makes the history id."""
+        test = self._test(item)
+        if test is None:
+            return
+        if isinstance(item, ScenarioItem):
+            from chaoskit.reporters.allure import identify
+
+            identify(test, item.scenario, item.control, self._patterns)
+        details = test.statusDetails
+        if details is not None and isinstance(item, (ScenarioItem, InvalidItem)):
+            details.message = _message(item) or details.message
+
+    @pytest.hookimpl
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember the folders of the scenarios, also of workers."""
+        summary = getattr(report, REPORT, None)
+        if summary is not None:
+            self._folders.append(Path(summary["folder"]))
+
+    @pytest.hookimpl
+    def pytest_sessionfinish(self) -> None:
+        """Categories, environment and CI build."""
+        if self._controller and self._folders:
+            from chaoskit.reporters.allure import write_run_files
+
+            write_run_files(self.results, self._folders)
+
+    @pytest.hookimpl
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Results of several runs in one folder are one report: not silently."""
+        if self._earlier and self._folders:
+            terminalreporter.write_line(
+                f"chaoskit: {self.results} held {self._earlier} results before this run; a report shows them too "
+                "(--clean-alluredir empties it first)"
+            )
+
+
+def _message(item: ScenarioItem | InvalidItem) -> str:
+    """The first thing read in a report; its first word is what the categories are made from."""
+    from chaoskit.reporters.allure.words import clean, message
+
+    if isinstance(item, InvalidItem):
+        return clean(f"INVALID: {item.path.name}\n{item.error}")
+    if item.result is not None:
+        return message(item.result)
+    if item.refused and not all(each.accepted for each in item.refused):
+        return clean("\n".join([f"REFUSED: {item.scenario.name}", *map(str, item.refused)]))
+    return ""

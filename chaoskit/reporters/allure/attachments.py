@@ -1,0 +1,118 @@
+"""What lies beside a result: figures, the scenario, findings, fault reports, alerts, logs and the history. Bounded."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chaoskit.history import rows as r
+from chaoskit.reporters.allure.words import clean
+from chaoskit.reporters.figures.facts import Facts
+
+if TYPE_CHECKING:
+    from chaoskit.engine.session import Result
+
+LIMIT = 128 * 1024
+"""Bytes of one attachment of text; what is cut says so, and lies whole in the run's folder."""
+
+REPORTS = 20
+"""Fault reports attached of one scenario."""
+
+_LOUD = {"samples", "connections", "logs", "schedules", "reads"}
+"""Kinds of rows that are not attached: figures and logs show them, and they are long."""
+
+
+def attach_all(result: Result, reproduce: str) -> None:
+    """Attach everything to the running Allure test; the pictures first."""
+    import allure
+
+    kinds = allure.attachment_type
+    _figures(result)
+    _text(f"{reproduce}\n# seed {result.seed}\n", "run it again", kinds.TEXT)
+    _text(_findings(result), "findings", kinds.CSV)
+    for name, file in (
+        (result.scenario.file.name, result.folder / "scenario.chaos.yaml"),
+        ("environment.yaml", result.folder / "environment.yaml"),
+    ):
+        if file.exists():
+            _text(file.read_text(encoding="utf-8"), name, kinds.YAML)
+    for file in _fault_reports(result.folder):
+        # As plain text: Allure would render Markdown, and what services wrote stands in it.
+        _text(_head(file), f"fault report {file.name}", kinds.JSON if file.suffix == ".json" else kinds.TEXT)
+    for service, text in _logs(result):
+        _text(text, f"log of {service}", kinds.TEXT)
+    _text(json.dumps(result.verdict.as_dict(), indent=1, default=str), "verdict.json", kinds.JSON)
+    for name in r.KINDS:
+        file = result.folder / f"{name}.jsonl"
+        if name not in _LOUD and file.exists() and file.stat().st_size:
+            _text(_head(file), f"history: {name.replace('_', ' ')}", kinds.TEXT)
+
+
+def _figures(result: Result) -> None:
+    """The pictures, also kept in the scenario's folder; or why there is one less."""
+    import allure
+
+    from chaoskit.reporters import figures
+
+    attach: Any = allure.attach  # ships no types
+    kinds = allure.attachment_type
+    note = f"control, run with the protection off: {result.control.reason}" if result.control else ""
+    for figure in figures.save(result.scenario, result.history, result.verdict, result.folder, note=note):
+        if figure.svg is None or figure.png is None:
+            _text(figure.error, f"{figure.name}: no picture", kinds.TEXT)
+            continue
+        attach.file(str(figure.svg), name=figure.name, attachment_type=kinds.SVG)
+        attach.file(str(figure.png), name=f"{figure.name} (PNG)", attachment_type=kinds.PNG)
+
+
+def _text(text: str, name: str, kind: Any) -> None:
+    import allure
+
+    allure.attach(clean(text), name=name, attachment_type=kind)
+
+
+def _findings(result: Result) -> str:
+    out = io.StringIO()
+    table = csv.writer(out)
+    table.writerow(["finding", "outcome", "expected", "seen", "samples", "worst", "line"])
+    for judged in result.verdict.findings:
+        found = judged.finding
+        table.writerow([found.id, found.outcome, found.expected, found.seen, found.samples, found.worst, judged.line])
+    return out.getvalue()
+
+
+def _fault_reports(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("fault-reports/*") if file.suffix in (".json", ".md"))[:REPORTS]
+
+
+def _logs(result: Result) -> Iterator[tuple[str, str]]:
+    """The last lines of each service, each with its time on the figure's axis."""
+    facts = Facts(result.scenario, result.history, result.verdict)
+    logs: dict[str, list[str]] = {}
+    for row in result.history.of(r.Log):
+        logs.setdefault(row.service, []).append(f"{facts.at(row.at):+9.3f} s  {row.line}")
+    for service, lines in sorted(logs.items()):
+        yield service, _tail(lines)
+
+
+def _tail(lines: list[str]) -> str:
+    """The last lines that fit."""
+    size, first = 0, len(lines)
+    while first and size + len(lines[first - 1]) < LIMIT:
+        first -= 1
+        size += len(lines[first]) + 1
+    cut = [f"({first} earlier lines are cut; logs.jsonl has them)"] if first else []
+    return "\n".join([*cut, *lines[first:]])
+
+
+def _head(file: Path) -> str:
+    """The file, or as many whole lines of it as fit."""
+    with file.open("rb") as stream:
+        data = stream.read(LIMIT + 1)
+    if len(data) <= LIMIT:
+        return data.decode("utf-8", "replace")
+    return data[:LIMIT].rpartition(b"\n")[0].decode("utf-8", "replace") + f"\n(cut; the whole lies in {file.name})"

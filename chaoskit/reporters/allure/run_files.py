@@ -1,0 +1,61 @@
+"""What a run adds to the results of its scenarios: categories, the environment, and the CI build."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from chaoskit.reporters.allure.categories import CATEGORIES
+from chaoskit.reporters.allure.executor import executor
+from chaoskit.reporters.allure.words import clean
+
+SEEDS = 4
+"""Seeds named in the environment; each worker of xdist draws its own."""
+
+
+def write_run_files(results: Path, folders: Iterable[Path], env: Mapping[str, str] | None = None) -> None:
+    """Write ``categories.json``, ``environment.properties`` and ``executor.json`` beside the results.
+
+    ``folders`` are those of the scenarios that were run; ``env`` are the variables of the process.
+    """
+    results.mkdir(parents=True, exist_ok=True)
+    metas = [json.loads((folder / "run.json").read_text(encoding="utf-8")) for folder in folders]
+    (results / "categories.json").write_text(json.dumps(CATEGORIES, indent=1) + "\n", encoding="utf-8")
+    lines = (f"{_escaped(key, key=True)}={_escaped(value)}" for key, value in _environment(metas).items())
+    (results / "environment.properties").write_text("\n".join(lines) + "\n", encoding="ascii")
+    told = executor(os.environ if env is None else env)
+    if told:
+        (results / "executor.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def _environment(metas: list[dict[str, Any]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in ("chaoskit", "pytest", "allure-pytest", "pytest-xdist"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    found["Python"] = platform.python_version()
+    found["system"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    for key, name in (("toxiproxy", "Toxiproxy"), ("runtime", "runtime"), ("environment", "environments")):
+        found[name] = ", ".join(sorted({str(meta[key]) for meta in metas if meta.get(key)}))
+    seeds = sorted({str(meta["seed"]) for meta in metas})
+    more = f" and {len(seeds) - SEEDS} more" if len(seeds) > SEEDS else ""
+    found["seed"] = ", ".join(seeds[:SEEDS]) + more
+    found["started"] = min((str(meta["started"]) for meta in metas), default="")
+    return {name: value for name, value in found.items() if value}
+
+
+def _escaped(text: str, *, key: bool = False) -> str:
+    """As ``.properties`` files want it: one line of ASCII."""
+    text = clean(text).replace("\\", "\\\\").replace("\n", "\\n")
+    if key:
+        text = text.replace(" ", "\\ ").replace("=", "\\=").replace(":", "\\:")
+    units = text.encode("utf-16-be")
+    codes = (int.from_bytes(units[index : index + 2], "big") for index in range(0, len(units), 2))
+    return "".join(chr(code) if 32 <= code < 127 else f"\\u{code:04x}" for code in codes)

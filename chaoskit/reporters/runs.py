@@ -1,0 +1,187 @@
+"""Finished scenarios read back from their folders: plain figures for every report, the history and the gate.
+
+``run.json`` and ``verdict.json`` are the record; the rows of the history are not read. Texts that come from services
+are masked here, so that no report needs to think of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from chaoskit.engine.measured import Measured
+from chaoskit.engine.session import META, rejudge
+from chaoskit.engine.verdict import Verdict
+from chaoskit.errors import BrokenError, ChaosError
+from chaoskit.expectations.base import Outcome
+from chaoskit.mask import mask
+
+VERDICT = "verdict.json"
+PASSED = ("held", "caught")
+SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One finished scenario, or its control. Seconds and shares (0 to 1) throughout.
+
+    ``outcome`` is ``held``, ``violated``, ``vacuous`` or ``broken``; of a control ``caught``, ``not caught`` or
+    ``broken``; ``skipped`` where it was not run (then ``reason`` says why, and ``folder`` is None).
+    ``findings`` are dicts with id, outcome, expected, seen, samples, worst, rows, line; ``faults`` with name, kind,
+    target, touched, unit, evidence, started and ended (seconds from the first fault). ``operations`` is what callers
+    saw while a fault was active. ``started`` is ISO 8601. ``reproduce`` is a command line, empty if pytest did not run
+    it.
+    """
+
+    folder: Path | None
+    scenario: str
+    slug: str
+    outcome: str
+    reason: str
+    control: bool = False
+    case: str = ""
+    severity: str = "normal"
+    owner: str = ""
+    tags: Sequence[str] = ()
+    matrix: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+    file: str = ""
+    nodeid: str = ""
+    findings: Sequence[Mapping[str, Any]] = ()
+    faults: Sequence[Mapping[str, Any]] = ()
+    operations: Mapping[str, Measured] = field(default_factory=dict)
+    recovery: float | None = None
+    samples: int = 0
+    seed: int | None = None
+    wall: float = 0.0
+    started: str = ""
+    toxiproxy: str = ""
+    runtime: str = ""
+    chaoskit: str = ""
+    python: str = ""
+    reproduce: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Held, or caught."""
+        return self.outcome in PASSED
+
+    @property
+    def skipped(self) -> bool:
+        """Whether it was not run."""
+        return self.outcome == SKIPPED
+
+    @property
+    def key(self) -> str:
+        """What names the same scenario in another run: pytest's node id, or the slug where there is none."""
+        return self.nodeid or self.slug
+
+    @property
+    def name(self) -> str:
+        """Short name, as in the terminal: the slug, with ``--control`` for a control."""
+        return self.nodeid.rpartition("::")[2] or self.slug
+
+    @property
+    def failed(self) -> list[Mapping[str, Any]]:
+        """Findings that did not hold, worst first."""
+        order = {"broken": 0, "violated": 1, "vacuous": 2}
+        found = [finding for finding in self.findings if finding["outcome"] != "held"]
+        return sorted(found, key=lambda finding: (order[finding["outcome"]], finding["line"]))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; :func:`from_dict` reads it back."""
+        return {**asdict(self), "folder": None if self.folder is None else str(self.folder), "passed": self.passed}
+
+
+def from_dict(data: Mapping[str, Any]) -> Recorded:
+    """The opposite of :meth:`Recorded.as_dict`. Unknown keys are left out. Raises TypeError for missing ones."""
+    known = {each.name: data[each.name] for each in fields(Recorded) if each.name in data}
+    known["folder"] = Path(known["folder"]) if known.get("folder") else None
+    known["operations"] = {op: Measured(**figures) for op, figures in known.get("operations", {}).items()}
+    return Recorded(**known)
+
+
+def read(folder: Path) -> Recorded:
+    """One finished scenario. One that was killed, or was recorded by an older chaoskit, is judged now.
+
+    Raises BrokenError when the folder holds no recorded scenario or its files cannot be read.
+    """
+    meta = _json(folder / META)
+    verdict = _json(folder / VERDICT) if (folder / VERDICT).exists() else {}
+    control = bool(meta.get("control"))
+    if "operations" not in verdict or (control and "control" not in verdict):
+        verdict = _judged_now(folder, control)
+    caught = verdict.get("control") or {}
+    outcome = verdict["outcome"]
+    if control and outcome != "broken":
+        outcome = "caught" if caught.get("caught") else "not caught"
+    text = {
+        name: str(meta.get(name) or "")
+        for name in ("case", "owner", "description", "file", "nodeid", "started", "toxiproxy", "runtime", "chaoskit")
+    }
+    return Recorded(
+        folder=folder,
+        scenario=meta.get("scenario") or folder.name,
+        slug=folder.name,
+        outcome=outcome,
+        reason=mask(caught.get("reason") or verdict["reason"]),
+        control=control,
+        severity=meta.get("severity") or "normal",
+        tags=tuple(meta.get("tags", ())),
+        matrix=meta.get("matrix", {}),
+        findings=_masked(verdict["findings"]),
+        faults=_masked(verdict["faults"]),
+        operations={op: Measured(**figures) for op, figures in verdict["operations"].items()},
+        recovery=verdict["recovery"],
+        samples=verdict["samples"],
+        seed=meta.get("seed"),
+        wall=meta.get("wall", 0.0),
+        python=meta.get("python", ""),
+        reproduce=meta.get("reproduce", ""),
+        **text,
+    )
+
+
+def read_run(folder: Path) -> list[Recorded]:
+    """Every scenario of a run's folder (or the one whose folder this is), in the order in which they started.
+
+    Raises BrokenError when there is none.
+    """
+    if (folder / META).exists():
+        return [read(folder)]
+    found = [read(file.parent) for file in sorted(folder.glob(f"*/{META}"))]
+    if not found:
+        raise BrokenError(f"{folder} holds no recorded scenario")
+    return sorted(found, key=lambda recorded: recorded.started)
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BrokenError(f"{file.parent} holds no recorded scenario ({file.name} is missing)") from None
+    except (OSError, ValueError) as error:
+        raise BrokenError(f"{file} cannot be read: {error}") from None
+    if not isinstance(data, dict):
+        raise BrokenError(f"{file} cannot be read: it holds no object")
+    return data
+
+
+def _judged_now(folder: Path, control: bool) -> dict[str, Any]:
+    try:
+        _, verdict, judged = rejudge(folder)
+    except ChaosError as error:
+        return Verdict(Outcome.BROKEN, f"it cannot be judged again: {error}").as_dict()
+    return {**verdict.as_dict(), **({"control": judged.as_dict()} if control and judged else {})}
+
+
+def _masked(data: Any) -> Any:
+    """Plain data with every text masked."""
+    if isinstance(data, str):
+        return mask(data)
+    if isinstance(data, dict):
+        return {key: _masked(value) for key, value in data.items()}
+    return [_masked(value) for value in data] if isinstance(data, (list, tuple)) else data
