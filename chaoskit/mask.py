@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 MASK = "***"
+_NO_VALUE = {"", "null", "none", "nil", "true", "false", "undefined", "redacted", "masked", "hidden", "filtered"}
+"""What stands where a secret is missing, or was taken out."""
 
 _PATTERNS = (
     # scheme://user:secret@host
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+(@)", re.IGNORECASE), rf"\1{MASK}\2"),
+    (
+        "a password in a URL",
+        re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+(@)", re.IGNORECASE),
+        rf"\1{MASK}\2",
+    ),
     # Authorization: Bearer secret
-    (re.compile(r"(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1{MASK}"),
+    (
+        "credentials of an Authorization header",
+        re.compile(r"(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
+        rf"\1{MASK}",
+    ),
     # password=secret, "api_key": "secret"
     (
+        "a password, token or key",
         re.compile(
             r"(\b[\w-]*(?:password|passwd|secret|token|(?:api|access|private)[_-]?key)[\"']?\s*[:=]\s*[\"']?)[^\s\"',;&}]+",
             re.IGNORECASE,
@@ -24,6 +37,39 @@ _PATTERNS = (
 
 def mask(text: str) -> str:
     """``text`` with what looks like a secret replaced by ``***``."""
-    for pattern, replacement in _PATTERNS:
+    for _, pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def secrets_in(text: str) -> list[str]:
+    """What kinds of secret stand unmasked in ``text``, each named once and none repeated."""
+    return [name for name, pattern, _ in _PATTERNS if any(_tells(match) for match in pattern.finditer(text))]
+
+
+def _tells(match: re.Match[str]) -> bool:
+    """Whether what a pattern found is more than a word: ``token: null``, ``password=***`` and "basic functions" give
+    nothing away.
+    """
+    end = match.start(2) if match.re.groups > 1 else match.end()
+    value = match.string[match.end(1) : end].strip("*<>[]()\\")
+    prose = match[1].lower().startswith(("bearer", "basic")) and value.isalpha() and value.islower()
+    return not prose and value.lower() not in _NO_VALUE
+
+
+_KEPT_SECRET = re.compile(r"^(?:proxy-)?authorization$|^(?:set-)?cookie$", re.IGNORECASE)
+
+
+def mask_values(data: Any) -> Any:
+    """JSON-like ``data`` with every text masked, and what stands under the name of a secret replaced as a whole."""
+    if isinstance(data, str):
+        return mask(data)
+    if isinstance(data, Mapping):
+        return {key: MASK if _names_secret(str(key)) else mask_values(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [mask_values(item) for item in data]
+    return data
+
+
+def _names_secret(key: str) -> bool:
+    return bool(_KEPT_SECRET.match(key)) or mask(f"{key}=x") != f"{key}=x"

@@ -19,11 +19,27 @@ _QUANTITY = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?)\s*(\D*?
 
 
 class UnitError(ValueError):
-    """A quantity without, or with the wrong, unit. ``legal`` lists examples of the legal units."""
+    """A quantity without, or with the wrong, unit. ``what`` says so, ``legal`` lists the legal units."""
 
     def __init__(self, what: str, text: object, units: dict[str, float]) -> None:
         self.legal = tuple(units)
-        super().__init__(f"{text!r} is not a {what}: a number with one of the units {', '.join(units)}")
+        meant = _meant(text, units)
+        hint = f" (perhaps {meant}?)" if meant else ""
+        self.what = f"{text!r} is not a {what}{hint}"
+        super().__init__(f"{self.what}: a number with one of the units {', '.join(units)}")
+
+
+def _meant(text: object, units: dict[str, float]) -> str:
+    """A bare number with a unit: a share as per cent, else the unit that stands first among the common ones."""
+    if isinstance(text, bool) or not isinstance(text, (int, float, str)):
+        return ""
+    try:
+        number = float(text)
+    except ValueError:
+        return ""
+    if units is RATIO_UNITS:
+        return f"{number * 100:g}%" if 0 <= number <= 1 else f"{number:g}%"
+    return " or ".join(f"{number:g}{unit}" for unit in ("ms", "s", "/s", "KB", "KB/s") if unit in units)
 
 
 def _parse(what: str, text: object, units: dict[str, float]) -> float:

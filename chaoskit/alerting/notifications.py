@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from chaoskit.errors import ChaosError, nearest
-from chaoskit.history.alerts import fingerprint
+from chaoskit.history.alerts import fingerprint, unix_time
 from chaoskit.history.rows import Alert
 
 FIRING = ("firing", "alerting", "triggered", "active", "open")
@@ -52,7 +51,7 @@ def webhook(body: bytes, at: float, receiver: str = "") -> list[Alert]:
 
 
 def prometheus(body: bytes, at: float, wall: float) -> list[Alert]:
-    """The alerts that Prometheus sends; ``wall`` is the time of day (Unix seconds) that their ends are compared with."""
+    """The alerts that Prometheus sends. Those whose end is before ``wall`` (Unix seconds) are resolved."""
     data = _document(body)
     if not isinstance(data, list):
         raise NotificationError("Prometheus sends a list of alerts: [{labels, annotations, startsAt, endsAt}, ...]")
@@ -80,9 +79,7 @@ def _plain(item: Mapping[str, Any], where: str, at: float) -> Alert:
     return _alert(whole, where, at, "application", state=_state(item, where, "firing"))
 
 
-def _alert(
-    item: Mapping[str, Any], where: str, at: float, source: str, *, state: str, receiver: str = ""
-) -> Alert:
+def _alert(item: Mapping[str, Any], where: str, at: float, source: str, *, state: str, receiver: str = "") -> Alert:
     labels, given = _texts(item, "labels", where), item.get("fingerprint")
     if not labels.get("alertname"):
         raise NotificationError(f"{where}.labels: 'alertname' is missing")
@@ -105,11 +102,14 @@ def _alert(
 
 def _document(body: bytes) -> Any:
     try:
-        return json.loads(body)
+        data = json.loads(body)
+        if b"\\u" in body:
+            json.dumps(data, ensure_ascii=False).encode()  # half a surrogate pair is no text that can be written down
     except RecursionError:
         raise NotificationError("the body is no JSON that can be read: nested too deeply") from None
     except ValueError as error:  # no UTF-8 either
         raise NotificationError(f"the body is no JSON: {error}") from None
+    return data
 
 
 def _items(data: list[Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
@@ -163,16 +163,7 @@ def _over(item: Mapping[str, Any], where: str, wall: float) -> bool:
     text = _time(item, where, _ENDS)
     if not text:
         return False
-    end = moment(text)
+    end = unix_time(text)
     if end is None:
         raise NotificationError(f"{where}.endsAt: {text!r} is no time (RFC 3339)")
-    return 0 < end <= wall  # year 1 is Go's way to say: no end
-
-
-def moment(text: str) -> float | None:
-    """Unix seconds of an RFC 3339 time; None when it is none. Go's zero time is before the epoch: negative."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return 0 < end <= wall  # Go's zero time means: no end

@@ -15,6 +15,8 @@ from socketserver import TCPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from chaoskit.alerting.body import BadBody, read
+
 MOST = 16 * 1024 * 1024
 """Bytes of the largest body that is read."""
 STALL = 60.0
@@ -130,13 +132,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _do(self) -> None:
         from chaoskit.clock import now
 
-        length = self.headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > MOST:
-            self._send(Answer(413, b'{"error": "too large, or of unknown length"}'))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        try:
+            body = read(self.rfile, headers, MOST)
+        except BadBody as error:
+            self._send(Answer(error.status, f'{{"error": "{error}"}}'.encode()))
             self.close_connection = True
             return
-        body = self.rfile.read(int(length))
-        headers = {name.lower(): value for name, value in self.headers.items()}
         try:
             answer = self.server.answer(Call(self.command, self.path, headers, body, now()))
         except Exception as error:

@@ -19,6 +19,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 import msgspec
@@ -50,7 +52,7 @@ class AlertSink:
         self._emit = emit
         self._listeners: list[Listener] = []
         self._firing: dict[tuple[str, str, str], Alert] = {}
-        self._failure: tuple[Failure, str, float] | None = None
+        self._failures: list[_Failing] = []
         self._refused = 0
         self._change = threading.Condition()
 
@@ -82,10 +84,9 @@ class AlertSink:
         return end
 
     def clear(self) -> None:
-        """Forget what is firing, and who listens: another scenario begins."""
+        """Forget what is firing: another scenario begins. Who listens still does."""
         with self._change:
             self._firing.clear()
-            self._listeners.clear()
 
     # Failing
 
@@ -95,16 +96,26 @@ class AlertSink:
         with self._change:
             return self._refused
 
-    def fail(self, failure: Failure, *, receiver: str = "", until: float = float("inf")) -> None:
-        """Fail deliveries from now on: all, or those of Alertmanager's ``receiver``; at most ``until`` (monotonic s)."""
+    def fail(self, failure: Failure, *, receiver: str = "", until: float = inf) -> Callable[[], None]:
+        """Fail deliveries, all or Alertmanager's to ``receiver``; gives what ends it, at the latest ``until`` does.
+
+        ``until`` is a time of the monotonic clock. Where several failures apply, the first one given counts.
+        """
+        failing = _Failing(failure, receiver, until)
         with self._change:
-            self._failure = (failure, receiver, until)
-            self._change.notify_all()
+            self._failures.append(failing)
+
+        def end() -> None:
+            with self._change:
+                self._failures = [other for other in self._failures if other is not failing]
+                self._change.notify_all()
+
+        return end
 
     def heal(self) -> None:
-        """Take deliveries again. Senders that were stalled see their connection reset."""
+        """Take all deliveries again. Senders that were stalled see their connection reset."""
         with self._change:
-            self._failure = None
+            self._failures.clear()
             self._change.notify_all()
 
     # Taking
@@ -134,37 +145,33 @@ class AlertSink:
 
     def _deliver(self, rows: list[Alert]) -> Answer:
         with self._change:
-            failure = self._failing(rows)
-            if failure is not None:
+            failing = self._failing(rows)
+            if failing is not None:
                 self._refused += 1
-                word = failure if isinstance(failure, str) else f"status {failure}"
-                rows = [msgspec.structs.replace(row, refused=word) for row in rows]
+                rows = [msgspec.structs.replace(row, refused=str(failing.how)) for row in rows]
             for row in rows:
                 self._note(row)
             listeners = list(self._listeners)
         for row in rows:
             for listener in listeners:
                 _tell(listener, row)
-        if failure is None:
+        if failing is None:
             return Answer()
-        if failure == "stall":
-            self._stall(rows)
-        return Answer(0) if isinstance(failure, str) else _refusal(failure, "the rehearsal fails this delivery")
+        if failing.how == "stall":
+            self._stall(failing)
+        if isinstance(failing.how, str):
+            return Answer(0)
+        return _refusal(failing.how, "the rehearsal fails this delivery")
 
-    def _failing(self, rows: list[Alert]) -> Failure | None:
+    def _failing(self, rows: list[Alert]) -> _Failing | None:
         """How these are to be failed, if they are."""
-        if self._failure is None:
-            return None
-        failure, receiver, until = self._failure
-        if now() >= until or (receiver and all(row.receiver != receiver for row in rows)):
-            return None
-        return failure
+        return next((failing for failing in self._failures if failing.applies(rows)), None)
 
-    def _stall(self, rows: list[Alert]) -> None:
+    def _stall(self, failing: _Failing) -> None:
+        """Wait, as the sender does, until this failure ends."""
         with self._change:
-            while self._failing(rows) == "stall":
-                assert self._failure is not None
-                self._change.wait(min(self._failure[2] - now(), threading.TIMEOUT_MAX))
+            while any(other is failing for other in self._failures) and (left := failing.until - now()) > 0:
+                self._change.wait(min(left, threading.TIMEOUT_MAX))
 
     def _note(self, row: Alert) -> None:
         self._emit(row)
@@ -175,6 +182,19 @@ class AlertSink:
             self._firing.pop(key, None)
         else:
             self._firing[key] = row
+
+
+@dataclass(frozen=True)
+class _Failing:
+    """``how`` deliveries are failed, to which receiver (empty: to all), until when."""
+
+    how: Failure
+    receiver: str
+    until: float
+
+    def applies(self, rows: list[Alert]) -> bool:
+        """Whether a delivery of these rows is failed now."""
+        return now() < self.until and (not self.receiver or any(row.receiver == self.receiver for row in rows))
 
 
 def _tell(listener: Listener, row: Alert) -> None:

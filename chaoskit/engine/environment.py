@@ -7,13 +7,16 @@ service is started anew, at the same address.
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from chaoskit.alerting import otlp
 from chaoskit.alerting.receiver import Receiver
+from chaoskit.alerting.sink import AlertSink
+from chaoskit.engine.links import status_of
+from chaoskit.engine.command import Command
 from chaoskit.engine.neighbourhood import Neighbourhood
 from chaoskit.engine.platform import Address, Platform, Proxy, together
 from chaoskit.errors import BrokenError
@@ -27,7 +30,6 @@ from chaoskit.scenario.service import ServiceSpec
 from chaoskit.scenario.template import RECEIVER
 from chaoskit.services.base import Service
 from chaoskit.services.create import PROVIDERS
-from chaoskit.services.managed import ManagedService
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.traffic.generator import TrafficGenerator
 from chaoskit.traffic.spec import Stream
@@ -46,8 +48,11 @@ class LiveEnvironment:
         journal: Journal,
         traffic: TrafficGenerator,
         platform: Platform,
+        alerting: str = "embedded",
+        allow: Collection[str] = (),
     ) -> None:
         self.environment = environment
+        self._allow = allow
         self.journal = journal
         self._traffic = traffic
         self._folder = folder
@@ -57,10 +62,20 @@ class LiveEnvironment:
         self._proxies: dict[str, Proxy] = {}
         self.platform = platform
         self.receiver = Receiver()
+        self.alerts = AlertSink(lambda row: self._emit(row))
+        self.alerts.attach(self.receiver)
+        self.receiver.take(otlp.PREFIX, otlp.OtlpTaker(lambda row: self._emit(row)))
         self._entry: int | None = None
         self._held: list[Callable[[], None]] = []
         self._answered: dict[str, int] = {}
-        self._neighbourhood = Neighbourhood(self._services, self._proxies, lambda: self.toxiproxy)
+        self._neighbourhood = Neighbourhood(
+            self._services,
+            self._proxies,
+            lambda: self.toxiproxy,
+            folder=environment.folder,
+            receiver=self.receiver.addresses,
+            alerting=alerting,
+        )
         self._lock = threading.Lock()
         self._fresh = True
         self.tainted = False
@@ -88,6 +103,7 @@ class LiveEnvironment:
                 stack.callback(self.journal.undo, self._entry)
             stack.callback(self.platform.stop)
             stack.callback(self.receiver.stop)
+            stack.callback(self.alerts.heal)
             stack.callback(together, [service.stop for service in self._services.values()])
         self._services.clear()
 
@@ -123,6 +139,7 @@ class LiveEnvironment:
         while self._held:
             with contextlib.suppress(BrokenError):
                 self._held.pop()()
+        self.alerts.heal()
         self.toxiproxy.reset()
         for name, service in self._services.items():
             service.resume()
@@ -139,6 +156,7 @@ class LiveEnvironment:
         Gives the poller of what the proxies see; it has thrown away what belongs to earlier scenarios.
         """
         self._emit = emit
+        self.alerts.clear()
         with self._lock:
             self._answered.clear()
         self.poller.emit = discard
@@ -231,6 +249,13 @@ class LiveEnvironment:
         rows: list[list[Any]] = reader(statement)
         return rows
 
+    def get(self, url: str) -> int:
+        """The status that a GET of ``url`` is answered with, redirects not followed.
+
+        Raises BrokenError for a host beyond the blast radius, and when no answer comes.
+        """
+        return status_of(url, self._allow)
+
     def hold(self, undo: Callable[[], None]) -> None:
         """Run ``undo`` when the scenario has ended."""
         self._held.append(undo)
@@ -257,7 +282,7 @@ class LiveEnvironment:
         if spec.provider is not None:
             return PROVIDERS.get(spec.provider)(name, spec, **rest)
         cwd = (folder / spec.cwd).resolve() if spec.cwd else folder
-        return _Command(self, name, spec.model_copy(update={"cwd": str(cwd)}), **rest)
+        return Command(lambda: self.addresses(inside=True), name, spec.model_copy(update={"cwd": str(cwd)}), **rest)
 
     def _start(self, services: Mapping[str, Service]) -> None:
         if self.environment.compose:  # each waits for what its depends_on says
@@ -265,34 +290,16 @@ class LiveEnvironment:
             return
         together([service.start for service in services.values() if service.spec.provider is not None])
         together([service.start for service in services.values() if service.spec.provider is None])
+        together([service.settle for service in self._services.values()])
 
-
-class _Command(ManagedService):
-    """A service of one's own, whose settings may name the addresses of the others."""
-
-    def __init__(self, live: LiveEnvironment, name: str, spec: ServiceSpec, **rest: Any) -> None:
-        super().__init__(name, spec, **rest)
-        self._live = live
-
-    @property
-    def stop_signal(self) -> int:
-        """When an environment is changed or ends, nobody waits for an orderly shutdown."""
-        return signal.SIGKILL
-
-    @property
-    def restart_signal(self) -> int:
-        """The fault ``restart`` is an orderly one."""
-        return signal.Signals[f"SIG{self.spec.stop.signal}"]
-
-    def environment(self) -> dict[str, str]:
-        """The rendered environment variables."""
-        addresses = self._live.addresses(inside=True)
-        return {name: render(value, addresses) for name, value in super().environment().items()}
-
-    def words(self) -> list[str]:
-        """The rendered command."""
-        addresses = self._live.addresses(inside=True)
-        return [render(word, addresses) for word in super().words()]
+    def describe(self) -> dict[str, Any]:
+        """For the run's description: the platform's words, and what services have to tell of themselves."""
+        said = [told for service in self._services.values() if (told := service.told())]
+        alerting = {
+            "served_by": ", ".join(dict.fromkeys(told["version"] for told in said)),
+            "changes": [change for told in said for change in told["changes"]],
+        }
+        return {**self.platform.describe(), **({"alerting": alerting} if said else {})}
 
 
 def discard(_row: Row) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 from chaoskit.engine.platform import Proxy
 from chaoskit.services.base import Address, Neighbours, Service
@@ -17,16 +19,32 @@ class Neighbourhood:
         services: Mapping[str, Service],
         proxies: Mapping[str, Proxy],
         control: Callable[[], ToxiproxyControl],
+        *,
+        folder: Path,
+        receiver: Callable[[], Mapping[str, Any]],
+        alerting: str,
     ) -> None:
         self._services = services
         self._proxies = proxies
         self._control = control
+        self._folder = folder
+        self._receiver = receiver
+        self._alerting = alerting
         self._moved: set[str] = set()
 
     def introduce(self, newcomers: Mapping[str, Service]) -> None:
         """Tell services who else is there."""
         for service in newcomers.values():
-            service.join(Neighbours(self._services, self._link, self._redirect))
+            service.join(
+                Neighbours(
+                    self._services,
+                    self._link,
+                    self._redirect,
+                    folder=self._folder,
+                    receiver=self._receiver,
+                    alerting=self._alerting,
+                )
+            )
 
     def restore(self) -> None:
         """Lead every proxy to where it belongs. Raises BrokenError."""

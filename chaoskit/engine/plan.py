@@ -54,7 +54,20 @@ def _arguments(scenario: Scenario, fault: PlannedFault) -> str:
     written = scenario.source.data
     for step in (*fault.path, fault.kind):
         written = written[step]
-    return ", ".join(f"{name}={value}" for name, value in (written or {}).items())
+    return ", ".join(f"{name}={_plain(value)}" for name, value in (written or {}).items())
+
+
+def _plain(value: object) -> str:
+    """A value as YAML's flow style has it."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {_plain(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_plain, value)) + "]"
+    return (
+        {True: "true", False: "false", None: "null"}.get(value, str(value))
+        if isinstance(value, (bool, type(None)))
+        else str(value)
+    )
 
 
 def describe(planned: Plan) -> Iterator[str]:

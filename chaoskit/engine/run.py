@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,11 +14,12 @@ from chaoskit.engine.environment import LiveEnvironment
 from chaoskit.engine.judge import view_of
 from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.expectations._steady import BASE, recovered_at
-from chaoskit.expectations.base import Collects
+from chaoskit.expectations.base import Awaits, Collects
 from chaoskit.faults.base import WINDOW, Window
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.history.windows import percentile
+from chaoskit.observers.alert_rules import AlertRules
 from chaoskit.observers.base import Observer
 from chaoskit.observers.metrics_scraper import MetricsScraper
 from chaoskit.observers.process_sampler import ProcessSampler
@@ -70,6 +71,11 @@ class Observation:
                 MetricsScraper(service.name, url, self._history.add)
                 for service in services
                 if (url := service.metrics_url)
+            ]
+            observers += [
+                AlertRules(service.name, service.url(service.host, service.port), self._history.add)
+                for service in services
+                if service.spec.provider == "prometheus"
             ]
             for observer in observers:
                 observer.start()
@@ -137,9 +143,7 @@ class Run:
             self._wait("steady", start, zero)
             self._await(faults, zero)
             self._recover(timeline.recovery)
-            if timeline.after:
-                began = now()
-                self._wait("after", began, began + timeline.after)
+            self._after(timeline.after)
             self._end_traffic()
             self._collect()
             observation.drain()
@@ -228,6 +232,21 @@ class Run:
             self._tick("recovery", end)
             sleep_until(now() + TICK)
         self.history.add(r.Phase(name="recovery", started=start, ended=now()))
+
+    def _after(self, length: float) -> None:
+        """``length`` seconds, and longer while an expectation awaits something late, as an alert that resolves."""
+        expected = [planned.expectation for planned in self.scenario.expectations]
+        awaiting = [expectation for expectation in expected if isinstance(expectation, Awaits)]
+        start = now()
+        while now() < start + length or self._awaited(awaiting):
+            self._tick("after", max(start + length, now()))
+            sleep_until(now() + TICK)
+        if now() - start >= TICK:
+            self.history.add(r.Phase(name="after", started=start, ended=now()))
+
+    def _awaited(self, expectations: Sequence[Awaits]) -> bool:
+        view = view_of(self.scenario, self.history)
+        return any(expectation.awaits(view, now()) for expectation in expectations)
 
     # Traffic
 

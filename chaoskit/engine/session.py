@@ -188,7 +188,7 @@ class Session:
             index = sum(1 for _ in self.folder.glob("environment-*"))
             folder = self.folder / f"environment-{index}-{environment.name}"
             platform = self._platform(environment, folder)
-            live = LiveEnvironment(environment, folder, self.journal, generator, platform)
+            live = LiveEnvironment(environment, folder, self.journal, generator, platform, allow=self.allow)
             try:
                 live.start()
             except ChaosError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -81,6 +81,12 @@ class Reader(Protocol):
     def sql(self, service: str, statement: str) -> list[list[Any]]:
         """Rows of a query on a database service. Raises BrokenError when it fails."""
 
+    def get(self, url: str) -> int:
+        """The status that a GET of ``url`` is answered with, redirects not followed.
+
+        Raises BrokenError for a host beyond the blast radius, and when no answer comes.
+        """
+
 
 @runtime_checkable
 class Collects(Protocol):
@@ -90,8 +96,22 @@ class Collects(Protocol):
         """Read what will be judged, waiting for deferred work as long as the expectation allows."""
 
 
+@runtime_checkable
+class Awaits(Protocol):
+    """An expectation of something that comes late; while it awaits it, the phase ``after`` goes on, with traffic."""
+
+    def awaits(self, view: View, moment: float) -> bool:
+        """Whether, at ``moment`` (monotonic seconds), what it is met by may still come. False once it is too late.
+
+        Asked after the phase ``recovery``, a few times a second. A pure function of the history and ``moment``.
+        """
+
+
 class Expectation(Model, ABC):
     """Base of all expectations. Fields are its bounds; the file's name is its key under ``expect:``."""
+
+    def beside(self, others: Sequence[Expectation]) -> None:
+        """Told once, at load: what stands in the same list of the scenario."""
 
     @abstractmethod
     def judge(self, view: View) -> Iterable[Finding]:

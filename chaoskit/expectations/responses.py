@@ -14,6 +14,7 @@ from chaoskit.expectations._body import ABSENT, at, document
 from chaoskit.expectations._evidence import SHOWN, first_few, many, told, vacuous, with_unit
 from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
 from chaoskit.expectations._internals import internals_in
+from chaoskit.expectations._secrets import Planted, given_away
 from chaoskit.expectations.base import Expectation, Finding, Outcome, check
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
@@ -53,9 +54,10 @@ class Responses(Expectation):
 
     Every selected answer must have ``status`` (one of these), at each dotted path of ``json`` this value, in each
     ``header`` a match of this regular expression, in the body a match of ``body``; with ``no_internals`` no stack
-    trace, exception class, file path or SQL (see :mod:`chaoskit.expectations._internals`). ``count`` bounds how
-    many were selected, ``share`` their share of all requests of the operation in the phase. Only the first 2,048
-    characters of a body are known.
+    trace, exception class, file path or SQL (see :mod:`chaoskit.expectations._internals`); with ``no_secret``
+    nothing that looks like a password, token or key, and with ``secrets`` none of these planted values. ``count``
+    bounds how many were selected, ``share`` their share of all requests of the operation in the phase. Only the first
+    2,048 characters of a body are known.
     """
 
     of: OperationName
@@ -66,11 +68,13 @@ class Responses(Expectation):
     header: dict[str, Regex] | None = Field(None, min_length=1)
     body: Regex | None = None
     no_internals: Literal[True] | None = None
+    no_secret: Literal[True] | None = None
+    secrets: Planted | None = None
     count: Count | None = None
     share: RatioBound | None = None
 
     _asked = model_validator(mode="after")(
-        at_least_one("status", "json_", "header", "body", "no_internals", "count", "share")
+        at_least_one("status", "json_", "header", "body", "no_internals", "no_secret", "secrets", "count", "share")
     )
 
     def judge(self, view: View) -> Iterator[Finding]:
@@ -115,6 +119,9 @@ class Responses(Expectation):
                 "nothing of the service's inside",
                 lambda row: "; ".join(internals_in(row.body)),
             )
+        if self.no_secret or self.secrets:
+            planted = self.secrets or []
+            yield "no_secret", "no secret", lambda row: "; ".join(given_away(row.body, planted))
 
     def _every(self, name: str, expected: str, wrong: Callable[[r.Request], str], selected: list[r.Request]) -> Finding:
         key, path = f"responses.{self.of}.{name}", tuple(name.split(".", 1))

@@ -13,6 +13,7 @@ from chaoskit.registry import Registry
 from chaoskit.scenario.types import Model
 
 if TYPE_CHECKING:
+    from chaoskit.alerting.sink import AlertSink
     from chaoskit.failpoints.client import FailpointClient
     from chaoskit.journal import Journal
     from chaoskit.scenario.setting import Refusal, Setting
@@ -55,6 +56,10 @@ class World(Protocol):
     @property
     def journal(self) -> Journal:
         """Where a change is written down before it is made."""
+
+    @property
+    def alerts(self) -> AlertSink:
+        """Where notifications of alerts arrive."""
 
     def service(self, name: str) -> Service:
         """A running service."""

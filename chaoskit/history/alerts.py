@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from chaoskit.history.rows import Alert
 
@@ -23,6 +24,15 @@ def fingerprint(labels: Mapping[str, str]) -> str:
             for byte in (*part.encode(), 0xFF):
                 digest = ((digest ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
     return f"{digest:016x}"
+
+
+def unix_time(text: str) -> float | None:
+    """Unix seconds of an RFC 3339 time; None when it is none. Go's zero time, which means never, is negative."""
+    try:
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 @dataclass

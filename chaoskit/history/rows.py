@@ -30,7 +30,8 @@ class Request(Row, frozen=True, kw_only=True):
     ``intended`` is when the open-loop schedule wanted it sent; latency is ``ended - intended``, so a
     generator or a service that stalls cannot hide the wait (no coordinated omission). ``error`` is None for
     any HTTP answer, else ``timeout``, ``refused``, ``reset``, ``closed`` or ``other: text``. ``id`` is the
-    value of the operation's correlation header. ``copy`` counts simultaneous copies of one request from 0.
+    value of the operation's correlation header, ``traceparent`` that of the header of W3C's trace context, empty
+    where none was sent. ``copy`` counts simultaneous copies of one request from 0.
     """
 
     op: str
@@ -44,6 +45,7 @@ class Request(Row, frozen=True, kw_only=True):
     ok: bool
     fallback: bool
     id: str
+    traceparent: str = ""
     copy: int = 0
     method: str = "GET"
     path: str = "/"
@@ -190,6 +192,21 @@ class Alert(Row, frozen=True, kw_only=True):
     refused: str = ""
 
 
+class Rules(Row, frozen=True, kw_only=True):
+    """A look at the alerting rules, about once a second: proof that they are evaluated, whether or not they fire.
+
+    By the alert's name: ``evaluated`` is when its rules were evaluated last (monotonic seconds; not there before
+    the first time), ``queries`` is what they ask, ``failing`` why an evaluation failed. ``error`` tells why nobody
+    could be asked at all.
+    """
+
+    at: float
+    evaluated: dict[str, float] = {}
+    queries: dict[str, str] = {}
+    failing: dict[str, str] = {}
+    error: str = ""
+
+
 class SopRun(Row, frozen=True, kw_only=True):
     """An SOP that an alert has started, written when it has ended or was decided against.
 
@@ -248,6 +265,7 @@ KINDS: dict[str, type[Row]] = {
     "reads": Read,
     "schedules": Schedule,
     "alerts": Alert,
+    "rules": Rules,
     "sop_runs": SopRun,
     "spans": Span,
 }

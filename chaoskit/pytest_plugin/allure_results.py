@@ -18,7 +18,7 @@ class AllureResults:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.results = Path(config.option.allure_report_dir)
-        self._patterns = {kind: pattern for kind, pattern in config.option.allure_link_pattern}
+        self._patterns = dict(config.option.allure_link_pattern)
         self._folders: list[Path] = []
         self._controller = not hasattr(config, "workerinput")
         self._earlier = 0
@@ -56,9 +56,11 @@ class AllureResults:
         if test is None:
             return
         if isinstance(item, ScenarioItem):
-            from chaoskit.reporters.allure import identify
+            from chaoskit.reporters.allure.identity import identify
 
             identify(test, item.scenario, item.control, self._patterns)
+        elif isinstance(item, InvalidItem):
+            test.name = f"{item.path.name}: mistakes in the file"
         details = test.statusDetails
         if details is not None and isinstance(item, (ScenarioItem, InvalidItem)):
             details.message = _message(item) or details.message
@@ -74,7 +76,7 @@ class AllureResults:
     def pytest_sessionfinish(self) -> None:
         """Categories, environment and CI build."""
         if self._controller and self._folders:
-            from chaoskit.reporters.allure import write_run_files
+            from chaoskit.reporters.allure.run_files import write_run_files
 
             write_run_files(self.results, self._folders)
 
@@ -90,12 +92,13 @@ class AllureResults:
 
 def _message(item: ScenarioItem | InvalidItem) -> str:
     """The first thing read in a report; its first word is what the categories are made from."""
-    from chaoskit.reporters.allure.words import clean, message
+    from chaoskit.reporters.allure.result import message_of
+    from chaoskit.reporters.allure.words import clean
 
     if isinstance(item, InvalidItem):
         return clean(f"INVALID: {item.path.name}\n{item.error}")
     if item.result is not None:
-        return message(item.result)
+        return message_of(item.result)
     if item.refused and not all(each.accepted for each in item.refused):
         return clean("\n".join([f"REFUSED: {item.scenario.name}", *map(str, item.refused)]))
     return ""

@@ -89,7 +89,7 @@ class ScenarioItem(pytest.Item):
             if mark is not None:
                 self.add_marker(mark)
         if self.config.pluginmanager.hasplugin("allure_listener"):
-            from chaoskit.reporters.allure import labels
+            from chaoskit.reporters.allure.labels import labels
 
             for value, kind in labels(scenario, control):
                 self.add_marker(pytest.mark.allure_label(value, label_type=kind))
@@ -105,7 +105,8 @@ class ScenarioItem(pytest.Item):
             raise ScenarioFailed("\n".join(map(str, self.refused)))
         from chaoskit.pytest_plugin.progress import ProgressLine
         from chaoskit.pytest_plugin.reproduce import reproduce
-        from chaoskit.reporters import allure, summary
+        from chaoskit.reporters import summary
+        from chaoskit.reporters.allure.result import attach
 
         with ProgressLine(self.config, self.nodeid) as line:
             session = self._plugin().session
@@ -114,7 +115,7 @@ class ScenarioItem(pytest.Item):
         self.result = result
         self.summary = {**summary.of(result), "nodeid": self.nodeid}
         if self.config.getoption("allure_report_dir", None):
-            allure.attach(result, self.config.pluginmanager.get_plugin("allure_listener"))
+            attach(result, self.config.pluginmanager.get_plugin("allure_listener"))
         if self.summary["passed"]:
             return
         text = summary.failure(result)

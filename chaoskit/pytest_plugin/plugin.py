@@ -125,6 +125,11 @@ class ChaosPlugin:
                 gc.enable()
 
     @pytest.hookimpl
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        """Recorded runs hold copies of their scenarios: these are no tests."""
+        return True if collection_path == self.reports / "runs" else None
+
+    @pytest.hookimpl
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         """A scenario file becomes a node with one item for each scenario in it."""
         if file_path.name.endswith(SUFFIX):

@@ -10,6 +10,7 @@ from pydantic import RootModel, ValidationError
 
 from chaoskit.errors import InputError, Problem
 from chaoskit.scenario import matrix, source
+from chaoskit.scenario.alert_names import alert_names
 from chaoskit.scenario.check import Check
 from chaoskit.scenario.environments import changed, environment_of, load_environment
 from chaoskit.scenario.model import PlannedExpectation, PlannedFault, Scenario, ScenarioFile
@@ -73,6 +74,7 @@ def _scenario(
         "services": set(environment.services) if environment else None,
         "unproxied": {name for name, spec in environment.services.items() if not spec.proxy} if environment else set(),
         "operations": set(traffic) if isinstance(traffic, dict) else None,
+        "alerts": alert_names(environment, data) if environment else None,
     }
     model: ScenarioFile | None = check.typed(ScenarioFile, data, (), context)
 
@@ -152,11 +154,15 @@ def _expectations(check: Check, kind: str, arguments: Any, context: Any) -> Iter
         check.wrong(path, f"{kind}: nothing is expected here")
         return
     blocks = arguments if isinstance(arguments, list) else [arguments]
+    planned = []
     for index, block in enumerate(blocks):
         place = (*path, index) if isinstance(arguments, list) else path
         expectation = check.typed(model, block, place, context)
         if expectation is not None:
-            yield PlannedExpectation(kind, expectation, place)
+            planned.append(PlannedExpectation(kind, expectation, place))
+    for one in planned:
+        one.expectation.beside([other.expectation for other in planned if other is not one])
+    yield from planned
 
 
 def _duplicates(check: Check, faults: list[PlannedFault]) -> None:

@@ -74,7 +74,8 @@ def _mistake(item: Any, model: type[BaseModel], source: Source, base: Path_) -> 
         return _Mistake(path, f"{_where(path)}{value!r} is not allowed", legal, str(value), wanted=legal)
     if kind in _WANTED:
         wanted = _WANTED[kind]
-        return _Mistake(path, f"{_where(path)}{wanted} is expected, found {_short(value)}", wanted=[wanted])
+        legal = _keys(_at(model, item["loc"])) if wanted == "a mapping" else []
+        return _Mistake(path, f"{_where(path)}{wanted} is expected, found {_short(value)}", legal, wanted=[wanted])
     if kind == "chaoskit":
         return _Mistake(path, f"{_where(path)}{message}", list(context.get("legal", ())), context.get("found"))
     message = message.removeprefix("Input ").replace(" after validation", "")

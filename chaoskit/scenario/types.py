@@ -35,7 +35,7 @@ def _quantity(parse: Callable[[object], float]) -> BeforeValidator:
         try:
             quantity = parse(value)
         except units.UnitError as error:
-            raise problem(str(error), list(error.legal)) from None
+            raise problem(error.what, list(error.legal)) from None
         if not isfinite(quantity):
             raise problem(f"{value!r} is too large")
         return quantity

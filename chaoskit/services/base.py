@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaoskit.clock import now
 from chaoskit.history.rows import Event, Row
@@ -30,12 +30,17 @@ class Neighbours:
     """What a service may know of its environment.
 
     ``link`` gives where the services reach the proxy of a service (the service itself where there is none), and
-    ``redirect`` leads the proxy of the first service named to the second, at the same address.
+    ``redirect`` leads the proxy of the first service named to the second, at the same address. Relative paths of the
+    environment start from ``folder``; ``receiver`` gives the addresses at which chaoskit is told of alerts;
+    ``alerting`` is ``prometheus`` or ``embedded``.
     """
 
     services: Mapping[str, Service]
     link: Callable[[str], Address]
     redirect: Callable[[str, str], None]
+    folder: Path = Path()
+    receiver: Callable[[], Mapping[str, Any]] = dict
+    alerting: str = "embedded"
 
 
 class Service(ABC):
@@ -140,6 +145,13 @@ class Service(ABC):
 
     def reset(self) -> None:  # noqa: B027  a service without a memory needs no reset
         """Make it as good as new for the next scenario; quick. Does nothing unless a service knows better."""
+
+    def settle(self) -> None:  # noqa: B027  # most services need nothing of the others to be as good as new
+        """Called before each scenario, when all services are ready: wait for what it needs of the others."""
+
+    def told(self) -> Mapping[str, Any]:
+        """What reports should say of it: ``version``, and ``changes`` made to a team's own files for the rehearsal."""
+        return {}
 
     def url(self, host: str | None = None, port: int | None = None) -> str:
         """Its URL; with a proxy's host and port the URL that leads through the proxy."""

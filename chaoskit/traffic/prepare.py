@@ -17,6 +17,10 @@ from chaoskit.traffic.spec import Operation
 from chaoskit.traffic.templates import Templates
 
 
+TRACEPARENT = "traceparent"
+"""The header of W3C's trace context: each request begins a trace, and its sender is the root span."""
+
+
 class Origin(NamedTuple):
     """Where a connection goes."""
 
@@ -34,6 +38,7 @@ class Prepared(NamedTuple):
     origin: Origin | None
     wire: bytes
     call: Callable[[], Awaitable[Any]] | None
+    traceparent: str = ""
 
 
 class Recipe:
@@ -93,16 +98,20 @@ class Recipe:
                 headers[name] = value
         if body or operation.method.upper() in ("POST", "PUT", "PATCH"):
             headers["content-length"] = str(len(body))
+        if TRACEPARENT not in self._given:
+            headers[TRACEPARENT] = self._templates.traceparent()  # drawn last: what was drawn before stays the same
         lines = [f"{operation.method.upper()} {target} HTTP/1.1"]
-        request_id = ""
+        request_id = traceparent = ""
         for name, value in headers.items():
             if "\r" in value or "\n" in value:
                 raise ChaosError(f"the header {name!r} would hold a line break: {value!r}")
             if name.lower() == operation.id_header.lower():
                 request_id = value
+            if name.lower() == TRACEPARENT:
+                traceparent = value
             lines.append(f"{name}: {value}")
         wire = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-        return Prepared(request_id, operation.method.upper(), target, origin, wire, None)
+        return Prepared(request_id, operation.method.upper(), target, origin, wire, None, traceparent)
 
     def _body(self, given: dict[str, Any]) -> tuple[bytes, str]:
         if self._json is not None:

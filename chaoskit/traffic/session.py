@@ -184,6 +184,7 @@ def _row(flight: Flight, answer: Answer, ended: float) -> Request:
         ok=ok,
         fallback=fallback,
         id=request.id,
+        traceparent=request.traceparent,
         copy=flight.copy,
         method=request.method,
         path=request.path,

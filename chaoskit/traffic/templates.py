@@ -61,6 +61,10 @@ class Templates:
         """A version 4 UUID drawn from the seed."""
         return str(UUID(int=self._random.getrandbits(128), version=4))
 
+    def traceparent(self) -> str:
+        """The header of W3C's trace context for a trace of its own, drawn from the seed and marked as sampled."""
+        return f"00-{self._random.getrandbits(128):032x}-{self._random.getrandbits(64):016x}-01"
+
     def text(self, source: str) -> Render:
         """A renderer that gives text. Raises TemplateError."""
         return self._compile(source, native=False)

@@ -15,6 +15,7 @@ from chaoskit.reporters.figures.facts import Facts
 
 if TYPE_CHECKING:
     from chaoskit.engine.session import Result
+    from chaoskit.reporters.figures import Saved
 
 LIMIT = 128 * 1024
 """Bytes of one attachment of text; what is cut says so, and lies whole in the run's folder."""
@@ -26,12 +27,15 @@ _LOUD = {"samples", "connections", "logs", "schedules", "reads"}
 """Kinds of rows that are not attached: figures and logs show them, and they are long."""
 
 
-def attach_all(result: Result, reproduce: str) -> None:
-    """Attach everything to the running Allure test; the pictures first."""
+def attach_all(result: Result, reproduce: str) -> bytes | None:
+    """Attach everything to the running Allure test, the pictures first. Returns the timeline as SVG, or None."""
     import allure
 
+    attach: Any = allure.attach  # ships no types
     kinds = allure.attachment_type
-    _figures(result)
+    drawn = list(_figures(result))
+    for figure in drawn:
+        attach.file(str(figure.svg), name=figure.name, attachment_type=kinds.SVG)
     _text(f"{reproduce}\n# seed {result.seed}\n", "run it again", kinds.TEXT)
     _text(_findings(result), "findings", kinds.CSV)
     for name, file in (
@@ -50,23 +54,23 @@ def attach_all(result: Result, reproduce: str) -> None:
         file = result.folder / f"{name}.jsonl"
         if name not in _LOUD and file.exists() and file.stat().st_size:
             _text(_head(file), f"history: {name.replace('_', ' ')}", kinds.TEXT)
+    for figure in drawn:
+        attach.file(str(figure.png), name=f"{figure.name} (PNG)", attachment_type=kinds.PNG)
+    return next((figure.svg.read_bytes() for figure in drawn if figure.svg and figure.name == "timeline"), None)
 
 
-def _figures(result: Result) -> None:
-    """The pictures, also kept in the scenario's folder; or why there is one less."""
+def _figures(result: Result) -> Iterator[Saved]:
+    """The pictures, kept in the scenario's folder; instead of one that could not be drawn, why."""
     import allure
 
     from chaoskit.reporters import figures
 
-    attach: Any = allure.attach  # ships no types
-    kinds = allure.attachment_type
     note = f"control, run with the protection off: {result.control.reason}" if result.control else ""
     for figure in figures.save(result.scenario, result.history, result.verdict, result.folder, note=note):
-        if figure.svg is None or figure.png is None:
-            _text(figure.error, f"{figure.name}: no picture", kinds.TEXT)
-            continue
-        attach.file(str(figure.svg), name=figure.name, attachment_type=kinds.SVG)
-        attach.file(str(figure.png), name=f"{figure.name} (PNG)", attachment_type=kinds.PNG)
+        if figure.svg is None:
+            _text(figure.error, f"{figure.name}: no picture", allure.attachment_type.TEXT)
+        else:
+            yield figure
 
 
 def _text(text: str, name: str, kind: Any) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaoskit.reporters.allure.attachments import attach_all
 from chaoskit.reporters.allure.steps import Steps
-from chaoskit.reporters.allure.words import clean, description
+from chaoskit.reporters.allure.words import clean, description, message
 
 if TYPE_CHECKING:
     from chaoskit.engine.session import Result
@@ -29,5 +29,10 @@ def attach(result: Result, listener: Any) -> None:
     # Excluded: a parameter that changes would make another history each time.
     test.parameters.append(Parameter(name="seed", value=str(result.seed), excluded=True))
     test.steps.extend(steps.all())
-    attach_all(result, reproduce)
-    test.descriptionHtml = description(result, reproduce, steps.faults())
+    picture = attach_all(result, reproduce)
+    test.descriptionHtml = description(result, reproduce, steps.faults(), picture)
+
+
+def message_of(result: Result) -> str:
+    """The message of a result that did not pass: what failed, when, and under which faults."""
+    return message(result, Steps(result, 0.0).faults())

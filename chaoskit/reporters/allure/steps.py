@@ -30,7 +30,7 @@ class Steps:
         """allure-pytest's ``TestStepResult`` objects."""
         history = self.result.history
         faults = history.of(r.Fault)
-        phases = [phase for phase in history.of(r.Phase)]
+        phases = history.of(r.Phase)
         steps = []
         for phase in phases:
             inside = [fault for fault in faults if phase.started <= fault.started < phase.ended]
@@ -55,7 +55,9 @@ class Steps:
         return f"{text}; {fault.error}" if fault.error else text
 
     def _window(self, started: float, ended: float) -> str:
-        return f"{self._facts.at(started):+.1f} s to {self._facts.at(ended):+.1f} s"
+        # Adding 0 makes -0.0 a 0.0.
+        first, last = (round(self._facts.at(moment), 1) + 0.0 for moment in (started, ended))
+        return f"{first:+.1f} s to {last:+.1f} s"
 
     def _phase(self, phase: r.Phase, faults: Sequence[r.Fault]) -> Any:
         title = f"phase {phase.name}, {self._window(phase.started, phase.ended)}"
@@ -77,9 +79,8 @@ class Steps:
         outcome = min((judged.finding.outcome for judged in findings), key=_ORDER.index)
         held = sum(judged.finding.held for judged in findings)
         inner = [self._finding(judged, at) for judged in findings]
-        if len(inner) == 1 and findings[0].finding.id == name:
-            return inner[0]
-        return self._step(f"expect {name}: {held} of {len(findings)} held", at, at, outcome, steps=inner)
+        title = "evidence of the faults" if name == "fault" else f"expect {name}"
+        return self._step(f"{title}: {held} of {len(findings)} held", at, at, outcome, steps=inner)
 
     def _finding(self, judged: Judged, at: float) -> Any:
         finding = judged.finding

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import html
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from chaoskit.units import format_duration
 
 if TYPE_CHECKING:
     from chaoskit.engine.session import Result
+    from chaoskit.engine.verdict import Judged
     from chaoskit.expectations.base import Finding
 
 SHOWN = 5
@@ -29,8 +32,11 @@ def clean(text: str) -> str:
     return mask(_CONTROL.sub("", text.replace("\r\n", "\n")))
 
 
-def message(result: Result) -> str:
-    """What failed, in a few lines; the first begins with the verdict, which the categories are made from."""
+def message(result: Result, faults: Iterable[str]) -> str:
+    """What failed, in a few lines; the first begins with the verdict, which the categories are made from.
+
+    ``faults`` are lines on what was injected, and when.
+    """
     verdict, control = result.verdict, result.control
     if control is not None:
         first = "BROKEN" if verdict.outcome is Outcome.BROKEN else NOT_CAUGHT
@@ -43,6 +49,7 @@ def message(result: Result) -> str:
     lines += [sentence(judged.finding) for judged in failed[:SHOWN]]
     if len(failed) > SHOWN:
         lines.append(f"and {len(failed) - SHOWN} more")
+    lines += itertools.islice(faults, SHOWN)
     return clean("\n".join(lines))
 
 
@@ -53,37 +60,26 @@ def sentence(finding: Finding) -> str:
     return f"{text}; {finding.worst}" if finding.worst else text
 
 
-def description(result: Result, reproduce: str, faults: Iterable[str]) -> str:
-    """The description as HTML: what failed, when and why, and how to see it again."""
-    return "".join(_description(result, reproduce, faults))
+def description(result: Result, reproduce: str, faults: Iterable[str], picture: bytes | None) -> str:
+    """The description as HTML: what failed, when and why, and how to see it again. ``picture`` is an SVG."""
+    return "".join(_description(result, reproduce, faults, picture))
 
 
-def _description(result: Result, reproduce: str, faults: Iterable[str]) -> Iterator[str]:
+def _description(result: Result, reproduce: str, faults: Iterable[str], picture: bytes | None) -> Iterator[str]:
     short, model = summary.of(result), result.scenario.model
-    yield f"<p><b>{_safe(short['outcome'].upper())}</b>: {_lines(short['reason'])}</p>"
+    yield _paragraph(f"<b>{_safe(short['outcome'].upper())}</b>: {_lines(short['reason'])}")
     if model.description:
-        yield f"<p>{_lines(model.description.strip())}</p>"
+        yield _paragraph(_lines(model.description.strip()))
+    if picture is not None:
+        # As an image: a browser runs no script in it. An attachment must be opened first; this is seen at once.
+        data = base64.b64encode(picture).decode("ascii")
+        yield f'<p><img alt="timeline" style="max-width:100%" src="data:image/svg+xml;base64,{data}"></p>'
     judged = [*result.verdict.failed(), *(each for each in result.verdict.findings if each.finding.held)]
     if judged:
-        yield _table(
-            ("", "finding", "expected", "seen", "samples", "worst", "line"),
-            (
-                (
-                    each.finding.outcome,
-                    each.finding.id,
-                    each.finding.expected,
-                    each.finding.seen,
-                    each.finding.samples,
-                    each.finding.worst,
-                    each.line,
-                )
-                for each in judged
-            ),
-        )
-    items = [*faults, *_recovery(result)]
-    yield "<ul>" + "".join(f"<li>{_safe(item)}</li>" for item in items) + "</ul>" if items else ""
+        yield _table(judged)
+    yield from (_paragraph(_safe(item)) for item in (*faults, *_recovery(result)))
     if reproduce:
-        yield f"<p>Run it again:</p><pre>{_safe(reproduce)}</pre>"
+        yield _paragraph("Run it again:") + f"<pre>{_safe(reproduce)}</pre>"
 
 
 def _recovery(result: Result) -> Iterator[str]:
@@ -93,12 +89,24 @@ def _recovery(result: Result) -> Iterator[str]:
         yield f"steady state held again: {recovery}; {verdict.samples} requests; seed {result.seed}"
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    lines = [f"<tr>{''.join(f'<th align="left">{_safe(cell)}</th>' for cell in head)}</tr>"]
-    for outcome, *cells in rows:
-        first = _safe(outcome) if outcome == "held" else f"<b>{_safe(outcome)}</b>"
-        lines.append(f"<tr><td>{first}</td>{''.join(f'<td>{_safe(cell)}</td>' for cell in cells)}</tr>")
-    return f"<table>{''.join(lines)}</table>"
+def _table(findings: Iterable[Judged]) -> str:
+    rows = [_row("th", ("", "finding", "expected", "seen", "worst", "line"))]
+    for judged in findings:
+        found = judged.finding
+        seen = f"{found.seen}, n={found.samples}" if found.samples else found.seen
+        outcome = found.outcome if found.held else f"✗ {found.outcome}"
+        rows.append(_row("td", (outcome, found.id, found.expected, seen, found.worst, judged.line)))
+    return f'<table style="border-collapse:collapse">{"".join(rows)}</table>'
+
+
+def _row(tag: str, cells: Iterable[Any]) -> str:
+    # Allure 2 strips tables of all space between their cells.
+    style = 'style="padding:2px 12px 2px 0;text-align:left"'
+    return "<tr>" + "".join(f"<{tag} {style}>{_safe(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+
+def _paragraph(text: str) -> str:
+    return f'<p style="margin:0.5em 0">{text}</p>'
 
 
 def _safe(value: Any) -> str:

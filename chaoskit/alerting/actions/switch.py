@@ -1,0 +1,74 @@
+"""Switch a feature of a service off, or on, while it runs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import Field
+
+from chaoskit.alerting.actions.base import Action, Job
+from chaoskit.alerting.calls import CallFailed, Outgoing
+from chaoskit.errors import BrokenError
+from chaoskit.journal import Facts, register_kind
+from chaoskit.scenario.types import Duration, ServiceName
+
+KIND = "switch"
+
+
+def _undo(facts: Facts) -> None:
+    """Put the feature back. A service that is not there any more has forgotten it."""
+    put_back = Outgoing(facts["method"], facts["url"], {"content-type": "application/json"}, facts["body"].encode(), 2.0)
+    try:
+        reply = put_back.send(lambda host: host == facts["host"])
+    except CallFailed:
+        return
+    if not reply.ok:
+        raise BrokenError(f"{facts['name']} could not be switched back: {reply}")
+
+
+register_kind(KIND, _undo)
+
+
+class Switch(Action):
+    """Switches a feature of a service over HTTP, and back when the scenario has ended.
+
+    The request goes past the service's proxy, so that no fault in the network keeps it from arriving. What a GET of
+    the same path answers before (JSON) is what is put back; where it answers none, the other one of ``off`` and ``on``.
+
+    Arguments:
+
+    - ``service``: which one.
+    - ``feature``: its name, made of letters, digits, ``.``, ``_`` and ``-``.
+    - ``to``: ``off`` unless given, or ``on``.
+    - ``method``, ``path``: the request; ``{feature}`` in the path stands for the name.
+    - ``off``, ``on``: what is sent as JSON.
+    - ``timeout``: of the request.
+    """
+
+    service: ServiceName
+    feature: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    to: Literal["off", "on"] = "off"
+    method: Literal["PUT", "POST", "PATCH"] = "PUT"
+    path: str = Field("/admin/features/{feature}", pattern=r"^/")
+    off: Any = {"enabled": False}
+    on: Any = {"enabled": True}
+    timeout: Duration = 2.0
+
+    def execute(self, job: Job) -> str:
+        """Write down how it was, then switch it."""
+        base = job.stage.address(self.service)
+        url = base.rstrip("/") + self.path.replace("{feature}", self.feature)
+        wanted, other = (self.off, self.on) if self.to == "off" else (self.on, self.off)
+        host = base.partition("://")[2].rpartition(":")[0].strip("[]")
+        before = Outgoing("GET", url, timeout=self.timeout).send(job.stage.reaches)
+        known = before.document() if before.ok else None
+        entry = job.stage.journal.add(
+            KIND, name=f"{self.feature} of {self.service}", method=self.method, url=url, host=host,
+            body=json.dumps(other if known is None else known),
+        )  # fmt: skip
+        job.stage.hold(lambda: job.stage.journal.undo(entry))
+        reply = Outgoing.of_json(self.method, url, wanted, timeout=self.timeout).send(job.stage.reaches)
+        if not reply.ok:
+            raise CallFailed(f"{self.method} {url}: {reply}")
+        return f"{self.feature} of {self.service} is {self.to}"

@@ -1,0 +1,158 @@
+"""The queue of SOPs: taken by priority, and written to a file of the scenario's folder before anything is done.
+
+A run that was killed leaves its file with what was queued or running. That is never executed by a later run, whose
+environment is another one; it is told, once (:func:`sweep_queues`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import heapq
+import itertools
+import json
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chaoskit.errors import BrokenError
+from chaoskit.history.rows import Alert
+from chaoskit.mask import mask_values
+from chaoskit.scenario.sop import PRIORITIES, PlannedSop
+from chaoskit.sweep import lives, owner_line
+
+FILE = "sops.queue"
+"""Its name in a scenario's folder: one JSON object a line, its owner first."""
+
+
+@dataclass(frozen=True)
+class Queued:
+    """An SOP that is to be run for an incident. ``number`` counts from 1, ``at`` is monotonic seconds."""
+
+    number: int
+    sop: PlannedSop
+    incident: str
+    alert: Alert
+    at: float
+
+
+class Queue:
+    """Safe to use from all threads. Raises BrokenError where its file cannot be written."""
+
+    def __init__(self, file: Path) -> None:
+        self._numbers = itertools.count(1)
+        self._waiting: list[tuple[int, int, Queued]] = []
+        self._change = threading.Condition()
+        self._closed = False
+        try:
+            self._file = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise BrokenError(f"cannot make the queue of SOPs {file}: {error}") from error
+        self._write(owner_line())
+
+    def put(self, sop: PlannedSop, incident: str, alert: Alert, at: float) -> Queued:
+        """Queue an SOP: it is in the file when this returns."""
+        with self._change:
+            item = Queued(next(self._numbers), sop, incident, alert, at)
+            self._write(
+                {
+                    "queued": item.number, "sop": sop.name, "incident": incident, "alert": alert.name,
+                    "severity": alert.labels.get("severity", ""), "priority": sop.model.priority, "at": at,
+                }
+            )  # fmt: skip
+            heapq.heappush(self._waiting, (PRIORITIES.index(sop.model.priority), item.number, item))
+            self._change.notify()
+            return item
+
+    def take(self) -> Queued | None:
+        """The one of highest priority, the oldest of these; waits for one. None once the queue is closed."""
+        with self._change:
+            self._change.wait_for(lambda: self._closed or self._waiting)
+            return None if self._closed else heapq.heappop(self._waiting)[2]
+
+    def note(self, item: Queued, what: str, **facts: Any) -> None:
+        """Write down what became of an item: ``started``, ``failed`` (an attempt), ``ended``."""
+        with self._change:
+            self._write({what: item.number, **facts})
+
+    def close(self) -> list[Queued]:
+        """Give out no more, and what was never taken."""
+        with self._change:
+            self._closed = True
+            self._change.notify_all()
+            left, self._waiting = [item for *_, item in sorted(self._waiting)], []
+            return left
+
+    def end(self) -> None:
+        """Close the file: nothing of it is open any more."""
+        with self._change:
+            if self._file >= 0:
+                self._write({"closed": True})
+                os.close(self._file)
+                self._file = -1
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self._file < 0:
+            return
+        try:
+            os.write(self._file, json.dumps(mask_values(line), ensure_ascii=False).encode() + b"\n")
+        except OSError as error:
+            raise BrokenError(f"cannot write the queue of SOPs: {error}") from error
+
+
+def sweep_queues(runs: Path) -> list[str]:
+    """What killed runs below ``runs`` left in their queues, in words; none of it is executed. Told once."""
+    told: list[str] = []
+    for file in sorted(runs.glob(f"*/*/{FILE}")):
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            told += _sweep_one(file)
+    return told
+
+
+def _sweep_one(file: Path) -> Iterator[str]:
+    handle = os.open(file, os.O_RDWR | os.O_APPEND)
+    try:
+        if os.fstat(handle).st_uid != os.geteuid():
+            return
+        fcntl.flock(handle, fcntl.LOCK_EX)  # two sweeps at once: the second finds nothing
+        owner, items = _read(file)
+        try:
+            if not items or owner is None or lives(owner):
+                return
+        except BrokenError:
+            return  # of another machine: it tells there
+        run = file.parent.parent.name
+        for number, item in sorted(items.items()):
+            os.write(handle, json.dumps({"swept": number}).encode() + b"\n")
+            state = "was running" if item.get("begun") else "was queued"
+            alert = " ".join(filter(None, (str(item.get("severity", "")), str(item.get("alert", "")))))
+            yield f"SOP {item.get('sop')} ({alert}) of run {run}: {state} when the run was killed; it is not executed again"
+    finally:
+        os.close(handle)
+
+
+def _read(file: Path) -> tuple[dict[str, Any] | None, dict[int, dict[str, Any]]]:
+    """The owner, and the items that did not come to their end."""
+    owner: dict[str, Any] | None = None
+    items: dict[int, dict[str, Any]] = {}
+    for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue  # cut short: it was never acted on
+        if owner is None:
+            if not isinstance(line, dict) or not {"pid", "start", "boot"} <= set(line):
+                return None, {}
+            owner = line
+        elif "queued" in line:
+            items[line["queued"]] = line
+        elif "started" in line and line["started"] in items:
+            items[line["started"]]["begun"] = True
+        elif "closed" in line:
+            items.clear()
+        else:
+            items.pop(line.get("ended", line.get("swept")), None)
+    return owner, items

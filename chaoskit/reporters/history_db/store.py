@@ -1,0 +1,201 @@
+"""Runs into the file, and out of it again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from chaoskit.errors import ChaosError
+from chaoskit.reporters.history_db.revision import Revision
+from chaoskit.reporters.history_db.schema import migrate
+from chaoskit.reporters.runs import Recorded, from_dict
+from chaoskit.reporters.score import score
+
+FILE = "history.db"
+KEEP = 200
+"""Runs that are kept unless told otherwise."""
+
+PATIENCE = 30.0
+"""Seconds that a writer waits for the others."""
+
+_INSERT = """
+    INSERT INTO runs (id, started, wall, score, revision, branch, url, folders) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_NEWEST = """
+    SELECT id, started, wall, score, revision, branch, url, gate, folders
+    FROM runs ORDER BY started DESC, rowid DESC LIMIT ?
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run as it is kept. ``started`` is Unix time, ``wall`` seconds; ``counts`` is the number of each outcome.
+
+    ``gate`` is ``passed`` or ``blocked``, empty when the gate was not asked.
+    """
+
+    id: str
+    started: float
+    wall: float
+    score: float | None
+    revision: Revision
+    gate: str
+    folders: Sequence[Path]
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether it may serve as a baseline: the gate passed it, or, where it was not asked, nothing failed."""
+        if self.gate:
+            return self.gate == "passed"
+        return self.score is not None and set(self.counts) <= {"held", "caught", "skipped"}
+
+
+class Database:
+    """The file, open. Also a context manager. ``create=False`` raises ChaosError where there is none."""
+
+    def __init__(self, file: Path, *, create: bool = True) -> None:
+        self.file = file
+        if not create and not file.exists():
+            raise ChaosError(f"no history: {file} does not exist (a run of pytest --chaos makes it)")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(file, timeout=PATIENCE, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            raise ChaosError(f"{file} cannot be opened: {error}") from None
+        try:
+            with self._told():
+                # No WAL: the history stays one file, which a CI cache can carry and a network disk can hold.
+                self._db.execute("PRAGMA foreign_keys = ON")
+                migrate(self._db, file)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise ChaosError(f"{self.file}: {error}") from None
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._told():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # a full disk has rolled back already
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def record(self, run: str, recorded: Sequence[Recorded], revision: Revision, *, keep: int = KEEP) -> None:
+        """Keep a run, in place of one with the same id; then forget the oldest, so that ``keep`` are left.
+
+        Raises ChaosError when the file cannot be written.
+        """
+        starts = [_unix(each.started) for each in recorded if each.started] or [0.0]
+        ends = [_unix(each.started) + each.wall for each in recorded if each.started] or [0.0]
+        folders = sorted({str(each.folder.parent) for each in recorded if each.folder is not None})
+        with self._writing():
+            self._db.execute("DELETE FROM runs WHERE id = ?", (run,))
+            self._db.execute(
+                _INSERT,
+                (
+                    run, min(starts), max(ends) - min(starts), score(recorded),
+                    revision.commit, revision.branch, revision.url, json.dumps(folders),
+                ),
+            )  # fmt: skip
+            self._db.executemany(
+                "INSERT OR REPLACE INTO scenarios (run, key, control, severity, outcome, recovery, data)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (run, each.key, each.control, each.severity, each.outcome, each.recovery, _data(each))
+                    for each in recorded
+                ],
+            )
+            self._db.execute(
+                "DELETE FROM runs WHERE id NOT IN (SELECT id FROM runs ORDER BY started DESC, rowid DESC LIMIT ?)",
+                (max(1, keep),),
+            )
+
+    def set_gate(self, run: str, gate: str) -> None:
+        """Note what the gate said of a run."""
+        with self._writing():
+            self._db.execute("UPDATE runs SET gate = ? WHERE id = ?", (gate, run))
+
+    def runs(self, limit: int | None = None) -> list[Entry]:
+        """The runs, newest first."""
+        with self._told():
+            rows = self._db.execute(_NEWEST, (-1 if limit is None else limit,)).fetchall()
+            counts: dict[str, Counter[str]] = {row[0]: Counter() for row in rows}
+            for run, outcome, number in self._db.execute(
+                "SELECT run, outcome, count(*) FROM scenarios GROUP BY run, outcome"
+            ):
+                if run in counts:
+                    counts[run][outcome] = number
+        return [
+            Entry(
+                run, started, wall, score, Revision(commit, branch, url), gate,
+                [Path(folder) for folder in json.loads(folders)], dict(counts[run]),
+            )
+            for run, started, wall, score, commit, branch, url, gate, folders in rows
+        ]  # fmt: skip
+
+    def scenarios(self, run: str) -> list[Recorded]:
+        """What was recorded of a run, by key. Rows behind findings and evidence of faults are not kept."""
+        with self._told():
+            rows = self._db.execute("SELECT data FROM scenarios WHERE run = ? ORDER BY key", (run,)).fetchall()
+        return [from_dict(json.loads(data)) for (data,) in rows]
+
+    def outcomes(self, runs: Sequence[str]) -> dict[str, dict[str, str]]:
+        """By run, the outcome of each scenario by key."""
+        found: dict[str, dict[str, str]] = {run: {} for run in runs}
+        with self._told():
+            for run in runs:
+                rows = self._db.execute("SELECT key, outcome FROM scenarios WHERE run = ?", (run,))
+                found[run].update(rows.fetchall())
+        return found
+
+    def trend(self, limit: int = 30) -> list[tuple[str, float]]:
+        """Id and score of the newest runs that have a score, oldest first."""
+        scored = [(entry.id, entry.score) for entry in self.runs() if entry.score is not None]
+        return scored[:limit][::-1]
+
+
+def _unix(started: str) -> float:
+    return datetime.fromisoformat(started).timestamp()
+
+
+def _data(recorded: Recorded) -> str:
+    slim = replace(
+        recorded,
+        description="",
+        findings=[
+            {key: finding[key] for key in ("id", "outcome", "expected", "seen", "samples", "line")}
+            for finding in recorded.findings
+        ],
+        faults=[
+            {key: fault[key] for key in ("name", "kind", "target", "touched", "unit")} for fault in recorded.faults
+        ],
+    )
+    return json.dumps(slim.as_dict(), ensure_ascii=False, separators=(",", ":"), default=str)

@@ -1,0 +1,163 @@
+"""One scenario as the page shows it: the record, and what lies beside it in its folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from chaoskit.history.rows import Fault, Phase
+from chaoskit.mask import mask
+from chaoskit.reporters.html import incidents, logs, pictures
+from chaoskit.reporters.html.clean import clip
+from chaoskit.reporters.html.rows import rows
+from chaoskit.reporters.runs import Recorded
+from chaoskit.reporters.score import WEIGHTS
+
+SIGNS = {
+    "held": "✓", "caught": "✓", "violated": "✗", "not caught": "✗", "vacuous": "?", "broken": "!", "skipped": "–",
+}  # fmt: skip
+"""Beside each outcome's colour and word, as in the figures."""
+
+SOURCE_LENGTH = 6000
+_FILES = ("scenario.chaos.yaml", "verdict.json", "run.json", "logs.jsonl", "timeline.svg", "retries.svg")
+
+
+@dataclass(frozen=True)
+class FindingLine:
+    """A finding with the text of the line that asked for it."""
+
+    finding: Mapping[str, Any]
+    source: str
+
+
+@dataclass
+class Card:
+    """A scenario on the page. ``anchor`` is its address (``#anchor``), ``links`` lead to its files."""
+
+    recorded: Recorded
+    anchor: str
+    failed: Sequence[FindingLine] = ()
+    held: Sequence[FindingLine] = ()
+    when: str = ""
+    source: str = ""
+    pictures: list[pictures.Picture] = field(default_factory=list)
+    logs: Sequence[logs.ServiceLog] = ()
+    incidents: incidents.Incidents | None = None
+    zero: float = 0.0
+    links: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sign(self) -> str:
+        """Of the outcome."""
+        return SIGNS[self.recorded.outcome]
+
+    @property
+    def searched(self) -> str:
+        """What a search looks through, besides what is seen."""
+        recorded = self.recorded
+        return " ".join([recorded.slug, recorded.file, recorded.nodeid, recorded.case, recorded.owner, *recorded.tags])
+
+
+def order(recorded: Iterable[Recorded]) -> list[Recorded]:
+    """What needs attention first, the most severe before the others; then what held, what was caught, was skipped."""
+    ranks = list(SIGNS)
+    severities = list(WEIGHTS)
+
+    def key(one: Recorded) -> tuple[Any, ...]:
+        failed = not one.passed and not one.skipped
+        return (
+            not failed,
+            severities.index(one.severity) if failed and one.severity in severities else 0,
+            one.control,
+            ranks.index(one.outcome),
+            one.key,
+        )
+
+    return sorted(recorded, key=key)
+
+
+def cards(recorded: Iterable[Recorded], page: Path, *, lines: int) -> list[Card]:
+    """A card for each, in order. ``lines`` is how many log lines a service of a failed scenario gets; others a third.
+
+    ``page`` is the file of the page, which links are relative to.
+    """
+    taken: set[str] = set()
+    return [_card(one, _anchor(one, taken), page, lines) for one in order(recorded)]
+
+
+def _card(one: Recorded, anchor: str, page: Path, lines: int) -> Card:
+    card = Card(one, anchor)
+    folder = one.folder
+    if folder is None:
+        return card
+    faults, phases = list(rows(folder, Fault)), list(rows(folder, Phase))
+    if faults or phases:
+        card.zero = min(row.started for row in faults or phases)
+    text = mask(_text(folder / "scenario.chaos.yaml"))
+    sources = [line.strip() for line in text.split("\n")]
+    card.failed = [_with_source(finding, sources) for finding in one.failed]
+    card.held = [_with_source(finding, sources) for finding in one.findings if finding["outcome"] == "held"]
+    card.when = _when(one, phases)
+    card.source = clip(text, SOURCE_LENGTH)
+    card.pictures = pictures.of(folder)
+    card.logs = logs.excerpt(folder, card.zero, lines if not one.passed else max(lines // 3, 1))
+    card.incidents = incidents.of(folder)
+    links = {"folder": link(folder, page) + "/"}
+    links |= {name: link(folder / name, page) for name in _FILES if (folder / name).exists()}
+    card.links = links
+    return card
+
+
+def link(target: Path, page: Path) -> str:
+    """The address of a file, relative to the page. It begins with a dot, so no name can be taken for a scheme."""
+    relative = os.path.relpath(target, page.parent)
+    return quote(relative if relative.startswith("..") else f"./{relative}")
+
+
+def _anchor(one: Recorded, taken: set[str]) -> str:
+    name = anchor = re.sub(r"[^a-z0-9-]+", "-", one.name.lower()).strip("-") or "scenario"
+    number = 1
+    while anchor in taken:
+        number += 1
+        anchor = f"{name}-{number}"
+    taken.add(anchor)
+    return anchor
+
+
+def _with_source(finding: Mapping[str, Any], sources: Sequence[str]) -> FindingLine:
+    line = finding["line"]
+    return FindingLine(finding, sources[line - 1] if 0 < line <= len(sources) else "")
+
+
+def _when(one: Recorded, phases: Sequence[Phase]) -> str:
+    """When it went wrong, as far as the record can tell in a few words."""
+    if one.passed:
+        return ""
+    if one.outcome == "broken":
+        return f"after the phase “{phases[-1].name}”" if phases else "before the first request"
+    worst = next((finding["worst"] for finding in one.failed if finding["worst"]), "")
+    if one.faults:
+        spans = [f"{fault['name']} from {fault['started']:+.1f} s to {fault['ended']:+.1f} s" for fault in one.faults]
+        return "; ".join(filter(None, (worst, "faults: " + ", ".join(spans))))
+    return str(worst)
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+
+
+def evidence(data: Mapping[str, Any]) -> str:
+    """A fault's evidence in one line."""
+    from chaoskit.reporters.summary import flat
+
+    return ", ".join(f"{name}={_plain(value)}" for name, value in flat(data))
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -1,0 +1,156 @@
+"""The page itself: data, template, Content-Security-Policy, and a size that can be mailed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from chaoskit.reporters.html import trend as trends
+from chaoskit.reporters.html.card import SIGNS, Card, cards, evidence, link
+from chaoskit.reporters.html.clean import clean, clip
+from chaoskit.reporters.html.pictures import fit
+from chaoskit.reporters.runs import Recorded
+from chaoskit.reporters.score import WEIGHTS, score, told
+from chaoskit.units import format_duration, format_ratio
+
+NAME: Final = "chaoskit.html"
+"""The page's file in the reports folder."""
+
+LIMIT: Final = 2_000_000
+"""Bytes. Figures that would make the page larger are left out, those of what failed last."""
+
+_LINES: Final = (60, 20, 5)
+"""Log lines a service of a failed scenario gets; fewer if the text alone would fill half the page."""
+
+
+def write_page(
+    recorded: Sequence[Recorded], file: Path, *, trend: Sequence[tuple[str, float]] = (), reports: Path
+) -> None:
+    """Write one page about a run to ``file``, in place of what was there.
+
+    ``trend`` are labels and scores of the last runs and this one, oldest first. ``reports`` is the folder of all
+    reports. A figure, log or report of a folder that is missing or cannot be read is left out; raises OSError when
+    ``file`` cannot be written.
+    """
+    shown = _bounded(recorded, file)
+    left_out = 0
+    text = _render(shown, recorded, file, trend, reports, left_out)
+    embedded = [picture for card in shown for picture in card.pictures if picture.url]
+    if len(text.encode()) > LIMIT:
+        room = LIMIT - len(text.encode()) + sum(len(picture.url) for picture in embedded)
+        # What the page then says in place of each picture takes a few bytes too.
+        left_out = fit(embedded, room - 300 * len(embedded) - 200)
+        text = _render(shown, recorded, file, trend, reports, left_out)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+
+
+def _bounded(recorded: Sequence[Recorded], file: Path) -> list[Card]:
+    """Cards with as many log lines as leave half of the page to the figures."""
+    shown: list[Card] = []
+    for lines in _LINES:
+        shown = cards(recorded, file, lines=lines)
+        if sum(len(text) + 60 for card in shown for log in card.logs for _, text in log.lines) < LIMIT // 4:
+            break
+    return shown
+
+
+def _render(
+    shown: Sequence[Card],
+    recorded: Sequence[Recorded],
+    file: Path,
+    trend: Sequence[tuple[str, float]],
+    reports: Path,
+    left_out: int,
+) -> str:
+    counts = Counter(one.outcome for one in recorded)
+    environment = _environment()
+    style, script = _source("page.css"), _source("page.js")
+    return environment.get_template("page.html.j2").render(
+        cards=shown,
+        attention=[card for card in shown if not card.recorded.passed and not card.recorded.skipped],
+        counts=[(outcome, counts[outcome]) for outcome in SIGNS if counts[outcome]],
+        signs=SIGNS,
+        choices=_choices(recorded),
+        run=_run(recorded),
+        score=told(score(recorded)),
+        trend=trends.trend(trend),
+        measures=trends,
+        left_out=left_out,
+        link=lambda target: link(target, file),
+        others=[target for name in ("allure-report", "history.db") if (target := reports / name).exists()],
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+    )
+
+
+def _run(recorded: Sequence[Recorded]) -> list[tuple[str, str]]:
+    """Facts about the run as a whole; what differs between scenarios is told with all its values."""
+    started = sorted(one.started for one in recorded if one.started)
+    several = {
+        "seed": [str(one.seed) for one in recorded if one.seed is not None],
+        "Toxiproxy": [one.toxiproxy for one in recorded],
+        "runtime": [one.runtime for one in recorded],
+        "chaoskit": [one.chaoskit for one in recorded],
+        "Python": [one.python for one in recorded],
+    }
+    facts = [("started", started[0].replace("T", " ") if started else "")]
+    facts += [(name, ", ".join(dict.fromkeys(filter(None, values)))) for name, values in several.items()]
+    facts.append(("scenarios took", format_duration(sum(one.wall for one in recorded))))
+    return [(name, clip(value, 200)) for name, value in facts if value]
+
+
+def _choices(recorded: Sequence[Recorded]) -> dict[str, list[str]]:
+    """What can be filtered by: only what occurs."""
+    severities = {one.severity for one in recorded}
+    return {
+        "severity": [severity for severity in WEIGHTS if severity in severities],
+        "owner": sorted({one.owner for one in recorded if one.owner}),
+        "tag": sorted({tag for one in recorded for tag in one.tags}),
+    }
+
+
+def _environment() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("chaoskit.reporters.html"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_final,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "duration": lambda value: "–" if value is None else format_duration(value),
+        "ratio": lambda value: "–" if value is None else format_ratio(value),
+        "offset": lambda value: f"{value:+.2f} s",
+        "evidence": lambda value: clip(evidence(value), 400),
+        "clip": clip,
+    }
+    return environment
+
+
+def _final(value: Any) -> Any:
+    """The last step before escaping, for everything that comes from outside the templates."""
+    return clean(value) if type(value) is str else value
+
+
+def _source(name: str) -> Any:
+    from importlib.resources import files
+
+    from markupsafe import Markup
+
+    return Markup(files("chaoskit.reporters.html").joinpath("templates", name).read_text("utf-8"))  # noqa: S704: ours
+
+
+def _hash(text: str) -> str:
+    """As a Content-Security-Policy names it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+

@@ -1,0 +1,35 @@
+"""The scores of the last runs as a line of points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT, EDGE = 180, 44, 5
+MOST = 20
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Where the points lie, in units of the picture, and what each says. ``change`` is this run against the last."""
+
+    points: Sequence[tuple[float, float, str]]
+    change: float
+
+    @property
+    def line(self) -> str:
+        """The points for an SVG ``polyline``."""
+        return " ".join(f"{x:g},{y:g}" for x, y, _ in self.points)
+
+
+def trend(scores: Sequence[tuple[str, float]]) -> Trend | None:
+    """``scores`` are labels and scores (0 to 100), oldest first. None for fewer than two: that is no trend."""
+    shown = scores[-MOST:]
+    if len(shown) < 2:
+        return None
+    step = (WIDTH - 2 * EDGE) / (len(shown) - 1)
+    points = [
+        (round(EDGE + step * index, 1), round(HEIGHT - EDGE - (HEIGHT - 2 * EDGE) * score / 100, 1), f"{label}: {score:.1f}")
+        for index, (label, score) in enumerate(shown)
+    ]
+    return Trend(points, shown[-1][1] - shown[-2][1])

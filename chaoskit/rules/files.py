@@ -1,0 +1,153 @@
+"""Rule files of Prometheus, each rule with its file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from chaoskit.errors import InputError, Problem
+from chaoskit.rules import durations
+from chaoskit.scenario import source
+from chaoskit.scenario.check import Check
+from chaoskit.scenario.source import Source
+from chaoskit.scenario.types import Model, problem
+
+Path_ = tuple[str | int, ...]
+
+
+def _duration(value: object) -> int:
+    try:
+        return durations.parse(value)
+    except ValueError as error:
+        raise problem(str(error)) from None
+
+
+def _text(value: object) -> object:
+    """As Go reads a number or a truth where text belongs."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
+Milliseconds = Annotated[int, BeforeValidator(_duration)]
+Text = Annotated[str, BeforeValidator(_text)]
+
+
+class RuleSpec(Model):
+    """A rule as it is written."""
+
+    alert: str | None = None
+    record: str | None = None
+    expr: Text
+    for_: Milliseconds = Field(0, alias="for")
+    keep_firing_for: Milliseconds = 0
+    labels: dict[str, Text] = {}
+    annotations: dict[str, Text] = {}
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.alert is None) == (self.record is None):
+            raise problem("a rule is either an alert or a record", ["alert", "record"])
+        return self
+
+
+class GroupSpec(Model):
+    """A group of rules as it is written; they are evaluated one after the other."""
+
+    name: str
+    interval: Milliseconds | None = None
+    query_offset: Milliseconds | None = None
+    limit: int = 0
+    labels: dict[str, Text] = {}
+    rules: list[RuleSpec] = []
+
+
+class RuleFileSpec(Model):
+    """A rule file as it is written."""
+
+    groups: list[GroupSpec] = []
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule, and where it stands: ``path`` leads to it in ``page``. Times are milliseconds."""
+
+    spec: RuleSpec
+    group: str
+    page: Source
+    path: Path_
+
+    @property
+    def name(self) -> str:
+        """The alert's name, or the recorded series'."""
+        return self.spec.alert or self.spec.record or ""
+
+    def problem(self, what: str, key: str = "expr") -> Problem:
+        """A mistake of this rule."""
+        return self.page.problem((*self.path, key), f"rule {self.name}: {what}")
+
+
+@dataclass(frozen=True)
+class RuleFile:
+    """A rule file that has no mistakes."""
+
+    page: Source
+    spec: RuleFileSpec
+    rules: Sequence[Rule] = field(default=())
+
+    @property
+    def data(self) -> Any:
+        """What the YAML holds."""
+        return self.page.data
+
+
+def load(file: Path) -> RuleFile:
+    """A rule file. Raises InputError with every mistake, those of PromQL too, each with its line."""
+    page = source.read(file)
+    check = Check(page)
+    spec: RuleFileSpec | None = check.typed(RuleFileSpec, page.data, ())
+    rules = tuple(_rules(page, spec)) if spec is not None else ()
+    check.problems.extend(rule.problem(what) for rule in rules if (what := syntax_mistake(rule.spec.expr)))
+    if check.problems or spec is None:
+        raise InputError(check.problems)
+    return RuleFile(page, spec, rules)
+
+
+def _rules(page: Source, spec: RuleFileSpec) -> Iterator[Rule]:
+    for number, group in enumerate(spec.groups):
+        for index, rule in enumerate(group.rules):
+            yield Rule(rule, group.name, page, ("groups", number, "rules", index))
+
+
+def syntax_mistake(expression: str) -> str:
+    """What is wrong with an expression; empty when it is PromQL."""
+    import promql_parser
+
+    try:
+        promql_parser.parse(expression)
+    except ValueError as error:
+        return f"not PromQL: {error}"
+    return ""
+
+
+def find(patterns: Sequence[str], folder: Path) -> tuple[list[Path], list[str]]:
+    """The files that ``patterns`` (paths and globs, relative to ``folder``) mean, and the patterns that mean none."""
+    files: dict[Path, None] = {}
+    missing = []
+    for pattern in patterns:
+        found = sorted(path for path in _matching(pattern, folder) if path.is_file())
+        if not found:
+            missing.append(pattern)
+        files.update(dict.fromkeys(found))
+    return list(files), missing
+
+
+def _matching(pattern: str, folder: Path) -> Iterator[Path]:
+    import glob
+
+    for name in glob.glob(str(folder / pattern), recursive=True):
+        yield Path(name).resolve()

@@ -1,0 +1,65 @@
+"""The names of the alerts that an environment's own rule files define: what a scenario may expect to fire."""
+
+from __future__ import annotations
+
+import functools
+import glob
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from chaoskit.scenario.model import Environment
+from chaoskit.scenario.names import mapping
+
+PROVIDER = "prometheus"
+"""The provider whose argument ``rules`` names rule files, relative to the environment's folder."""
+
+
+def alert_names(environment: Environment, scenario: Mapping[str, Any]) -> frozenset[str] | None:
+    """The alerts of all rule files, those included that ``scenario`` (a file's data) or its control puts in place.
+
+    None where that cannot be known: without Prometheus, or when a file is not there or cannot be read (which is for
+    the provider to tell).
+    """
+    patterns: list[str] = []
+    for name, spec in environment.services.items():
+        if spec.provider == PROVIDER:
+            changes = (mapping(scenario, *path, name, "args") for path in (("with",), ("control", "with")))
+            for arguments in (spec.args, *changes):
+                given = arguments.get("rules", [])
+                patterns += [str(each) for each in (given if isinstance(given, list) else [given])]
+    found: set[str] = set()
+    for pattern in patterns:
+        files = sorted(glob.glob(pattern, root_dir=environment.folder, recursive=True))
+        for file in files:
+            names = _names_in(environment.folder / file)
+            if names is None:
+                return None
+            found |= names
+        if not files:
+            return None
+    return frozenset(found) if patterns else None
+
+
+def _names_in(file: Path) -> frozenset[str] | None:
+    try:
+        stat = file.stat()
+        return _read(file, stat.st_mtime_ns, stat.st_size)
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+
+
+@functools.lru_cache(maxsize=64)
+def _read(file: Path, _changed: int, _size: int) -> frozenset[str]:
+    return frozenset(_alerts(yaml.safe_load(file.read_text(encoding="utf-8"))))
+
+
+def _alerts(data: Any) -> Iterator[str]:
+    groups = mapping({"file": data}, "file").get("groups")
+    for group in groups if isinstance(groups, list) else ():
+        rules = mapping({"group": group}, "group").get("rules")
+        for rule in rules if isinstance(rules, list) else ():
+            if isinstance(rule, dict) and isinstance(rule.get("alert"), str):
+                yield rule["alert"]
