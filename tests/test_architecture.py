@@ -30,7 +30,7 @@ FLOORS = [
         "mask",
     },
     {"scenario"},
-    {"history"},
+    {"history", "rules"},
     {"toxiproxy", "failpoints", "services", "traffic", "observers", "alerting"},
     {"faults", "expectations"},
     {"engine"},
@@ -39,14 +39,15 @@ FLOORS = [
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
-# Types of what a registry finds: the language holds faults and expectations without importing their rooms.
-UP_FOR_TYPES_ONLY = {("scenario", "faults"), ("scenario", "expectations")}
+# Types of what a registry finds: the language holds faults, expectations and actions without importing their rooms.
+UP_FOR_TYPES_ONLY = {("scenario", "faults"), ("scenario", "expectations"), ("scenario", "alerting")}
 
 # Rooms of plug-ins, each a file; what several of them share stands in files with an underscore.
 ROOMS = [
     "faults",
     "expectations",
     "services/providers",
+    "alerting/actions",
     "toxiproxy/server/toxics",
     "observers",
     "reporters",
@@ -167,7 +168,12 @@ def test_failpoints_stand_alone() -> None:
 
 @pytest.mark.parametrize(
     ("folder", "tests"),
-    [("faults", "faults"), ("expectations", "expectations"), ("services/providers", "services")],
+    [
+        ("faults", "faults"),
+        ("expectations", "expectations"),
+        ("services/providers", "services"),
+        ("alerting/actions", "alerting"),
+    ],
 )
 def test_every_plug_in_has_a_test(folder: str, tests: str) -> None:
     """Each is named in the tests of its room, as a word of the language or as a class."""

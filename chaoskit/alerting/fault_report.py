@@ -11,7 +11,7 @@ import msgspec
 
 from chaoskit.errors import BrokenError
 
-FORMAT = "chaoskit/fault-report/1"
+FORMAT: Literal["chaoskit/fault-report/1"] = "chaoskit/fault-report/1"
 FOLDER = "fault-reports"
 """Where the reports of a scenario lie, in its folder."""
 

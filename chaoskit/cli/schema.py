@@ -1,4 +1,4 @@
-"""``chaoskit schema``: the JSON Schema of scenario files, for completion and checking in editors."""
+"""``chaoskit schema``: the JSON Schema of files that people write, for completion and checking, and of fault reports."""
 
 from __future__ import annotations
 
@@ -6,17 +6,27 @@ import argparse
 import json
 from typing import Any
 
+KINDS = ("scenario", "environment", "sop", "fault-report")
+
 
 def add(commands: Any) -> None:
     """The subcommand's arguments."""
-    parser = commands.add_parser("schema", help="print the JSON Schema of scenario files")
-    parser.add_argument("--environment", action="store_true", help="of environment files instead")
+    parser = commands.add_parser("schema", help="print a JSON Schema: of scenario files, or of another kind of file")
+    parser.add_argument("kind", nargs="?", choices=KINDS, default="scenario", help="of what (default: scenario)")
+    parser.add_argument("--environment", action="store_true", help="the same as the kind environment")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the schema."""
-    from chaoskit.scenario.schema import environment_schema, scenario_schema
+    from chaoskit.alerting.fault_report import fault_report_schema
+    from chaoskit.scenario.schema import environment_schema, scenario_schema, sop_schema
 
-    print(json.dumps(environment_schema() if arguments.environment else scenario_schema(), indent=1))
+    makers = {
+        "scenario": scenario_schema,
+        "environment": environment_schema,
+        "sop": sop_schema,
+        "fault-report": fault_report_schema,
+    }
+    print(json.dumps(makers["environment" if arguments.environment else arguments.kind](), indent=1))
     return 0

@@ -15,8 +15,8 @@ from typing import Any
 from chaoskit.alerting import otlp
 from chaoskit.alerting.receiver import Receiver
 from chaoskit.alerting.sink import AlertSink
-from chaoskit.engine.links import status_of
 from chaoskit.engine.command import Command
+from chaoskit.engine.links import status_of
 from chaoskit.engine.neighbourhood import Neighbourhood
 from chaoskit.engine.platform import Address, Platform, Proxy, together
 from chaoskit.errors import BrokenError
@@ -52,10 +52,10 @@ class LiveEnvironment:
         allow: Collection[str] = (),
     ) -> None:
         self.environment = environment
-        self._allow = allow
+        self.allow = allow
         self.journal = journal
         self._traffic = traffic
-        self._folder = folder
+        self.folder = folder
         self._emit: Callable[[Row], None] = discard
         self._services: dict[str, Service] = {}
         self._specs: dict[str, ServiceSpec] = {}
@@ -84,7 +84,7 @@ class LiveEnvironment:
 
     def start(self) -> None:
         """Start Toxiproxy, then the services: first the providers, then all others together."""
-        self._entry = self.journal.make_folder(self._folder)
+        self._entry = self.journal.make_folder(self.folder)
         self.platform.start(self.environment.services)
         self.receiver.start(self.platform.here)
         self.poller = TapPoller(self.toxiproxy, discard)
@@ -254,11 +254,24 @@ class LiveEnvironment:
 
         Raises BrokenError for a host beyond the blast radius, and when no answer comes.
         """
-        return status_of(url, self._allow)
+        return status_of(url, self.allow)
 
     def hold(self, undo: Callable[[], None]) -> None:
         """Run ``undo`` when the scenario has ended."""
         self._held.append(undo)
+
+    def change(self, name: str, env: Mapping[str, str]) -> None:
+        """Start a service anew with variables put over its own, at the same address; :meth:`prepare` takes them back.
+
+        Raises BrokenError when it does not become ready.
+        """
+        service = self._services[name]
+        # Told first: whatever becomes of this, the next scenario wants other settings and gets them.
+        self._specs[name] = self._specs[name].model_copy(update={"env": {**self._specs[name].env, **env}})
+        service.halt()
+        service.stop()
+        service.spec = service.spec.model_copy(update={"env": {**service.spec.env, **env}})
+        service.start()
 
     # Inside
 
@@ -267,7 +280,7 @@ class LiveEnvironment:
         self._specs[name] = spec
         rest: dict[str, Any] = {
             "runtime": self.platform.runtime(name, spec),
-            "folder": self._folder / name,
+            "folder": self.folder / name,
             "journal": self.journal,
             "emit": lambda row: self._emit(row),
         }

@@ -88,10 +88,18 @@ def describe(planned: Plan) -> Iterator[str]:
     yield f"  touches      {', '.join(touched)}"
     kinds = ", ".join(dict.fromkeys(planned_.kind for planned_ in scenario.expectations)) or "steady state only"
     yield f"  judges       {kinds}"
+    for sop in scenario.sops:
+        steps = ", ".join(f"{step.kind} {step.action.target}".strip() for step in sop.steps) or sop.action_type
+        yield f"  SOP          {sop.name}: {steps} ({sop.model.priority})"
     if model.control:
         changes = ", ".join(
-            f"{service}: {key}={value}"
-            for service, change in model.control.with_.items()
-            for key, value in (*change.env.items(), *([("restart", change.restart)] if change.restart else []))
+            [
+                *(
+                    f"{service}: {key}={value}"
+                    for service, change in model.control.with_.items()
+                    for key, value in (*change.env.items(), *([("restart", change.restart)] if change.restart else []))
+                ),
+                *([f"no {model.control.without}"] if model.control.without else []),
+            ]
         )
         yield f"  control      {changes} must violate {', '.join(model.control.violates)}"

@@ -12,6 +12,7 @@ from typing import Self
 from chaoskit.clock import now, sleep_until
 from chaoskit.engine.environment import LiveEnvironment
 from chaoskit.engine.judge import view_of
+from chaoskit.engine.sops import SETTLE, Sops
 from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.expectations._steady import BASE, recovered_at
 from chaoskit.expectations.base import Awaits, Collects
@@ -105,7 +106,8 @@ class Observation:
 class Run:
     """Runs one scenario in a prepared environment and writes its history.
 
-    In a ``cold`` environment, where a service was just started, traffic flows for a while before it counts.
+    In a ``cold`` environment, where a service was just started, traffic flows for a while before it counts. Without
+    ``sops`` alerts start none.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Run:
         *,
         seed: int,
         cold: bool = False,
+        sops: bool = True,
         on_progress: OnProgress | None = None,
     ) -> None:
         self.scenario = scenario
@@ -125,6 +128,7 @@ class Run:
         self.history = history
         self.seed = seed
         self._cold = cold
+        self._sops = Sops(scenario, live, history, off=not sops)
         self._on_progress = on_progress
         self._cancelled = threading.Event()
         self._last_progress = 0.0
@@ -136,9 +140,11 @@ class Run:
             headers = list(dict.fromkeys(operation.id_header for operation in self.scenario.model.traffic.values()))
             observation = Observation(self.live, self.generator, self.history, headers)
             stack.enter_context(observation)
+            stack.enter_context(self._sops)
             began = self._start_traffic()
             start = self._warm_up(began) if self._cold else began
             zero = start + timeline.steady
+            self._sops.plan(zero)
             faults = self._schedule(zero, stack)
             self._wait("steady", start, zero)
             self._await(faults, zero)
@@ -234,11 +240,11 @@ class Run:
         self.history.add(r.Phase(name="recovery", started=start, ended=now()))
 
     def _after(self, length: float) -> None:
-        """``length`` seconds, and longer while an expectation awaits something late, as an alert that resolves."""
+        """``length`` seconds, and longer while an SOP runs or an expectation awaits something late."""
         expected = [planned.expectation for planned in self.scenario.expectations]
         awaiting = [expectation for expectation in expected if isinstance(expectation, Awaits)]
         start = now()
-        while now() < start + length or self._awaited(awaiting):
+        while now() < start + length or self._awaited(awaiting) or (self._sops.busy and now() < start + SETTLE):
             self._tick("after", max(start + length, now()))
             sleep_until(now() + TICK)
         if now() - start >= TICK:

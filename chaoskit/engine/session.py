@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import chaoskit
+from chaoskit.alerting.sops.queue import sweep_queues
 from chaoskit.clock import now
+from chaoskit.engine.alerting import alerting_of
 from chaoskit.engine.environment import LiveEnvironment, discard
 from chaoskit.engine.interposer import resolve
 from chaoskit.engine.judge import judge
@@ -34,6 +36,8 @@ from chaoskit.scenario.loader import load as load_scenarios
 from chaoskit.scenario.model import Environment, Scenario
 from chaoskit.scenario.reach import outside, outside_of, refuse_docker_host, refuse_outside
 from chaoskit.scenario.setting import runtime_of
+from chaoskit.scenario.sop import copies as sop_copies
+from chaoskit.scenario.source import as_yaml
 from chaoskit.sweep import state_folder, sweep
 from chaoskit.traffic.generator import TrafficGenerator
 
@@ -59,6 +63,7 @@ class Session:
     """Runs scenarios one after the other; environments are started once and kept until :meth:`close`.
 
     ``toxiproxy`` is ``auto``, ``embedded``, ``binary`` or a URL, ``runtime`` is ``auto``, ``process`` or ``docker``.
+    ``alerting`` is ``auto``, ``embedded`` or ``prometheus``.
     ``reports`` is the folder for all output. What dead runs left behind is swept first, and told in ``swept``.
     ``allow`` are the hosts beyond loopback that may be touched, ``note`` is told what takes its time (an image that
     is pulled).
@@ -72,6 +77,7 @@ class Session:
         label: str = "",
         toxiproxy: str = "embedded",
         runtime: str = "auto",
+        alerting: str = "auto",
         allow: Collection[str] = (),
         note: Callable[[str], None] = _log.info,
     ) -> None:
@@ -80,10 +86,11 @@ class Session:
         self._asked = toxiproxy
         self.toxiproxy = resolve(toxiproxy, allow, runtime)
         self.runtime = runtime
+        self.alerting = alerting
         self.note = note
         self.runs = reports / "runs"
         self.runs.mkdir(parents=True, exist_ok=True)
-        self.swept: Sequence[str] = sweep(self.runs, state_folder())
+        self.swept: Sequence[str] = [*sweep(self.runs, state_folder()), *sweep_queues(self.runs)]
         self.id = "-".join(filter(None, (time.strftime("%Y%m%d-%H%M%S"), str(os.getpid()), label)))
         self.folder = self.runs / self.id
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -124,9 +131,13 @@ class Session:
                 changes.append(scenario.model.control.with_)
             live, generator = self.open(scenario.environment, fresh=scenario.model.isolation == "fresh")
             cold = live.prepare(changed(scenario.environment, *changes))
-            meta.update(prepared=now() - began, **live.platform.describe())
+            without = scenario.model.control.without if control and scenario.model.control is not None else None
+            meta.update(prepared=now() - began, **live.describe())
             try:
-                Run(scenario, live, generator, history, seed=self.seed, cold=cold, on_progress=on_progress).execute()
+                Run(
+                    scenario, live, generator, history, seed=self.seed, cold=cold, sops=without != "sops",
+                    on_progress=on_progress,
+                ).execute()  # fmt: skip
             except BrokenError as error:
                 reason = str(error)
                 raise
@@ -187,8 +198,9 @@ class Session:
         if key not in self._environments:
             index = sum(1 for _ in self.folder.glob("environment-*"))
             folder = self.folder / f"environment-{index}-{environment.name}"
+            alerting = alerting_of(environment, self.alerting, runtime_of(environment, self.runtime))
             platform = self._platform(environment, folder)
-            live = LiveEnvironment(environment, folder, self.journal, generator, platform, allow=self.allow)
+            live = LiveEnvironment(environment, folder, self.journal, generator, platform, alerting, allow=self.allow)
             try:
                 live.start()
             except ChaosError as error:
@@ -235,12 +247,16 @@ class Session:
     def _describe(self, scenario: Scenario, folder: Path, control: bool) -> dict[str, Any]:
         """Copy what is needed to judge this run again, wherever the scenario's file may go."""
         (folder / "scenario.chaos.yaml").write_text(scenario.source.text, encoding="utf-8")
+        for name, text in sop_copies(scenario).items():
+            (folder / "sops").mkdir(exist_ok=True)
+            (folder / "sops" / name).write_text(text, encoding="utf-8")
         environment = scenario.environment.source
         if scenario.environment.compose:
             for name, text in copies(scenario.environment).items():
                 (folder / name).write_text(text, encoding="utf-8")
         elif environment.file != scenario.source.file:
-            (folder / "environment.yaml").write_text(environment.text, encoding="utf-8")
+            text = environment.text if scenario.environment.flat is None else as_yaml(scenario.environment.flat)
+            (folder / "environment.yaml").write_text(text, encoding="utf-8")
         return {
             "scenario": scenario.name,
             "slug": scenario.slug,

@@ -19,12 +19,15 @@ Planted = Annotated[list[Annotated[str, Field(min_length=4)]], Field(min_length=
 _EXCERPT = 120
 
 
-def given_away(text: str, planted: Sequence[str] = ()) -> list[str]:
-    """The kinds of secret in ``text``, also within the texts of a JSON document, where quotes are escaped."""
+def given_away(text: str) -> list[str]:
+    """What looks like a secret in ``text``, also within the texts of a JSON document, where quotes are escaped."""
+    return list(dict.fromkeys(kind for part in (text, *_texts(text)) for kind in secrets_in(part)))
+
+
+def planted_in(text: str, planted: Sequence[str]) -> list[str]:
+    """Which of the planted values stand in ``text``, by number."""
     parts = [text, *_texts(text)]
-    found = dict.fromkeys(kind for part in parts for kind in secrets_in(part))
-    numbers = [n for n, value in enumerate(planted, 1) if any(value in part for part in parts)]
-    return [*found, *(f"planted value {n}" for n in numbers)]
+    return [f"planted value {n}" for n, value in enumerate(planted, 1) if any(value in part for part in parts)]
 
 
 def excerpt(text: str, planted: Sequence[str] = ()) -> str:

@@ -6,37 +6,41 @@ A structured line (one JSON object) is matched by its fields, any line by a regu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from chaoskit.expectations._body import ABSENT
-from chaoskit.expectations._evidence import SHOWN, many, moment, vacuous, with_unit
+from chaoskit.expectations._evidence import SHOWN, many, vacuous, with_unit
 from chaoskit.expectations._fields import Count, Regex, at_least_one
 from chaoskit.expectations._lines import field
-from chaoskit.expectations._secrets import Planted, excerpt, given_away
+from chaoskit.expectations._secrets import Planted, excerpt, given_away, planted_in
 from chaoskit.expectations.base import Expectation, Finding, Outcome, check
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
-from chaoskit.history.windows import Window, inside, merge
+from chaoskit.history.windows import Window, inside
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.names import slug
 from chaoskit.scenario.types import CountBound, Duration, ServiceName, problem
 from chaoskit.units import format_duration
 
 MINUTE = 60.0
+_SHORTEST = 1.0
+"""Seconds that a rate is measured over at least."""
 
 
 class Logs(Expectation):
-    """Expectations on the lines of a ``service`` that are like ``match`` says, written in a ``phase``.
+    """Expectations on the lines of a ``service`` that ``match`` and ``text`` select in a ``phase``.
 
-    A line matches when each field of ``match`` (a name or a dotted path) has this value, or one of a list, and the
-    whole line a match of the regular expression ``text``. The first one must come ``within`` this time of the start of
-    the first fault; ``count`` bounds how many there are, ``per_minute`` how many a minute: lines over the phase's
-    length, in a phase longer than a minute those of its fullest minute. Every matching line must have the fields
-    ``with``, not empty. ``absent``: none matches. With ``no_secret`` no line of the service at all, matching or not and
-    in the whole run, holds what looks like a password, token or key, nor any planted value of ``secrets``.
+    A line is selected when each field of ``match`` (a name or a dotted path) has this value, or one of a list, and a
+    match of the regular expression ``text`` is found in it. The first must come ``within`` this time of the start of
+    the first fault; ``count`` bounds how many there are, ``per_minute`` how many a minute: over the length of the
+    phase, or, in one that is longer, in its fullest minute. Every selected line must have the fields ``with``, and
+    not empty; with ``absent`` there must be none. With ``no_secret`` nothing that looks like a password, token or key
+    stands in any line of the service, selected or not, in the whole run; with ``secrets`` none of these planted values.
     """
 
     service: ServiceName
@@ -57,57 +61,29 @@ class Logs(Expectation):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Logs:
-        wanted = [name for name in ("within", "count", "with_") if getattr(self, name) is not None]
-        if self.absent and wanted:
-            raise problem(f"what is absent has no {wanted[0].rstrip('_')}")
         if self.absent and self.match is None and self.text is None:
             raise problem("it is not said which lines must be absent", ["match", "text"])
+        for name in ("within", "count", "per_minute", "with_"):
+            if self.absent and getattr(self, name) is not None:
+                raise problem(f"lines that are absent have no {name.rstrip('_')!r}: give one or the other")
         return self
 
-    @property
-    def name(self) -> str:
-        """What the lines are called in findings: by the values of ``match``, else by ``text``."""
-        values = [str(value) for value in (self.match or {}).values() if isinstance(value, str)]
-        return slug(values[0] if values else self.text or "") or "lines"
-
     def judge(self, view: View) -> Iterator[Finding]:
-        """``logs.SERVICE.LINES.within``, ``.count`` ...; LINES is the first value of ``match`` (``panic-recovered``)."""
+        """One finding for each thing asked for, ``logs.SERVICE.LINES.NAME``; LINES is as in ``panic-recovered``."""
         lines = sorted((row for row in view.history.of(r.Log) if row.service == self.service), key=lambda row: row.at)
-        key = f"logs.{self.service}.{self.name}"
-        if not lines:
-            for name, expected in self._asked_for():
-                yield vacuous(f"{key}.{name}", expected, f"{self.service} logged nothing at all", _path(name))
-            return
         windows = self._windows(view)
-        found = [row for row in lines if (windows is None or inside(row.at, windows)) and self._matches(row)]
-        if self.within is not None:
-            yield self._within(f"{key}.within", self.within, found, lines, view)
-        if self.count is not None:
-            yield self._counted(f"{key}.count", "count", self.count, len(found), found, lines)
-        if self.per_minute is not None:
-            span = windows or [Window(lines[0].at, max(lines[-1].at, lines[0].at + 1.0))]
-            yield self._counted(
-                f"{key}.per_minute", "per_minute", self.per_minute, _per_minute(found, span), found, lines
-            )
-        if self.with_ is not None:
-            yield self._complete(f"{key}.with", self.with_, found)
-        if self.absent:
-            yield _offenders(f"{key}.absent", "absent", "no such line", found, lines, self.secrets)
-        if self.no_secret or self.secrets:
-            yield self._secretive(f"{key}.no_secret", lines)
+        selected = [row for row in lines if (windows is None or inside(row.at, windows)) and self._selects(row)]
+        for name, expected in self._demands():
+            if not lines:
+                yield vacuous(self._id(name), expected, f"{self.service} logged nothing at all", (name,))
+            else:
+                yield self._judge(name, expected, selected, lines, view)
 
-    def _asked_for(self) -> Iterator[tuple[str, str]]:
-        if self.within is not None:
-            yield "within", f"within {format_duration(self.within)}"
-        for name, bound in (("count", self.count), ("per_minute", self.per_minute)):
-            if bound is not None:
-                yield name, str(bound)
-        if self.with_ is not None:
-            yield "with", ", ".join(self.with_)
-        if self.absent:
-            yield "absent", "no such line"
-        if self.no_secret or self.secrets:
-            yield "no_secret", "no secret"
+    def _id(self, name: str) -> str:
+        """The lines are called by the first text in ``match``, else by ``text``."""
+        values = [value for value in (self.match or {}).values() if isinstance(value, str)]
+        which = slug(values[0] if values else self.text or "") or "lines"
+        return f"logs.{self.service}.{which}.{name}"
 
     def _windows(self, view: View) -> list[Window] | None:
         if self.phase == "faults":
@@ -116,54 +92,98 @@ class Logs(Expectation):
             return None
         return [view.phases[self.phase]] if self.phase in view.phases else []
 
-    def _matches(self, log: r.Log) -> bool:
+    def _selects(self, log: r.Log) -> bool:
         if self.text is not None and not re.search(self.text, log.line):
             return False
         return all(_is(field(log, path), value) for path, value in (self.match or {}).items())
 
-    def _within(self, id: str, limit: float, found: list[r.Log], lines: list[r.Log], view: View) -> Finding:
-        expected = f"within {format_duration(limit)}"
-        if view.first_fault is None:
-            return vacuous(id, expected, "there was no fault to count from", ("within",))
-        first = next((row for row in found if row.at >= view.first_fault), None)
-        if first is None:
-            seen = f"no such line among {many(str(len(lines)), 'line')}"
-            return Finding(id, Outcome.VIOLATED, expected, seen, len(lines), ("within",))
-        after = first.at - view.first_fault
-        outcome = Outcome.HELD if after <= limit else Outcome.VIOLATED
-        rows = (excerpt(first.line, self.secrets or []),)
-        return Finding(id, outcome, expected, f"after {format_duration(after)}", len(found), ("within",), rows=rows)
+    def _demands(self) -> Iterator[tuple[str, str]]:
+        """What is asked for: its name, and what is expected in words."""
+        if self.within is not None:
+            yield "within", f"within {format_duration(self.within)} of the first fault"
+        if self.count is not None:
+            yield "count", str(self.count)
+        if self.per_minute is not None:
+            yield "per_minute", str(self.per_minute)
+        if self.with_ is not None:
+            yield "with", f"{', '.join(self.with_)} in every line"
+        if self.absent:
+            yield "absent", "no such line"
+        if self.no_secret:
+            yield "no_secret", "no secret"
+        if self.secrets:
+            yield "secrets", f"none of {many(str(len(self.secrets)), 'planted value')}"
 
-    def _counted(
-        self, id: str, name: str, bound: Bound, value: float, found: list[r.Log], lines: list[r.Log]
-    ) -> Finding:
-        rows = [excerpt(row.line, self.secrets or []) for row in found[:SHOWN]]
-        finding = check(id, bound, value, len(lines), path=(name,), rows=rows)
-        return with_unit(finding, lambda text: f"{many(text, 'line')}{' a minute' if name == 'per_minute' else ''}")
-
-    def _complete(self, id: str, wanted: list[str], found: list[r.Log]) -> Finding:
-        expected = f"{', '.join(wanted)} in every line"
-        if not found:
-            return vacuous(id, expected, f"no such line ({self.phase})", ("with",))
-        bad = [(row, lacking) for row in found if (lacking := [name for name in wanted if _empty(field(row, name))])]
-        total = many(str(len(found)), "line")
-        if not bad:
-            return Finding(id, Outcome.HELD, expected, f"in all of {total}", len(found), ("with",))
-        rows = [f"without {', '.join(lack)}: {excerpt(row.line, self.secrets or [])}" for row, lack in bad[:SHOWN]]
-        seen = f"{len(bad)} of {total} lack {', '.join(dict.fromkeys(name for _, lack in bad for name in lack))}"
-        return Finding(id, Outcome.VIOLATED, expected, seen, len(found), ("with",), rows[0], tuple(rows))
-
-    def _secretive(self, id: str, lines: list[r.Log]) -> Finding:
+    def _judge(self, name: str, expected: str, selected: list[r.Log], lines: list[r.Log], view: View) -> Finding:
+        match name:
+            case "within":
+                return self._first(expected, selected, lines, view)
+            case "count" if self.count is not None:
+                return self._counted(name, self.count, len(selected), selected, lines)
+            case "per_minute" if self.per_minute is not None:
+                windows = self._windows(view)
+                span = [Window(lines[0].at, lines[-1].at)] if windows is None else windows
+                return self._counted(name, self.per_minute, a_minute(selected, span), selected, lines)
+            case "with":
+                if not selected:
+                    return vacuous(self._id(name), expected, f"no such line ({self.phase})", (name,))
+                return self._every(name, expected, selected, self._lacks)
+            case "absent":
+                there = {id(row) for row in selected}
+                return self._every(name, expected, lines, lambda row: "it is there" if id(row) in there else "")
+            case "no_secret":
+                return self._every(name, expected, lines, lambda row: ", ".join(given_away(row.line)))
         planted = self.secrets or []
-        bad = [(row, kinds) for row in lines if (kinds := given_away(row.line, planted))]
+        return self._every(name, expected, lines, lambda row: ", ".join(planted_in(row.line, planted)))
+
+    def _first(self, expected: str, selected: list[r.Log], lines: list[r.Log], view: View) -> Finding:
+        key, path, origin = self._id("within"), ("within",), view.first_fault
+        if origin is None or self.within is None:
+            return vacuous(key, expected, "there was no fault to count from", path)
+        first = next((row for row in selected if row.at >= origin), None)
+        if first is None:
+            seen = f"no such line among {len(lines)}"
+            return Finding(key, Outcome.VIOLATED, expected, seen, len(lines), path)
+        after = first.at - origin
+        outcome = Outcome.HELD if after <= self.within else Outcome.VIOLATED
+        rows = (self._excerpt(first),)
+        return Finding(key, outcome, expected, f"after {format_duration(after)}", len(lines), path, rows=rows)
+
+    def _counted(self, name: str, bound: Bound, value: float, selected: list[r.Log], lines: list[r.Log]) -> Finding:
+        rows = [self._excerpt(row) for row in selected[:SHOWN]]
+        finding = check(self._id(name), bound, value, len(lines), path=(name,), rows=rows)
+        unit = " a minute" if name == "per_minute" else f" of {len(lines)}"
+        return with_unit(finding, lambda text: f"{many(text, 'line')}{unit}")
+
+    def _every(self, name: str, expected: str, lines: list[r.Log], wrong: Callable[[r.Log], str]) -> Finding:
+        bad = [(row, text) for row in lines if (text := wrong(row))]
         total = many(str(len(lines)), "line")
         if not bad:
-            return Finding(id, Outcome.HELD, "no secret", f"in none of {total}", len(lines), ("no_secret",))
-        kinds = dict.fromkeys(kind for _, found in bad for kind in found)
-        rows = [f"{', '.join(found)}: {excerpt(row.line, planted)}" for row, found in bad[:SHOWN]]
-        seen = f"{len(bad)} of {total}: {', '.join(kinds)}"
-        return Finding(id, Outcome.VIOLATED, "no secret", seen, len(lines), ("no_secret",), rows[0], tuple(rows))
+            return Finding(self._id(name), Outcome.HELD, expected, f"as expected in {total}", len(lines), (name,))
+        kinds = Counter(text for _, text in bad).most_common(3)
+        seen = f"{len(bad)} of {total} differ: {', '.join(f'{text} (× {count})' for text, count in kinds)}"
+        rows = tuple(f"{text}: {self._excerpt(row)}" for row, text in bad[:SHOWN])
+        return Finding(self._id(name), Outcome.VIOLATED, expected, seen, len(lines), (name,), rows[0], rows)
+
+    def _lacks(self, log: r.Log) -> str:
+        lacking = [name for name in self.with_ or [] if field(log, name) in (ABSENT, None, "", [], {})]
+        return f"without {', '.join(lacking)}" if lacking else ""
+
+    def _excerpt(self, log: r.Log) -> str:
+        return excerpt(log.line, self.secrets or [])
 
 
-def _path(name: str) -> tuple[str, ...]:
-    return (name,)
+def _is(value: Any, wanted: Any) -> bool:
+    """Whether a field has the value, or one of a list of values; True is not 1."""
+    if isinstance(wanted, list) and not isinstance(value, list):
+        return any(_is(value, one) for one in wanted)
+    return bool(value == wanted) and isinstance(value, bool) == isinstance(wanted, bool)
+
+
+def a_minute(lines: list[r.Log], windows: list[Window]) -> float:
+    """Lines a minute: over the length of ``windows`` together, or in the fullest minute when that is longer."""
+    length = sum(window.length for window in windows)
+    if length <= MINUTE:
+        return len(lines) / max(length, _SHORTEST) * MINUTE
+    moments = [row.at for row in lines]
+    return float(max((bisect_left(moments, at + MINUTE) - index for index, at in enumerate(moments)), default=0))

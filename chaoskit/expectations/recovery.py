@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
+from chaoskit.expectations._because import because_of_sop
 from chaoskit.expectations._evidence import SHOWN, first_few, vacuous
 from chaoskit.expectations._operations import judge_operations
 from chaoskit.expectations._steady import complete_until, recovered_at
@@ -17,12 +19,19 @@ from chaoskit.units import format_duration
 class Recovery(Expectation):
     """``within``: seconds from the end of the last fault to the first moment at which steady state holds again
     (see :func:`chaoskit.expectations._steady.recovered_at`).
+
+    ``because_of: sop``: besides, steady state must hold again within that time of the start of the first SOP, and
+    before any fault is lifted that was active then. It is violated when steady state held already, or came back only
+    because the fault was lifted. A control with ``without: sops`` proves that the service does not recover by itself.
     """
 
     within: Duration
+    because_of: Literal["sop"] | None = None
 
     def judge(self, view: View) -> Iterator[Finding]:
-        """One finding, ``recovery``."""
+        """``recovery``, and ``recovery.because_of``."""
+        if self.because_of is not None:
+            yield because_of_sop(view, self.within)
         expected, path = f"steady state again within {format_duration(self.within)}", ("within",)
         since = view.last_fault_end
         if since is None:

@@ -14,7 +14,7 @@ from chaoskit.expectations._body import ABSENT, at, document
 from chaoskit.expectations._evidence import SHOWN, first_few, many, told, vacuous, with_unit
 from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
 from chaoskit.expectations._internals import internals_in
-from chaoskit.expectations._secrets import Planted, given_away
+from chaoskit.expectations._secrets import Planted, given_away, planted_in
 from chaoskit.expectations.base import Expectation, Finding, Outcome, check
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
@@ -119,9 +119,11 @@ class Responses(Expectation):
                 "nothing of the service's inside",
                 lambda row: "; ".join(internals_in(row.body)),
             )
-        if self.no_secret or self.secrets:
-            planted = self.secrets or []
-            yield "no_secret", "no secret", lambda row: "; ".join(given_away(row.body, planted))
+        if self.no_secret:
+            yield "no_secret", "no secret", lambda row: "; ".join(given_away(row.body))
+        if (planted := self.secrets) is not None:
+            expected = f"none of {many(str(len(planted)), 'planted value')}"
+            yield "secrets", expected, lambda row: "; ".join(planted_in(row.body, planted))
 
     def _every(self, name: str, expected: str, wrong: Callable[[r.Request], str], selected: list[r.Request]) -> Finding:
         key, path = f"responses.{self.of}.{name}", tuple(name.split(".", 1))

@@ -210,9 +210,13 @@ class Rules(Row, frozen=True, kw_only=True):
 class SopRun(Row, frozen=True, kw_only=True):
     """An SOP that an alert has started, written when it has ended or was decided against.
 
-    ``incident`` names the life of the alert that it belongs to. ``outcome``: ``done``, ``failed`` (each attempt of a
-    step did; ``escalated`` tells to whom), ``skipped`` (``detail`` says why: cool-down, at most so often, one run per
-    incident) or ``open`` (the history ended first). ``runner`` is ``chaoskit`` or the URL of a team's own platform.
+    ``incident`` names the life of the alert that it belongs to, ``queued`` is when its notification arrived.
+    ``outcome``: ``done``, ``failed`` (each attempt of a step did; ``escalated`` tells to whom), ``skipped`` (``detail``
+    says why: severity, cool-down, at most so often) or ``open`` (the history ended first). ``runner`` is ``chaoskit``
+    or the URL of a team's own platform; ``called_back`` marks an action that this platform had us do. ``payload`` is
+    what says all this to an SOP platform, ``steps`` what was done: ``action``, ``target``, ``outcome``, ``attempts``,
+    ``started``, ``ended`` (monotonic seconds) and ``detail`` of each. ``report`` is the fault report's file, relative
+    to the scenario's folder. Secrets are masked.
     """
 
     sop: str
@@ -231,7 +235,9 @@ class SopRun(Row, frozen=True, kw_only=True):
     escalated: str = ""
     detail: str = ""
     runner: str = "chaoskit"
+    called_back: bool = False
     payload: dict[str, Any] = {}
+    steps: list[dict[str, Any]] = []
     report: str = ""
 
 

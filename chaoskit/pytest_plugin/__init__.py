@@ -33,15 +33,38 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="auto (the default: docker for environments with services that are only images), process, or docker",
     )
     group.addoption(
+        "--chaos-alerting",
+        metavar="ENGINE",
+        help="what evaluates alerting rules: auto (the default: prometheus where Prometheus and Alertmanager are on "
+        "the PATH), embedded, or prometheus",
+    )
+    group.addoption(
         "--chaos-allow",
         action="append",
         default=[],
         metavar="HOST",
         help="a host beyond loopback that scenarios may touch; may be given again for another",
     )
+    group.addoption(
+        "--chaos-gate",
+        action="store_true",
+        help="let the gate decide the exit status: by score, severities and earlier runs ([tool.chaoskit.gate])",
+    )
+    group.addoption(
+        "--chaos-gate-settings", metavar="FILE", help="the gate with settings from a YAML or TOML file instead"
+    )
+    group.addoption(
+        "--chaos-gate-set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="the gate with this setting (min_score=90, block=blocker,critical); may be given again for another",
+    )
+    parser.addini("chaos_history_keep", "how many runs reports/history.db keeps", default="200")
     parser.addini("chaos_allow", "hosts beyond loopback that scenarios may touch", type="args", default=[])
     parser.addini("chaos_runtime", "what services run in: as --chaos-runtime", default="auto")
     parser.addini("chaos_toxiproxy", "which Toxiproxy serves: as --chaos-toxiproxy", default="auto")
+    parser.addini("chaos_alerting", "what evaluates alerting rules: as --chaos-alerting", default="auto")
     parser.addini("chaos_reports", "folder for runs and Allure results", default="reports")
 
 
@@ -53,7 +76,12 @@ def pytest_configure(config: pytest.Config) -> None:
         from chaoskit.pytest_plugin.plugin import ChaosPlugin
         from chaoskit.pytest_plugin.signals import EndingSignals
 
-        config.pluginmanager.register(ChaosPlugin(config), "chaoskit-run")
+        chaos = ChaosPlugin(config)
+        config.pluginmanager.register(chaos, "chaoskit-run")
+        if not hasattr(config, "workerinput") and not config.option.collectonly:
+            from chaoskit.pytest_plugin.reports import RunReports
+
+            config.pluginmanager.register(RunReports(config, chaos), "chaoskit-reports")
         config.pluginmanager.register(EndingSignals(), "chaoskit-signals")
         if getattr(config.option, "allure_report_dir", None):
             from chaoskit.pytest_plugin.allure_results import AllureResults

@@ -73,9 +73,9 @@ class AllureResults:
             self._folders.append(Path(summary["folder"]))
 
     @pytest.hookimpl
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Categories, environment and CI build."""
-        if self._controller and self._folders:
+        if self._controller and (self._folders or session.testscollected):
             from chaoskit.reporters.allure.run_files import write_run_files
 
             write_run_files(self.results, self._folders)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,7 +114,7 @@ class ScenarioItem(pytest.Item):
             meta = {"nodeid": self.nodeid, "reproduce": reproduce(self.config, self.nodeid, self.control, session.seed)}
             result = session.run(self.scenario, control=self.control, on_progress=line.show, meta=meta)
         self.result = result
-        self.summary = {**summary.of(result), "nodeid": self.nodeid}
+        self.summary = {**summary.of(result), **meta}
         if self.config.getoption("allure_report_dir", None):
             attach(result, self.config.pluginmanager.get_plugin("allure_listener"))
         if self.summary["passed"]:
@@ -122,6 +123,25 @@ class ScenarioItem(pytest.Item):
         if self.summary["outcome"] == "broken":
             raise ChaosError(text)
         raise ScenarioFailed(text)
+
+    def told(self, reason: str) -> dict[str, Any]:
+        """Plain data on a scenario that was skipped, for the history."""
+        model = self.scenario.model
+        return {
+            "folder": None,
+            "scenario": self.scenario.name,
+            "slug": self.name,
+            "outcome": "skipped",
+            "reason": reason.removeprefix("Skipped: "),
+            "control": self.control,
+            "case": model.case or "",
+            "severity": model.severity,
+            "owner": model.owner or "",
+            "tags": model.tags,
+            "matrix": dict(self.scenario.matrix),
+            "nodeid": self.nodeid,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """What was expected and seen, instead of a traceback through chaoskit."""

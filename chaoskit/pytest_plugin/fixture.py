@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from chaoskit.clock import now
+from chaoskit.clock import now, sleep_until
 from chaoskit.engine.environment import LiveEnvironment
-from chaoskit.engine.run import LEAD, Observation, traffic_operation
+from chaoskit.engine.run import LEAD, TICK, Observation, traffic_operation
 from chaoskit.errors import ChaosError, unknown
-from chaoskit.expectations.base import EXPECTATIONS, Collects, Finding
+from chaoskit.expectations.base import EXPECTATIONS, Awaits, Collects, Finding
 from chaoskit.faults.base import FAULTS, UNPLANNED, WINDOW, Evidence, Window
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.history.view import OperationFacts, View
+from chaoskit.scenario.alert_names import alert_names
 from chaoskit.scenario.loader import load_environment, slug
 from chaoskit.scenario.model import Operation, OperationBounds
 from chaoskit.scenario.reach import OPTION, outside_requests
@@ -138,9 +139,16 @@ class Chaos:
         """The findings of an expectation, given as under ``expect:`` in a scenario file."""
         if kind not in EXPECTATIONS:
             raise ChaosError(unknown("expectation", kind, EXPECTATIONS.names()))
-        self.end()
-        context = {"services": set(self.live.services), "operations": set(self._operations)}
+        context = {
+            "services": set(self.live.services),
+            "operations": set(self._operations),
+            "alerts": alert_names(self.live.environment, {}),
+        }
         expectation = _typed(EXPECTATIONS.get(kind), arguments, kind, context)
+        if isinstance(expectation, Awaits) and not self._ended:
+            while expectation.awaits(View(self.history, self._operations, self._steady_state), now()):
+                sleep_until(now() + TICK)
+        self.end()
         view = View(self.history, self._operations, self._steady_state)
         if kind == "recovery" and not self._steady_state:
             raise ChaosError("recovery means that steady state holds again: say chaos.steady_state(...) first")

@@ -26,6 +26,9 @@ RUNTIMES = ("auto", "docker", "process")
 REPORT = "chaoskit"
 """Attribute of a test report that carries the summary of a scenario, also from xdist's workers."""
 
+SKIPPED = "chaoskit_skipped"
+"""Attribute of a test report that tells what a scenario that was skipped is."""
+
 
 class ChaosPlugin:
     """One per pytest process. Its :attr:`session` is made when the first scenario runs, not before."""
@@ -38,6 +41,7 @@ class ChaosPlugin:
         self.reports = Path(config.rootpath, config.getoption("--chaos-reports") or config.getini("chaos_reports"))
         self.toxiproxy: str = config.getoption("--chaos-toxiproxy") or config.getini("chaos_toxiproxy")
         self.runtime: str = config.getoption("--chaos-runtime") or config.getini("chaos_runtime")
+        self.alerting: str = config.getoption("--chaos-alerting") or config.getini("chaos_alerting")
         self.controls: bool = config.getoption("--chaos-controls")
         for name in ("chaos", "control"):
             self.register_marker(name)
@@ -68,6 +72,7 @@ class ChaosPlugin:
                 label=worker,
                 toxiproxy=self.toxiproxy,
                 runtime=self.runtime,
+                alerting=self.alerting,
                 allow=self.allow,
                 note=self._note,
             )
@@ -86,11 +91,21 @@ class ChaosPlugin:
         return allowed_hosts([*self.config.getoption("--chaos-allow"), *self.config.getini("chaos_allow")])
 
     def setting(self, environment: Environment) -> Setting:
-        """What scenarios of an environment will stand on. Touches neither Docker nor the network."""
+        """What scenarios of an environment will stand on. Touches neither Docker nor the network.
+
+        Raises InputError for an environment that cannot be had so.
+        """
+        from chaoskit.engine.alerting import alerting_of
         from chaoskit.engine.interposer import resolve
 
         runtime = runtime_of(environment, self.runtime)
+        alerting_of(environment, self.alerting, runtime)
         return Setting(resolve(self.toxiproxy, self.allow, runtime), runtime)
+
+    @property
+    def left(self) -> str:
+        """What could not be undone, in words."""
+        return self._left
 
     def _note(self, text: str) -> None:
         """Show what takes its time: an image that is pulled or built."""
@@ -149,6 +164,8 @@ class ChaosPlugin:
     @pytest.hookimpl
     def pytest_report_header(self) -> str:
         """One line that says what the run will use."""
+        from chaoskit.engine.alerting import resolve as alerting_engine
+
         seed = self.config.getoption("--chaos-seed")
         try:
             engine = self.engine
@@ -156,11 +173,12 @@ class ChaosPlugin:
                 refuse_docker_host(self.allow)
             if self.runtime not in RUNTIMES:
                 raise ChaosError("--chaos-runtime: " + unknown("runtime", self.runtime, RUNTIMES))
+            alerting = alerting_engine(self.alerting, self.runtime)
         except ChaosError as error:
             raise pytest.UsageError(str(error)) from None
         return (
-            f"chaoskit: Toxiproxy {engine}; runtime {self.runtime}; seed {'random' if seed is None else seed}; "
-            f"reports {self.reports.name}/"
+            f"chaoskit: Toxiproxy {engine}; runtime {self.runtime}; alerting {alerting}; "
+            f"seed {'random' if seed is None else seed}; reports {self.reports.name}/"
         )
 
     @pytest.hookimpl(hookwrapper=True)
@@ -170,6 +188,8 @@ class ChaosPlugin:
         report = outcome.get_result()
         if isinstance(item, ScenarioItem) and report.when == "call" and item.summary is not None:
             setattr(report, REPORT, item.summary)
+        if isinstance(item, ScenarioItem) and report.skipped:
+            setattr(report, SKIPPED, item.told(report.longrepr[2]))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport | pytest.CollectReport) -> Any:
@@ -194,7 +214,16 @@ class ChaosPlugin:
         ]
         if summaries:
             terminalreporter.section("chaoskit")
-            for line in table(summaries, self.reports, self._session.swept if self._session else ()):
+            # pytest's own: it knows about --color, NO_COLOR, and how wide the terminal is
+            writer = self.config.get_terminal_writer()
+            swept = self._session.swept if self._session else ()
+            for line in table(
+                summaries,
+                self.reports,
+                swept,
+                width=writer.fullwidth,
+                paint=lambda text, colour: writer.markup(text, **{colour: True}),
+            ):
                 terminalreporter.write_line(line)
         if self._left:
             terminalreporter.section("chaoskit: something was left behind", red=True)

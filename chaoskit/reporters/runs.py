@@ -100,6 +100,7 @@ def from_dict(data: Mapping[str, Any]) -> Recorded:
     """The opposite of :meth:`Recorded.as_dict`. Unknown keys are left out. Raises TypeError for missing ones."""
     known = {each.name: data[each.name] for each in fields(Recorded) if each.name in data}
     known["folder"] = Path(known["folder"]) if known.get("folder") else None
+    known |= {name: tuple(known[name]) for name in ("tags", "findings", "faults") if name in known}
     known["operations"] = {op: Measured(**figures) for op, figures in known.get("operations", {}).items()}
     return Recorded(**known)
 
@@ -132,8 +133,8 @@ def read(folder: Path) -> Recorded:
         severity=meta.get("severity") or "normal",
         tags=tuple(meta.get("tags", ())),
         matrix=meta.get("matrix", {}),
-        findings=_masked(verdict["findings"]),
-        faults=_masked(verdict["faults"]),
+        findings=tuple(_masked(verdict["findings"])),
+        faults=tuple(_masked(verdict["faults"])),
         operations={op: Measured(**figures) for op, figures in verdict["operations"].items()},
         recovery=verdict["recovery"],
         samples=verdict["samples"],

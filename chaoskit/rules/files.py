@@ -149,5 +149,5 @@ def find(patterns: Sequence[str], folder: Path) -> tuple[list[Path], list[str]]:
 def _matching(pattern: str, folder: Path) -> Iterator[Path]:
     import glob
 
-    for name in glob.glob(str(folder / pattern), recursive=True):
+    for name in glob.glob(str(folder / pattern), recursive=True):  # noqa: PTH207  # takes absolute patterns too
         yield Path(name).resolve()

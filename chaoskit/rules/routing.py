@@ -94,7 +94,7 @@ def walk(route: Any, path: Path_ = ("route",)) -> Iterator[tuple[Path_, Any]]:
 
 
 def copied(routing: Routing, url: str, waits: Mapping[str, float]) -> Copy:
-    """The configuration for a rehearsal: each receiver posts to ``url``/RECEIVER, ``waits`` (seconds) for all routes."""
+    """The configuration for a rehearsal: receivers post to ``url``/NAME, ``waits`` (seconds) for all."""
     import yaml
 
     page, data = routing.page, copy.deepcopy(routing.data)

@@ -32,9 +32,10 @@ def alert_names(environment: Environment, scenario: Mapping[str, Any]) -> frozen
                 patterns += [str(each) for each in (given if isinstance(given, list) else [given])]
     found: set[str] = set()
     for pattern in patterns:
-        files = sorted(glob.glob(pattern, root_dir=environment.folder, recursive=True))
+        # Not Path.glob, which refuses an absolute pattern.
+        files = sorted(glob.glob(str(environment.folder / pattern), recursive=True))  # noqa: PTH207
         for file in files:
-            names = _names_in(environment.folder / file)
+            names = _names_in(Path(file))
             if names is None:
                 return None
             found |= names

@@ -27,7 +27,10 @@ def environment_of(page: Source, check: Check, given: Path | None) -> Environmen
         if not isinstance(value, str):
             return None
         file = given or _find_environment(page, check, value)
-        return load_environment(file) if file else None
+        environment = load_environment(file) if file else None
+        if environment is not None and given is None:  # a copy of a recorded run stands alone
+            check.problems.extend(mistakes_in_files(environment))
+        return environment
     except InputError as error:
         check.problems.extend(error.problems)
         return None
@@ -76,6 +79,7 @@ def _typed_environment(page: Source, data: dict[str, Any], base: tuple[str | int
     if "compose" in data:
         return composed_environment(page, data, base)
     check = Check(page)
+    own, data = data, _extended(check, data, base)
     model: EnvironmentFile | None = check.typed(EnvironmentFile, data, base)
     services = mapping(data, "services")
     reserved(check, services, (*base, "services"))
@@ -90,7 +94,8 @@ def _typed_environment(page: Source, data: dict[str, Any], base: tuple[str | int
                 check.wrong((*path, "provider"), f"unknown provider {provider!r}", room("providers").names(), provider)
             else:
                 arguments = mapping(spec).get("args", {})
-                check.typed(room("providers").get(provider).Args, arguments, (*path, "args"), {"in_file": True})
+                context = {"in_file": True, "services": list(services)}
+                check.typed(room("providers").get(provider).Args, arguments, (*path, "args"), context)
         for where, text in texts(spec, path):
             for what, legal, found in template.mistakes(text, frozenset(services)):
                 check.wrong(where, what, legal, found)
@@ -107,7 +112,46 @@ def _typed_environment(page: Source, data: dict[str, Any], base: tuple[str | int
     described: dict[str, ServiceSpec] = {}
     for name, spec in model.services.items():
         described |= {name: spec, **companions(name, spec)}
-    return Environment(model.environment, described, model.data, page.file.resolve().parent, page, model.production)
+    flat = None if data is own else data
+    folder = page.file.resolve().parent
+    return Environment(model.environment, described, model.data, folder, page, model.production, flat=flat)
+
+
+def _extended(check: Check, data: dict[str, Any], base: tuple[str | int, ...]) -> dict[str, Any]:
+    """``data`` on top of the environment that its ``extends`` names, which lies beside it; its own keys win."""
+    name = data.get("extends")
+    if not isinstance(name, str):
+        return data  # none, or a mistake that the model tells
+    file = check.page.file
+    known = {other: path for other, path in _environments_in(file.absolute().parent).items() if path.name != file.name}
+    if name not in known:
+        check.wrong((*base, "extends"), f"unknown environment {name!r}: none beside this file", known, name)
+        return {key: value for key, value in data.items() if key != "extends"}
+    below = load_environment(known[name])
+    if below.compose or "extends" in below.source.data:
+        what = "is a Compose environment" if below.compose else "extends another one itself"
+        check.wrong((*base, "extends"), f"{name} cannot be extended: it {what}")
+    merged: dict[str, Any] = {**below.source.data, **{key: value for key, value in data.items() if key != "extends"}}
+    for part in ("services", "data"):
+        merged[part] = _merged(below.source.data.get(part, {}), data.get(part, {}))
+    return merged
+
+
+def _merged(below: Any, own: Any) -> Any:
+    """Mappings key by key, anything else as it is said here."""
+    if not isinstance(below, dict) or not isinstance(own, dict):
+        return own
+    return {**below, **{key: _merged(below[key], value) if key in below else value for key, value in own.items()}}
+
+
+def mistakes_in_files(environment: Environment, *, embedded: bool = False) -> list[Problem]:
+    """What is wrong with the files that its providers' arguments name, ``embedded`` also what our stand-ins lack."""
+    found: list[Problem] = []
+    for spec in environment.services.values():
+        if spec.provider is not None and spec.provider in room("providers"):
+            provider = room("providers").get(spec.provider)
+            found += provider.mistakes_in_files(spec, environment.folder, embedded=embedded)
+    return found
 
 
 def companions(name: str, spec: ServiceSpec) -> Mapping[str, ServiceSpec]:
@@ -139,4 +183,5 @@ def changed(environment: Environment, *changes: Mapping[str, ServiceChange]) -> 
         environment.source,
         environment.production,
         environment.compose,
+        environment.flat,
     )

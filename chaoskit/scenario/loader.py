@@ -16,6 +16,7 @@ from chaoskit.scenario.environments import changed, environment_of, load_environ
 from chaoskit.scenario.model import PlannedExpectation, PlannedFault, Scenario, ScenarioFile
 from chaoskit.scenario.names import check_names, mapping, slug
 from chaoskit.scenario.rooms import room
+from chaoskit.scenario.sop import NAMES, sops_of
 from chaoskit.scenario.source import Source
 from chaoskit.scenario.types import Duration, Model
 
@@ -89,6 +90,8 @@ def _scenario(
         for kind, arguments in mapping(data, "expect").items()
         for planned in _expectations(check, kind, arguments, context)
     ]
+    known = frozenset({*environment.data, *mapping(data, "data"), *NAMES}) if environment else frozenset[str]()
+    sops = sops_of(check, data, context, known) if environment else []
     check_names(check, raw, environment, set(values))
     _duplicates(check, faults)
     if check.problems or model is None or environment is None:
@@ -98,7 +101,7 @@ def _scenario(
         slug(page.file.name.removesuffix(SUFFIX)) or "scenario",
         *(f"{slug(k)}-{slug(str(v))}" for k, v in values.items()),
     ]
-    return Scenario(name, "--".join(parts), page, environment, model, faults, expectations, dict(values))
+    return Scenario(name, "--".join(parts), page, environment, model, faults, expectations, dict(values), sops)
 
 
 def _fault(check: Check, entry: Any, path: tuple[str | int, ...], context: Any) -> PlannedFault | None:

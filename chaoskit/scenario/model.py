@@ -27,6 +27,7 @@ from chaoskit.scenario.types import (
 if TYPE_CHECKING:
     from chaoskit.expectations.base import Expectation
     from chaoskit.faults.base import Fault as FaultBase
+    from chaoskit.scenario.sop import PlannedSop
 
 Severity = Literal["blocker", "critical", "normal", "minor", "trivial"]
 Path_ = tuple[str | int, ...]
@@ -126,8 +127,15 @@ class ServiceChange(Model):
 class Control(Model):
     """The same scenario with one protection off: it must then be violated where ``violates`` says."""
 
-    with_: dict[str, ServiceChange] = Field(alias="with", min_length=1)
+    with_: dict[str, ServiceChange] = Field({}, alias="with")
+    without: Literal["sops"] | None = None
     violates: list[str] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _something_off(self) -> Self:
+        if not self.with_ and self.without is None:
+            raise problem("nothing is off in this control", ["with: {SERVICE: {env: {...}}}", "without: sops"])
+        return self
 
 
 class Timeline(Model):
@@ -156,6 +164,7 @@ class ScenarioFile(Model):
     control: Control | None = None
     matrix: dict[str, Annotated[list[str | int | float], Field(min_length=1)]] = {}
     data: dict[str, Any] = {}
+    sops: list[Any] = []  # typed one by one, by sop.py
     traffic: dict[str, Operation] = Field(min_length=1)
     steady_state: dict[str, OperationBounds] = Field(min_length=1)
     timeline: Timeline
@@ -166,6 +175,7 @@ class EnvironmentFile(Model):
     """An environment: the services that a scenario runs against, in the order in which they start."""
 
     environment: str
+    extends: str | None = Field(None, description="an environment beside this one, to which this one adds")
     production: bool = False
     services: dict[str, ServiceSpec] = Field(min_length=1)
     data: dict[str, Any] = {}
@@ -173,7 +183,10 @@ class EnvironmentFile(Model):
 
 @dataclass(frozen=True)
 class Environment:
-    """A loaded environment. ``folder`` is what relative paths in it start from, ``compose`` a team's Compose files."""
+    """A loaded environment. ``folder`` is what relative paths in it start from, ``compose`` a team's Compose files.
+
+    ``flat`` is its data together with what it extends, where it extends something.
+    """
 
     name: str
     services: Mapping[str, ServiceSpec]
@@ -182,6 +195,7 @@ class Environment:
     source: Source
     production: bool = False
     compose: Sequence[Path] = ()
+    flat: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -217,6 +231,7 @@ class Scenario:
     faults: Sequence[PlannedFault]
     expectations: Sequence[PlannedExpectation]
     matrix: Mapping[str, str | int | float] = field(default_factory=dict)
+    sops: Sequence[PlannedSop] = ()
 
     @property
     def file(self) -> Path:

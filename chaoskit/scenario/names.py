@@ -91,6 +91,8 @@ def _operations(check: Check, data: Mapping[str, Any]) -> None:
 
 def _control(check: Check, data: Mapping[str, Any]) -> None:
     """What a control must violate has to be expected: ``KIND``, and ``KIND.OPERATION.METRIC`` where it has these."""
+    if mapping(data, "control").get("without") == "sops" and not data.get("sops"):
+        check.wrong(("control", "without"), "the scenario has no SOPs that its control could be without")
     violates = mapping(data, "control").get("violates")
     # Not steady_state: without one before the first fault a control proves nothing.
     blocks = {"recovery": None, **mapping(data, "expect")}

@@ -90,7 +90,20 @@ def outside(scenario: Scenario, allowed: Collection[str] = ()) -> Iterator[Outsi
                 for host in look.variable(variable, str(value)):
                     where = f"{variable} of {service}"
                     yield Outside(host, where, scenario.source, (*path, service, "env", variable))
+    for sop in scenario.sops:
+        # What a template makes of an alert is seen when the step is done, and refused then.
+        written = sop.source.data
+        for step in sop.base:
+            written = written[step]
+        for host in (host for text in _texts(written) for host in look.request(_without_method(text))):
+            yield Outside(host, f"the SOP {sop.name}", sop.source, sop.base)
     yield from outside_of(environment, allowed)
+
+
+def _without_method(text: str) -> str:
+    """``POST {{ pager.url }}/notify``: what follows the method."""
+    method, separator, url = text.partition(" ")
+    return url.strip() if separator and method.isalpha() and method.isupper() else text
 
 
 def outside_of(environment: Environment, allowed: Collection[str] = ()) -> Iterator[Outside]:

@@ -11,10 +11,11 @@ from chaoskit.registry import Registry
 
 @functools.cache
 def room(name: str) -> Registry[Any]:
-    """The registry of a room above: ``faults``, ``expectations`` or ``providers``."""
+    """The registry of a room above: ``faults``, ``expectations``, ``providers`` or ``actions``."""
     module, attribute = {
         "faults": ("chaoskit.faults.base", "FAULTS"),
         "expectations": ("chaoskit.expectations.base", "EXPECTATIONS"),
         "providers": ("chaoskit.services.create", "PROVIDERS"),
+        "actions": ("chaoskit.alerting.actions.base", "ACTIONS"),
     }[name]
     return cast("Registry[Any]", getattr(importlib.import_module(module), attribute))

@@ -7,6 +7,7 @@ from typing import Any
 from chaoskit.scenario.compose import ComposeEnvironmentFile
 from chaoskit.scenario.loader import room
 from chaoskit.scenario.model import EnvironmentFile, ScenarioFile
+from chaoskit.scenario.sop import Endpoint, Procedure, Sop
 from chaoskit.scenario.types import Duration, Model
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -30,6 +31,9 @@ def scenario_schema() -> dict[str, Any]:
         "maxProperties": 1,
         "additionalProperties": _fault(definitions),
     }
+    schema["properties"]["sops"]["items"] = {
+        "anyOf": [{"type": "string"}, _sop(definitions), _procedure("endpoint", Endpoint, definitions)]
+    }
     expectations = {name: _part(name, room("expectations").get(name), definitions) for name in room("expectations")}
     schema["properties"]["expect"] = {
         "type": "object",
@@ -47,6 +51,32 @@ def environment_schema() -> dict[str, Any]:
     composed = _part("compose", ComposeEnvironmentFile, definitions)
     kinds = {"if": {"required": ["compose"]}, "then": composed, "else": _environment(definitions)}
     return {"$schema": _DIALECT, "type": "object", **kinds, "title": "chaoskit environment", "$defs": definitions}
+
+
+def sop_schema() -> dict[str, Any]:
+    """The schema of SOP files."""
+    definitions: dict[str, Any] = {}
+    kinds = [_sop(definitions), _procedure("endpoint", Endpoint, definitions)]
+    return {"$schema": _DIALECT, "type": "object", "anyOf": kinds, "title": "chaoskit SOP", "$defs": definitions}
+
+
+def _sop(definitions: dict[str, Any]) -> dict[str, Any]:
+    """An SOP: each of its steps is exactly one action with its arguments."""
+    schema = _procedure("sop", Sop, definitions)
+    schema["properties"]["steps"]["items"] = {
+        "type": "object",
+        "properties": {name: _part(name, room("actions").get(name), definitions) for name in room("actions")},
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": False,
+    }
+    return schema
+
+
+def _procedure(name: str, model: type[Procedure], definitions: dict[str, Any]) -> dict[str, Any]:
+    schema = _part(name, model, definitions)
+    schema["properties"]["escalate"] = _part("notify", room("actions").get("notify"), definitions)
+    return schema
 
 
 def _fault(definitions: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from chaoskit.errors import InputError
+from chaoskit.mask import MASK, mask
 from chaoskit.scenario import source, template
 from chaoskit.scenario.check import Check, Path_
 from chaoskit.scenario.names import texts
@@ -20,6 +21,7 @@ from chaoskit.scenario.types import Duration, Model, ServiceName, problem
 
 if TYPE_CHECKING:
     from chaoskit.alerting.actions.base import Action
+    from chaoskit.scenario.model import Scenario
 
 NAMES = ("alert", "incident", "sop")
 """What templates of a step may ask for besides services and data: see :mod:`chaoskit.alerting.actions.base`."""
@@ -28,7 +30,8 @@ Priority = Literal["critical", "high", "normal", "low"]
 PRIORITIES: tuple[Priority, ...] = ("critical", "high", "normal", "low")
 """The first is taken first."""
 
-CALLABLE = ("restart", "scale", "switch")
+Callable_ = Literal["restart", "scale", "switch"]
+CALLABLE: tuple[Callable_, ...] = ("restart", "scale", "switch")
 """The actions that a team's own platform may have us do. It names no commands and no addresses."""
 
 
@@ -98,9 +101,7 @@ class Endpoint(Procedure):
     name: str = Field("endpoint", pattern=r"^[a-z0-9][a-z0-9-]*$")
     headers: dict[str, str] = {}
     timeout: Duration = 5.0
-    allow: list[Literal["restart", "scale", "switch"]] = Field(
-        list(CALLABLE), description="the actions that it may call back"
-    )
+    allow: list[Callable_] = Field(list(CALLABLE), description="the actions that it may call back")
 
     @model_validator(mode="after")
     def _some_time(self) -> Self:
@@ -240,3 +241,11 @@ def _escalation(check: Check, data: Mapping[str, Any], base: Path_, context: Any
     action = check.typed(room("actions").get("notify"), data["escalate"], path, context)
     return PlannedStep("notify", action, path) if action is not None else None
 
+
+def copies(scenario: Scenario) -> dict[str, str]:
+    """The texts of the SOP files of a scenario by file name, for its run's folder; masked, as they are kept there."""
+    return {
+        f"{sop.name}.yaml": mask(sop.source.text).replace(MASK, "masked")  # which YAML would take for an alias
+        for sop in scenario.sops
+        if sop.source.file != scenario.source.file
+    }

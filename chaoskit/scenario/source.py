@@ -144,6 +144,11 @@ def read(file: Path, text: str | None = None) -> Source:
     return Source(file, text, data)
 
 
+def as_yaml(data: Any) -> str:
+    """Plain data as a file of ours that :func:`read` reads."""
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
+
+
 def _hint(text: str, mark: Any) -> str:
     """What is probably meant where YAML itself is at a loss."""
     lines = text.splitlines()

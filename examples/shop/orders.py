@@ -20,12 +20,14 @@ from shop.breaker import BreakerOpen
 from shop.catalog import Catalog
 from shop.database import Database
 from shop.errors import Refused, Unavailable
+from shop.features import Features
 from shop.imports import spool
 from shop.lock import OrderLock
 from shop.logs import log
 from shop.order_store import Order, OrderStore
 from shop.payments_client import Charge, PaymentFailed, PaymentRefused, PaymentsClient
 from shop.rate_limit import RateLimit
+from shop.recommend import Recommender
 from shop.settings import Settings, read_or_exit
 from shop.web import answer_told_by, application, caller_waits, json_response, read_json, run
 
@@ -50,13 +52,17 @@ class ImportRequest(msgspec.Struct):
 class Orders:
     """The handlers of the orders service."""
 
-    def __init__(self, settings: Settings, db: Database, catalog: Catalog, limit: RateLimit, lock: OrderLock) -> None:
+    def __init__(
+        self, settings: Settings, db: Database, catalog: Catalog, limit: RateLimit, lock: OrderLock, features: Features
+    ) -> None:
         self._settings = settings
         self._db = db
         self._store = OrderStore(db)
         self._catalog = catalog
         self._limit = limit
         self._lock = lock
+        self._features = features
+        self._recommender = Recommender()
         self._fallbacks = metrics.fallbacks
         self.payments: PaymentsClient  # needs a running event loop: set when the application starts
 
@@ -76,6 +82,7 @@ class Orders:
             if known is not None:
                 return json_response(known.public(), headers={"x-idempotent-replay": "true"})
             amount = await self._price(wanted.sku) * wanted.quantity
+            more = await self._recommended(wanted)
             paid = await self._pay(Charge(key, amount, wanted.sku), deadline)
             order = Order(
                 order_id=uuid.uuid4().hex,
@@ -92,7 +99,7 @@ class Orders:
                 self._store.place_later(order)
             else:
                 await self._store.place(order)
-        return json_response(order.public(), status=201, headers=None if paid else {"x-degraded": "deferred"})
+        return json_response(order.public() | more, status=201, headers=None if paid else {"x-degraded": "deferred"})
 
     async def order(self, request: web.Request) -> web.Response:
         """One order, from the database."""
@@ -122,6 +129,12 @@ class Orders:
         headers = {"x-degraded": "memory"} if spooled.in_memory else None
         return json_response({"parts": wanted.parts, "bytes": spooled.written}, headers=headers)
 
+    async def _recommended(self, wanted: OrderRequest) -> dict[str, list[str]]:
+        """What the answer holds besides the order, while the feature is on."""
+        if not self._features.on("recommendations"):
+            return {}
+        return {"also_bought": await self._recommender.also_bought(wanted.user, wanted.sku)}
+
     async def _price(self, sku: str) -> int:
         product = (await self._catalog.find(sku)).product
         if product is None:
@@ -149,12 +162,16 @@ def build(settings: Settings) -> web.Application:
         Path(settings.spool_dir).mkdir(parents=True, exist_ok=True)
     db = Database(settings)
     redis = redis_client.connect(settings)
-    orders = Orders(settings, db, Catalog(settings, redis, db), RateLimit(settings, redis), OrderLock(settings, redis))
+    features = Features(settings, {"recommendations": settings.recommendations == "on"})
+    orders = Orders(
+        settings, db, Catalog(settings, redis, db), RateLimit(settings, redis), OrderLock(settings, redis), features
+    )
     app = application(settings, {"database": db.trouble, "redis": lambda: redis_client.trouble(redis)})
     app.router.add_post("/orders", orders.place)
     app.router.add_get("/orders/{order_id}", orders.order)
     app.router.add_get("/products/{sku}", orders.product)
     app.router.add_post("/imports", orders.bulk_import)
+    features.add_routes(app.router)
 
     async def resources(_: web.Application) -> AsyncIterator[None]:
         await db.open()

@@ -9,7 +9,7 @@ import aiohttp
 import msgspec
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from shop import metrics, trace
+from shop import metrics, spans, trace
 from shop.breaker import CLOSED, Breaker, BreakerOpen
 from shop.logs import log
 from shop.retries import Policy, RetryBudget, policy_for
@@ -52,6 +52,7 @@ class PaymentsClient:
         self._policy = policy or policy_for(settings)
         self._limited = settings.payment_timeout == "on"
         self._as_moment = settings.deadline == "absolute"
+        self._propagates = settings.trace_propagation == "on"
         self._attempt_timeout = settings.payment_attempt_timeout_s
         self._budget = RetryBudget(ratio=settings.retry_budget_ratio, min_per_s=settings.retry_budget_min_per_s)
         self._attempts = metrics.attempts.labels(service)
@@ -125,8 +126,16 @@ class PaymentsClient:
     async def _attempt(self, path: str, charge: Charge, deadline: float) -> None:
         headers = {"idempotency-key": charge.key, "content-type": "application/json"}
         here = trace.current()
-        if here is not None:
-            headers |= here.headers()
+        if here is None:
+            await self._send(path, charge, headers, deadline)
+            return
+        headers |= here.headers()
+        with spans.call(here, f"POST {path}") as traceparent:
+            if self._propagates:
+                headers["traceparent"] = traceparent
+            await self._send(path, charge, headers, deadline)
+
+    async def _send(self, path: str, charge: Charge, headers: dict[str, str], deadline: float) -> None:
         timeout = None
         if self._limited:
             timeout = self._attempt_timeout

@@ -37,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     payments_url: str = "http://127.0.0.1:8002"
     log_level: Literal["info", "debug", "warning", "error"] = "info"
     shutdown_s: Seconds = 2.0
+    otel_exporter_otlp_endpoint: str = ""
 
     # Database
     db_pool_size: Count = 10
@@ -56,6 +57,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_on_error: Literal["open", "closed"] = "open"
     lock_lease_s: Seconds = 5.0
     lock_wait_s: Seconds = 1.2
+
+    # Operators: networks (10.0.0.0/8, ...) that may switch features, besides this machine
+    admin_allow: str = ""
 
     # Imports: a folder, made at the start; empty: the system's own for temporary files
     spool_dir: str = ""
@@ -105,6 +109,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lease: OnOff = "on"
     handles: Literal["per-iteration", "deferred"] = "per-iteration"
     spool_fallback: Literal["memory", "off"] = "memory"
+    recommendations: Literal["off", "on"] = "off"
+    trace_propagation: OnOff = "on"
+    retry_spans: Literal["siblings", "nested"] = "siblings"
 
 
 def read(service: str, environment: Mapping[str, str] = os.environ) -> Settings:

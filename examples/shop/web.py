@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 
 from chaoskit.failpoints import Returned
-from shop import logs, metrics, trace
+from shop import logs, metrics, spans, trace
 from shop.errors import Refused
 from shop.logs import log
 from shop.settings import Settings
@@ -68,8 +68,14 @@ def application(settings: Settings, readiness: dict[str, Check]) -> web.Applicat
     ``readiness`` maps a dependency's name to a check that returns "" or what is wrong.
     """
     logs.configure(settings.service, settings.log_level)
+    spans.configure(settings)
     metrics.preset(settings.service)
     app = web.Application(middlewares=[_observing(settings), _recovering(settings)])
+
+    async def export_the_last(_: web.Application) -> None:
+        await asyncio.to_thread(spans.close)
+
+    app.on_cleanup.append(export_the_last)
 
     async def healthz(_: web.Request) -> web.Response:
         return json_response({"status": "alive", "service": settings.service})
@@ -117,14 +123,15 @@ def _observing(settings: Settings) -> Any:
         if request.path in _QUIET:
             return await handler(request)
         started = time.perf_counter()
-        here = trace.begin_from_headers(request.headers)
+        here = trace.begin_from_headers(request.headers, join=settings.trace_propagation == "on")
         metrics.in_flight.labels(service).inc()
         status = 499  # what stays when the client went away and the handler was cancelled
         route = _route(request)
         try:
-            response = await handler(request)
+            with spans.unit(here, f"{request.method} {route}", "server") as attributes:
+                response = await handler(request)
+                attributes["http.response.status_code"] = status = response.status
             response.headers["x-request-id"] = here.request_id
-            status = response.status
             return response
         finally:
             took = time.perf_counter() - started

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from chaoskit.failpoints import afailpoint, register
-from shop import metrics, trace
+from shop import metrics, spans, trace
 from shop.breaker import BreakerOpen
 from shop.database import Database
 from shop.errors import Unavailable
@@ -85,7 +85,12 @@ class Worker:
 
     async def _work_on(self, item: Item) -> bool:
         """Whether the row can be closed. Runs in a task, and so in a trace, of its own."""
-        trace.begin(item.traceparent, item.request_id)
+        here = trace.begin(item.traceparent, item.request_id)
+        with spans.unit(here, f"settle {item.kind}", "consumer") as attributes:
+            attributes["settled"] = settled = await self._try(item)
+        return settled
+
+    async def _try(self, item: Item) -> bool:
         try:
             # Not longer than the claim is good for: past that another worker has it anyway.
             async with asyncio.timeout(self._settings.worker_lease_s):

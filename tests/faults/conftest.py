@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from victims import contain as contain  # a fixture
 
+from chaoskit.alerting.sink import AlertSink
 from chaoskit.clock import now, wait_for
 from chaoskit.failpoints.client import FailpointClient
 from chaoskit.history.rows import Event, Row
@@ -77,6 +78,7 @@ class World:
         self.toxiproxy = toxiproxy
         self.services: dict[str, Service] = {}
         self.rows: list[Row] = []
+        self.alerts = AlertSink(self.rows.append)
         self.held: list[Callable[[], None]] = []
         self.streams: dict[str, Stream] = {}
         self.stopped: list[str] = []

@@ -122,6 +122,7 @@ BY_TYPE: dict[Any, Any] = {
     str | None: st.none() | TEXT,
     float | None: st.none() | TIMES,
     dict[str, str]: st.dictionaries(TEXT, TEXT, max_size=2),
+    dict[str, float]: st.dictionaries(TEXT, TIMES, max_size=2),
     dict[str, Any]: JSON,
     list[list[Any]]: st.lists(st.lists(st.integers(-5, 5) | TEXT | st.none(), max_size=2), max_size=2),
 }

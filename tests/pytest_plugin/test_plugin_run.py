@@ -50,7 +50,8 @@ def section(text: str, name: str) -> str:
 def allure(rehearsal: Any) -> dict[str, dict[str, Any]]:
     """Allure's results by the item's name."""
     files = (rehearsal.folder / "reports" / "allure-results").glob("*-result.json")
-    return {(result := json.loads(file.read_text(encoding="utf-8")))["name"]: result for file in files}
+    results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    return {result["fullName"].rpartition("#")[2]: result for result in results}
 
 
 def test_outcomes_and_exit_status(rehearsal: Any) -> None:
@@ -146,37 +147,76 @@ def test_allure_statuses_and_labels(allure: dict[str, dict[str, Any]]) -> None:
     assert labels(held, "tag") >= {"latency", "two_words", "C7"}
     assert labels(held, "feature") == {"small"}
     assert labels(held, "story") == {"The front answers in time while it is slow"}
+    assert labels(held, "case") == {"C7"}
+    assert labels(held, "suite") == {"a_held"}
+    assert held["name"] == "The front answers in time while it is slow"
+    assert allure["e-invalid--invalid"]["name"] == "e_invalid.chaos.yaml: mistakes in the file"
     assert len({result["historyId"] for result in allure.values()}) == len(allure)
 
 
 def test_allure_steps(allure: dict[str, dict[str, Any]]) -> None:
-    """Phases and the fault as steps with their true lengths; findings with what was expected and seen."""
-    steps = {step["name"]: step for step in allure["b-violated"]["steps"]}
-    lengths = {name: (step["stop"] - step["start"]) / 1000 for name, step in steps.items()}
-    assert lengths["phase steady"] == pytest.approx(1, abs=0.1)
-    (fault,) = [name for name in steps if name.startswith("fault slow: latency on front touched")]
-    assert 1 <= lengths[fault] < 3
-    assert steps["violated: during.get.p90"]["status"] == "failed"
-    details = {parameter["name"]: parameter["value"] for parameter in steps["violated: during.get.p90"]["parameters"]}
+    """Phases with their true lengths and the fault inside; expectations, each with what was expected and seen."""
+    steps = {step["name"].partition(",")[0]: step for step in allure["b-violated"]["steps"]}
+    steady = steps["phase steady"]
+    assert (steady["stop"] - steady["start"]) / 1000 == pytest.approx(1, abs=0.1)
+    (fault,) = steps["phase faults"]["steps"]
+    assert re.match(
+        r"fault slow: latency on front, \+0\.0 s to \+[12]\.\d s, touched [1-9]\d* connections$", fault["name"]
+    )
+    assert 1 <= (fault["stop"] - fault["start"]) / 1000 < 3
+    during = steps["expect during: 0 of 1 held"]
+    assert during["status"] == "failed"
+    (finding,) = during["steps"]
+    assert finding["status"] == "failed"
+    assert re.match(r"violated during\.get\.p90: \S+ \(expected < 20ms\)$", finding["name"])
+    details = {parameter["name"]: parameter["value"] for parameter in finding["parameters"]}
     assert details["expected"] == "< 20ms"
-    assert details["line"] == "21"
-    assert steps["held: steady_state.get.p90"]["status"] == "passed"
+    assert details["line"] == "b_violated.chaos.yaml:21"
+    assert int(details["samples"]) > 20
+    held = steps["expect steady_state: 2 of 2 held"]
+    assert [step["status"] for step in held["steps"]] == ["passed", "passed"]
+    evidence = allure["c-vacuous"]["steps"][-1]
+    assert (evidence["name"], evidence["status"]) == ("evidence of the faults: 0 of 1 held", "failed")
+
+
+def test_allure_messages(allure: dict[str, dict[str, Any]]) -> None:
+    """What is read first: the verdict, the finding with its numbers, and the fault with its times."""
+    first = {name: result["statusDetails"]["message"] for name, result in allure.items() if "statusDetails" in result}
+    title = "The front answers in time while it is slow"
+    violated = first["b-violated"].splitlines()
+    assert violated[0] == f"VIOLATED: {title}"
+    assert re.match(r"during\.get\.p90: expected < 20ms, seen \S+ in \d+ samples; worst second: .* at \+", violated[1])
+    assert violated[2].startswith("fault slow: latency on front, +0.0 s to +")
+    assert first["c-vacuous"].startswith(f"VACUOUS: {title}\nthe rehearsal proves nothing: fault.slow")
+    assert first["d-broken"].startswith(f"BROKEN: {title}\n")
+    assert "no config, token=***" in first["d-broken"]
+    assert first["e-invalid--invalid"].startswith("INVALID: e_invalid.chaos.yaml\n")
+    assert "a-held" not in first
 
 
 def test_allure_attachments(rehearsal: Any, allure: dict[str, dict[str, Any]]) -> None:
-    """The scenario, the findings, the verdict, logs and history; no secret among them."""
+    """Pictures, the command, the findings, the scenario, the verdict, logs and history; no secret among them."""
     folder = rehearsal.folder / "reports" / "allure-results"
     found = {one["name"]: folder / one["source"] for one in allure["a-held"]["attachments"]}
     pictures = [file.read_bytes() for name, file in found.items() if file.suffix in (".svg", ".png")]
     assert [picture[:5] for picture in pictures] == [b"<?xml", b"\x89PNG\r"]
     attached = {name: file.read_text("utf-8") for name, file in found.items() if file.suffix != ".png"}
-    assert {"findings.csv", "a_held.chaos.yaml", "verdict.json", "history requests.jsonl"} <= set(attached)
-    assert attached["findings.csv"].splitlines()[0] == "finding,outcome,expected,seen,samples,line,worst"
-    assert "during.get.p90,held,< 2s" in attached["findings.csv"]
+    assert {"a_held.chaos.yaml", "environment.yaml", "history: requests"} <= set(attached)
+    assert "pytest --chaos --chaos-seed=11 scenarios/a_held.chaos.yaml::a-held" in attached["run it again"]
+    assert attached["findings"].splitlines()[0] == "finding,outcome,expected,seen,samples,worst,line"
+    assert "during.get.p90,held,< 2s" in attached["findings"]
     assert json.loads(attached["verdict.json"])["outcome"] == "held"
     everything = "".join(file.read_text("utf-8", "replace") for file in folder.iterdir())
     assert "hunter2" not in everything
     assert "abc123" not in everything
+
+
+def test_allure_files_of_the_run(rehearsal: Any) -> None:
+    """Categories and environment lie beside the results; on a person's machine there is no CI build."""
+    folder = rehearsal.folder / "reports" / "allure-results"
+    assert "Violated: " in json.loads((folder / "categories.json").read_text(encoding="utf-8"))[0]["name"]
+    lines = (folder / "environment.properties").read_text(encoding="ascii").splitlines()
+    assert {"seed=11", "runtime=process", "environments=inline, small"} <= set(lines), lines
 
 
 def test_the_runs_folder(rehearsal: Any) -> None:

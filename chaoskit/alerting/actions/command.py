@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import PurePath
 from typing import Annotated
 
@@ -34,9 +35,9 @@ def _safe(words: list[str]) -> list[str]:
     if templates and any(PurePath(word).name in SHELLS for word in words):
         raise problem(
             f"{templates[0]!r}: a template is not given to a shell, which would run what an alert says; "
-            "hand it over in env: and write \"$NAME\""
+            'hand it over in env: and write "$NAME"'
         )
-    for before, word in zip(words, words[1:], strict=False):
+    for before, word in pairwise(words):
         if before in _CODE and _is_template(word):
             raise problem(f"{word!r}: a template does not stand where code does ({before}); hand it over in env:")
     return words

@@ -31,7 +31,7 @@ class Http(Action):
     - ``request``: ``METHOD URL``; the URL is a template.
     - ``headers``: by name; templates.
     - ``json``: a JSON body; the texts in it are templates.
-    - ``body``: a text body instead; a template.
+    - ``body``: a text body; a template. ``json`` takes its place.
     - ``status``: the statuses that count as success; any 2xx unless given.
     - ``timeout``: of connecting, and of each wait for data.
     - ``service``: which one it is for, where that is to be told.
@@ -49,11 +49,10 @@ class Http(Action):
         """Make the request."""
         method, _, url = self.request.partition(" ")
         headers = {name: job.text(value) for name, value in self.headers.items()}
+        body = job.text(self.body).encode() if self.body is not None else None
         if self.json_ is not None:
             headers.setdefault("content-type", "application/json")
             body = json.dumps(job.value(self.json_)).encode()
-        else:
-            body = job.text(self.body).encode() if self.body is not None else None
         reply = Outgoing(method, job.text(url.strip()), headers, body, self.timeout).send(job.stage.reaches)
         wanted = [self.status] if isinstance(self.status, int) else self.status
         if not (reply.ok if wanted is None else reply.status in wanted):

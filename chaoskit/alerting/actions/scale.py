@@ -25,5 +25,7 @@ class Scale(Action):
 
     def execute(self, job: Job) -> str:
         """Start it anew."""
-        words = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in self.env.items()}
+        words = {
+            name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in self.env.items()
+        }
         return job.stage.scale(self.service, {name: job.text(word) for name, word in words.items()})

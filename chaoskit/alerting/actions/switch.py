@@ -18,7 +18,9 @@ KIND = "switch"
 
 def _undo(facts: Facts) -> None:
     """Put the feature back. A service that is not there any more has forgotten it."""
-    put_back = Outgoing(facts["method"], facts["url"], {"content-type": "application/json"}, facts["body"].encode(), 2.0)
+    put_back = Outgoing(
+        facts["method"], facts["url"], {"content-type": "application/json"}, facts["body"].encode(), 2.0
+    )
     try:
         reply = put_back.send(lambda host: host == facts["host"])
     except CallFailed:

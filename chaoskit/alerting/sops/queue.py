@@ -129,7 +129,8 @@ def _sweep_one(file: Path) -> Iterator[str]:
             os.write(handle, json.dumps({"swept": number}).encode() + b"\n")
             state = "was running" if item.get("begun") else "was queued"
             alert = " ".join(filter(None, (str(item.get("severity", "")), str(item.get("alert", "")))))
-            yield f"SOP {item.get('sop')} ({alert}) of run {run}: {state} when the run was killed; it is not executed again"
+            told = f"SOP {item.get('sop')} ({alert}) of run {run}: {state} when the run was killed"
+            yield f"{told}; it is not executed again"
     finally:
         os.close(handle)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chaoskit.history import rows as r
+from chaoskit.mask import mask_values
 from chaoskit.reporters.allure.words import clean
 from chaoskit.reporters.figures.facts import Facts
 
@@ -49,11 +50,13 @@ def attach_all(result: Result, reproduce: str) -> bytes | None:
         _text(_head(file), f"fault report {file.name}", kinds.JSON if file.suffix == ".json" else kinds.TEXT)
     for service, text in _logs(result):
         _text(text, f"log of {service}", kinds.TEXT)
-    _text(json.dumps(result.verdict.as_dict(), indent=1, default=str), "verdict.json", kinds.JSON)
+    # Through JSON once: what it cannot hold as it is becomes text, which is masked.
+    verdict = json.loads(json.dumps(result.verdict.as_dict(), default=str))
+    _text(json.dumps(mask_values(verdict), indent=1), "verdict.json", kinds.JSON)
     for name in r.KINDS:
         file = result.folder / f"{name}.jsonl"
         if name not in _LOUD and file.exists() and file.stat().st_size:
-            _text(_head(file), f"history: {name.replace('_', ' ')}", kinds.TEXT)
+            _text(_rows(file), f"history: {name.replace('_', ' ')}", kinds.TEXT)
     for figure in drawn:
         attach.file(str(figure.png), name=f"{figure.name} (PNG)", attachment_type=kinds.PNG)
     return next((figure.svg.read_bytes() for figure in drawn if figure.svg and figure.name == "timeline"), None)
@@ -111,6 +114,18 @@ def _tail(lines: list[str]) -> str:
         size += len(lines[first]) + 1
     cut = [f"({first} earlier lines are cut; logs.jsonl has them)"] if first else []
     return "\n".join([*cut, *lines[first:]])
+
+
+def _rows(file: Path) -> str:
+    """The first rows of a history. Each is masked as data: in JSON's own quotes a secret would not be seen."""
+    return "\n".join(_masked(line) for line in _head(file).splitlines())
+
+
+def _masked(line: str) -> str:
+    try:
+        return json.dumps(mask_values(json.loads(line)), ensure_ascii=False)
+    except ValueError:
+        return line
 
 
 def _head(file: Path) -> str:

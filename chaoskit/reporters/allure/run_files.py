@@ -37,8 +37,12 @@ def _environment(metas: list[dict[str, Any]]) -> dict[str, str]:
     # Allure 3 shows six before a click. What broke early has not learned the version of its Toxiproxy.
     told = [meta for meta in metas if meta.get("runtime")] or metas
     found: dict[str, str] = {}
-    for key, name in (("toxiproxy", "Toxiproxy"), ("runtime", "runtime"), ("environment", "environments")):
-        found[name] = ", ".join(sorted({str(meta[key]) for meta in told if meta.get(key)}))
+    for key, name, source in (
+        ("toxiproxy", "Toxiproxy", told),
+        ("runtime", "runtime", told),
+        ("environment", "environments", metas),
+    ):
+        found[name] = ", ".join(sorted({str(meta[key]) for meta in source if meta.get(key)}))
     seeds = sorted({str(meta["seed"]) for meta in metas})
     more = f" and {len(seeds) - SEEDS} more" if len(seeds) > SEEDS else ""
     found["seed"] = ", ".join(seeds[:SEEDS]) + more

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +57,12 @@ class Card:
     def sign(self) -> str:
         """Of the outcome."""
         return SIGNS[self.recorded.outcome]
+
+    @property
+    def shell_folder(self) -> str:
+        """The folder for a command line: from where pytest was started, if it lies below."""
+        folder = self.recorded.folder or Path()
+        return shlex.quote(str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder))
 
     @property
     def searched(self) -> str:
@@ -136,16 +143,16 @@ def _with_source(finding: Mapping[str, Any], sources: Sequence[str]) -> FindingL
 
 
 def _when(one: Recorded, phases: Sequence[Phase]) -> str:
-    """When it went wrong, as far as the record can tell in a few words."""
+    """When it went wrong, in the words of the timeline; 0 s is when the first fault began."""
     if one.passed:
         return ""
     if one.outcome == "broken":
         return f"after the phase “{phases[-1].name}”" if phases else "before the first request"
-    worst = next((finding["worst"] for finding in one.failed if finding["worst"]), "")
-    if one.faults:
-        spans = [f"{fault['name']} from {fault['started']:+.1f} s to {fault['ended']:+.1f} s" for fault in one.faults]
-        return "; ".join(filter(None, (worst, "faults: " + ", ".join(spans))))
-    return str(worst)
+    return "; ".join(
+        f"{fault['name']} ({fault['kind']} on {fault['target']}) from {fault['started']:+.1f} s to "
+        f"{fault['ended']:+.1f} s, touched {fault['touched']} {fault['unit']}"
+        for fault in one.faults
+    )
 
 
 def _text(file: Path) -> str:

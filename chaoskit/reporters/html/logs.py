@@ -65,4 +65,3 @@ def excerpt(folder: Path, zero: float, most: int) -> list[ServiceLog]:
         ServiceLog(service, [(log.at - zero, clip(clean(mask(log.line)), WIDTH)) for log in one.lines()], one.total)
         for service, one in sorted(kept.items())
     ]
-

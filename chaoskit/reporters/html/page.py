@@ -70,11 +70,10 @@ def _render(
     counts = Counter(one.outcome for one in recorded)
     environment = _environment()
     style, script = _source("page.css"), _source("page.js")
-    return environment.get_template("page.html.j2").render(
+    text: str = environment.get_template("page.html.j2").render(
         cards=shown,
         attention=[card for card in shown if not card.recorded.passed and not card.recorded.skipped],
         counts=[(outcome, counts[outcome]) for outcome in SIGNS if counts[outcome]],
-        signs=SIGNS,
         choices=_choices(recorded),
         run=_run(recorded),
         score=told(score(recorded)),
@@ -88,6 +87,7 @@ def _render(
         style_hash=_hash(style),
         script_hash=_hash(script),
     )
+    return text
 
 
 def _run(recorded: Sequence[Recorded]) -> list[tuple[str, str]]:
@@ -101,9 +101,15 @@ def _run(recorded: Sequence[Recorded]) -> list[tuple[str, str]]:
         "Python": [one.python for one in recorded],
     }
     facts = [("started", started[0].replace("T", " ") if started else "")]
-    facts += [(name, ", ".join(dict.fromkeys(filter(None, values)))) for name, values in several.items()]
+    facts += [(name, ", ".join(_distinct(values))) for name, values in several.items()]
     facts.append(("scenarios took", format_duration(sum(one.wall for one in recorded))))
     return [(name, clip(value, 200)) for name, value in facts if value]
+
+
+def _distinct(values: Sequence[str]) -> list[str]:
+    """Each once; not what only says less than another (a broken scenario does not know its Toxiproxy's version)."""
+    known = [value for value in dict.fromkeys(values) if value]
+    return [value for value in known if not any(other.startswith(value + " ") for other in known)]
 
 
 def _choices(recorded: Sequence[Recorded]) -> dict[str, list[str]]:
@@ -127,6 +133,7 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["signs"] = SIGNS
     environment.filters |= {
         "duration": lambda value: "–" if value is None else format_duration(value),
         "ratio": lambda value: "–" if value is None else format_ratio(value),
@@ -147,10 +154,9 @@ def _source(name: str) -> Any:
 
     from markupsafe import Markup
 
-    return Markup(files("chaoskit.reporters.html").joinpath("templates", name).read_text("utf-8"))  # noqa: S704: ours
+    return Markup(files("chaoskit.reporters.html").joinpath("templates", name).read_text("utf-8"))  # noqa: S704 -- our own files
 
 
 def _hash(text: str) -> str:
     """As a Content-Security-Policy names it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-

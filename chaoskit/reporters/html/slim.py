@@ -26,7 +26,7 @@ _RUN = 4
 def slim(svg: bytes) -> bytes:
     """The same picture, smaller. Raises ValueError for what is no SVG."""
     try:
-        root = Tree.fromstring(svg)  # noqa: S314: figures that chaoskit itself has drawn
+        root = Tree.fromstring(svg)  # noqa: S314 -- figures that chaoskit itself has drawn
     except Tree.ParseError as error:
         raise ValueError(f"not an SVG: {error}") from None
     if root.tag != f"{{{SVG}}}svg":
@@ -42,7 +42,8 @@ def slim(svg: bytes) -> bytes:
     _short_names(root)
     _unwrap(root)
     Tree.register_namespace("", SVG)
-    return Tree.tostring(root, encoding="utf-8", xml_declaration=False).replace(b" />", b"/>")
+    text: str = Tree.tostring(root, encoding="unicode")
+    return text.replace(" />", "/>").encode()
 
 
 def data_url(svg: bytes) -> str:

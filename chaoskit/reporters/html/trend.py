@@ -28,8 +28,8 @@ def trend(scores: Sequence[tuple[str, float]]) -> Trend | None:
     if len(shown) < 2:
         return None
     step = (WIDTH - 2 * EDGE) / (len(shown) - 1)
-    points = [
-        (round(EDGE + step * index, 1), round(HEIGHT - EDGE - (HEIGHT - 2 * EDGE) * score / 100, 1), f"{label}: {score:.1f}")
-        for index, (label, score) in enumerate(shown)
-    ]
+    points = []
+    for index, (label, score) in enumerate(shown):
+        high = EDGE + (HEIGHT - 2 * EDGE) * (100 - score) / 100
+        points.append((round(EDGE + step * index, 1), round(high, 1), f"{label}: {score:.1f}"))
     return Trend(points, shown[-1][1] - shown[-2][1])

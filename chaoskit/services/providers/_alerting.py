@@ -104,5 +104,7 @@ class AlertingProvider(Provider):
         finally:
             connection.close()
         if not 200 <= answer.status < 300:
-            raise BrokenError(f"{self.name}: {method} {path}: status {answer.status}: {body[:200].decode(errors='replace')}")
+            raise BrokenError(
+                f"{self.name}: {method} {path}: status {answer.status}: {body[:200].decode(errors='replace')}"
+            )
         return json.loads(body) if body else None

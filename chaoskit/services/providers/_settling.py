@@ -10,7 +10,6 @@ from chaoskit.clock import now, wait_for
 from chaoskit.errors import BrokenError, TimeoutExpired
 
 if TYPE_CHECKING:
-    from chaoskit.services.providers.alertmanager import Alertmanager
     from chaoskit.services.providers.prometheus import Prometheus
 
 DISCOVERY = 20.0
@@ -100,14 +99,5 @@ class Settling:
 
 
 def _scraped(target: dict[str, Any]) -> float:
-    """Unix time of the latest scrape: RFC 3339 with nanoseconds, of which Python reads six digits."""
-    text = target["lastScrape"]
-    whole, _, rest = text.partition(".")
-    digits = "".join(char for char in rest[:9] if char.isdigit())
-    zone = text[-1] if text.endswith("Z") else text[-6:]
-    zone = "+00:00" if zone == "Z" else zone
-    seconds = whole.removesuffix("Z") if "." not in text else whole
-    if "." not in text and not text.endswith("Z"):
-        seconds = text[:-6]
-    moment = datetime.fromisoformat(f"{seconds}{zone}")
-    return moment.timestamp() + (int(digits) / 10 ** len(digits) if digits else 0.0)
+    """Unix time of the latest scrape."""
+    return datetime.fromisoformat(target["lastScrape"]).timestamp()

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from chaoskit.errors import InputError, Problem
-from chaoskit.rules import routing
+from chaoskit.rules import routing, subset
 from chaoskit.rules.hasten import Copy
 from chaoskit.scenario.types import Duration, Model
 from chaoskit.services.providers._alerting import AlertingProvider
@@ -47,7 +47,7 @@ class Alertmanager(AlertingProvider):
             found = routing.load(folder / args.config)
         except InputError as error:
             return list(error.problems)
-        return routing.beyond_stand_in(found) if embedded else []
+        return subset.beyond_routing(found) if embedded else []
 
     @property
     def args(self) -> AlertmanagerArgs:
@@ -113,5 +113,3 @@ class Alertmanager(AlertingProvider):
             waits["repeat_interval"] = args.repeat_interval
         url = f"{self.neighbours.receiver()['alerts_url']}/webhook"
         return routing.copied(routing.load(self.base / args.config), url, waits)
-
-

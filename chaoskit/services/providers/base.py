@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
-from chaoskit.errors import ChaosError
+from chaoskit.errors import ChaosError, Problem
 from chaoskit.scenario.types import Model
 from chaoskit.services.managed import ManagedService
 from chaoskit.services.spec import ServiceSpec
@@ -26,6 +26,14 @@ class Provider(ManagedService):
     def companions(cls, name: str, spec: ServiceSpec) -> Mapping[str, ServiceSpec]:  # noqa: ARG003
         """Further services that a service called ``name`` brings along; ``spec`` may hold wrong arguments."""
         return {}
+
+    @classmethod
+    def mistakes_in_files(cls, spec: ServiceSpec, folder: Path, *, embedded: bool) -> list[Problem]:  # noqa: ARG003
+        """What is wrong with the files that ``spec.args`` (checked before) name, relative to ``folder``.
+
+        ``embedded``: also what our stand-in for the server does not understand.
+        """
+        return []
 
     def __init__(self, name: str, spec: Any, **rest: Any) -> None:
         super().__init__(name, spec, **rest)

@@ -10,8 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from chaoskit.errors import BrokenError, InputError, Problem, TimeoutExpired
-from chaoskit.clock import now, wait_for
+from chaoskit.errors import BrokenError, InputError, Problem
 from chaoskit.rules import durations, files, hasten, subset
 from chaoskit.rules.hasten import Copy
 from chaoskit.scenario.types import Duration, Model, ServiceName
@@ -34,7 +33,9 @@ class PrometheusArgs(Model):
     evaluate_every: Duration = Field(0.2, ge=0.05)
     speed_up: float = Field(1.0, ge=1, le=10_000)
     alertmanager: ServiceName | None = Field(None, description="a service; the alert sink is told directly without")
-    resend_every: Duration = Field(60.0, description="how often a firing alert is told again: --rules.alert.resend-delay")
+    resend_every: Duration = Field(
+        60.0, description="how often a firing alert is told again: --rules.alert.resend-delay"
+    )
 
 
 class Prometheus(AlertingProvider):
@@ -168,6 +169,13 @@ class Prometheus(AlertingProvider):
             if name not in services or services[name].spec.metrics is None:
                 raise BrokenError(f"{self.name} is to scrape {name}, which does not say where its metrics: are")
         return self.args.scrape
+
+    @property
+    def longest_firing(self) -> float:
+        """Seconds that an alert may fire on when its cause is gone: the longest ``keep_firing_for``."""
+        found, _ = files.find(self.args.rules, self.base)
+        waits = [rule.spec.keep_firing_for for file in found for rule in files.load(file).rules]
+        return max(waits, default=0) / 1000 / self.args.speed_up
 
     # Life
 

@@ -1,0 +1,116 @@
+"""A fault report as Markdown. What services and alerts say stays text: it closes no block and opens no table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from chaoskit.alerting.fault_report import FaultReport
+
+_FEW_METRICS = 40
+
+
+def markdown(report: FaultReport) -> str:
+    """The report, for people."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _lines(report: FaultReport) -> Iterator[str]:
+    alert = report.alert
+    yield f"# {_cell(report.severity or 'no severity')} {_cell(alert.name)}: {_cell(report.service or 'no service')}"
+    yield ""
+    yield _cell(report.summary)
+    yield ""
+    yield from _table(
+        ("", ""),
+        [
+            ("incident", report.incident),
+            ("time", report.time),
+            ("resolved", alert.resolved or "not yet"),
+            ("service", report.service),
+            ("severity", report.severity),
+            ("scenario", f"{report.scenario} ({report.environment})"),
+            ("delivered by", f"{alert.source}, {alert.deliveries} times"),
+            ("labels", ", ".join(f"{name}={value}" for name, value in alert.labels.items())),
+            ("trace ids", ", ".join(report.trace_ids) or "none found"),
+            *((name, value) for name, value in alert.annotations.items() if name != "summary"),
+        ],
+    )
+    yield from _section("What the SOPs did", "No SOP was started.", report.sops)
+    if report.sops:
+        yield from _table(
+            ("SOP", "action", "target", "priority", "outcome", "started", "ended", "what"),
+            [
+                (
+                    sop.sop, sop.action_type, sop.target_service, sop.priority, sop.outcome, sop.started or "",
+                    sop.ended or "", sop.detail + (f"; escalated to {sop.escalated}" if sop.escalated else ""),
+                )
+                for sop in report.sops
+            ],
+        )  # fmt: skip
+    yield from _section("Faults", "None.", report.faults)
+    if report.faults:
+        yield from _table(
+            ("fault", "kind", "target", "from", "to", "touched"),
+            [
+                (fault.name, fault.kind, fault.target, fault.started, fault.ended or "active", fault.touched or "")
+                for fault in report.faults
+            ],
+        )
+    yield from _section("Timeline", "Empty.", report.timeline)
+    if report.timeline:
+        yield from _table(("time", "what"), [(moment.time, moment.what) for moment in report.timeline])
+    yield from _section("Failing requests", "None.", report.failures)
+    if report.failures:
+        yield from _table(
+            ("time", "operation", "request", "status", "trace id"),
+            [
+                (
+                    failure.time, failure.operation, f"{failure.method} {failure.path}",
+                    failure.error or str(failure.status), failure.trace_id,
+                )
+                for failure in report.failures
+            ],
+        )  # fmt: skip
+    yield from _section("Metrics", "None.", report.metrics)
+    if report.metrics:
+        yield from _table(
+            ("service", "metric", "value", "before the fault"),
+            [
+                (metric.service, metric.name, _number(metric.value), _number(metric.before))
+                for metric in report.metrics[:_FEW_METRICS]
+            ],
+        )
+    yield from _section(f"Logs of the last {report.logs.seconds:g} s", "None.", report.logs.lines)
+    if report.logs.omitted:
+        yield f"{report.logs.omitted} lines are left out."
+        yield ""
+    if report.logs.lines:
+        text = [f"{line.time} {line.service} {line.line}".replace("\n", " ") for line in report.logs.lines]
+        fence = "`" * (3 + max((len(run) for line in text for run in re.findall("`+", line)), default=0))
+        yield from (f"{fence}text", *text, fence)
+
+
+def _section(title: str, empty: str, content: Iterable[object]) -> Iterator[str]:
+    yield ""
+    yield f"## {title}"
+    yield ""
+    if not content:
+        yield empty
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(map(_cell, row))} |"
+
+
+def _cell(text: str) -> str:
+    """Text that is only text in Markdown, on one line."""
+    plain = " ".join(text.split())
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", plain)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"

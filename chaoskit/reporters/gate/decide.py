@@ -1,0 +1,192 @@
+"""The decision: a pure function of a run, the settings, and earlier runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+
+from chaoskit.reporters.gate.decision import (
+    BLOCKED,
+    NOTHING,
+    PASSED,
+    Baseline,
+    Decision,
+    Failed,
+    Reason,
+    Skipped,
+    Unstable,
+)
+from chaoskit.reporters.gate.settings import Settings
+from chaoskit.reporters.runs import PASSED as GOOD
+from chaoskit.reporters.runs import SKIPPED, Recorded
+from chaoskit.reporters.score import WEIGHTS, scenario_key, score, told
+from chaoskit.units import format_duration
+
+SLACK = 1e-9
+"""A rounding error does not block."""
+
+ENOUGH = 100
+"""Requests that a p99 needs; of fewer it is nothing but the slowest one."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """One earlier run. ``commit`` may be empty."""
+
+    id: str
+    recorded: Sequence[Recorded]
+    commit: str = ""
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the run is held against: ``baseline`` runs, and ``recent`` ones (oldest first, without this run).
+
+    ``what`` says what the baseline is; ``commit`` is this run's.
+    """
+
+    what: str = ""
+    baseline: Sequence[Earlier] = ()
+    recent: Sequence[tuple[str, Mapping[str, str]]] = ()
+    commit: str = ""
+    notes: Sequence[str] = field(default=())
+
+
+def decide(run: str, recorded: Sequence[Recorded], settings: Settings, past: Past = Past()) -> Decision:
+    """What the gate says of a run. ``past`` is empty where there is no history."""
+    value = score(recorded)
+    notes = list(past.notes)
+    reasons = [] if value is None else [*_severities(recorded, settings), *_score(value, settings)]
+    baseline = None
+    if past.baseline and value is not None:
+        # A run of some scenarios only is held against what the same scenarios came to.
+        keys = {scenario_key(each) for each in recorded if not each.skipped}
+        same = [[each for each in run.recorded if scenario_key(each) in keys] for run in past.baseline]
+        scores = [found for each in same if (found := score(each)) is not None]
+        baseline = Baseline(
+            what=past.what, runs=[each.id for each in past.baseline], score=median(scores) if scores else None
+        )
+        reasons += _regressions(value, recorded, baseline, past, settings, notes)
+    return Decision(
+        run=run,
+        decision=NOTHING if value is None else BLOCKED if reasons else PASSED,
+        score=value,
+        settings=settings.model_dump(mode="json"),
+        outcomes=dict(Counter(each.outcome for each in recorded)),
+        reasons=reasons,
+        failed=[_failed(each, settings) for each in _worst_first(recorded)],
+        unstable=list(_unstable(recorded, past)),
+        skipped=[Skipped(name=each.name, reason=each.reason) for each in recorded if each.skipped],
+        baseline=baseline,
+        notes=notes,
+    )
+
+
+def _worst_first(recorded: Sequence[Recorded]) -> list[Recorded]:
+    failed = [each for each in recorded if not each.passed and not each.skipped]
+    return sorted(failed, key=lambda each: (-WEIGHTS[each.severity], each.key))
+
+
+def _failed(each: Recorded, settings: Settings) -> Failed:
+    return Failed(
+        key=each.key,
+        name=each.name,
+        scenario=each.scenario,
+        severity=each.severity,
+        outcome=each.outcome,
+        reason=each.reason,
+        blocks=each.severity in settings.block,
+        reproduce=each.reproduce,
+    )
+
+
+def _severities(recorded: Sequence[Recorded], settings: Settings) -> Iterator[Reason]:
+    for each in _worst_first(recorded):
+        if each.severity in settings.block:
+            text = f"{each.name} ({each.severity}) is {each.outcome}: {each.reason}"
+            yield Reason(check="severity", text=text, scenario=each.key)
+
+
+def _score(value: float, settings: Settings) -> Iterator[Reason]:
+    if value < settings.min_score - SLACK:
+        text = f"the score is {told(value)}, at least {settings.min_score:g} is asked for"
+        yield Reason(check="min_score", text=text, seen=value, allowed=settings.min_score)
+
+
+def _regressions(
+    value: float,
+    recorded: Sequence[Recorded],
+    baseline: Baseline,
+    past: Past,
+    settings: Settings,
+    notes: list[str],
+) -> Iterator[Reason]:
+    if baseline.score is not None and value < baseline.score - settings.score_drop - SLACK:
+        yield Reason(
+            check="score",
+            text=f"the score fell from {told(baseline.score)} to {told(value)}, by more than {settings.score_drop:g}",
+            seen=value,
+            baseline=baseline.score,
+            allowed=baseline.score - settings.score_drop,
+        )
+    new = []
+    for each in recorded:
+        if not each.passed or each.control:
+            continue
+        before = [old for run in past.baseline for old in run.recorded if old.key == each.key and old.outcome in GOOD]
+        if not before:
+            new.append(each.name)
+        yield from _recovery(each, before, settings)
+        yield from _p99(each, before, settings)
+    if new:
+        notes.append(f"not in the baseline, so not compared: {', '.join(new)}")
+
+
+def _recovery(each: Recorded, before: Sequence[Recorded], settings: Settings) -> Iterator[Reason]:
+    usual = [old.recovery for old in before if old.recovery is not None]
+    if not usual or each.recovery is None:
+        return
+    limit = settings.recovery.limit(median(usual))
+    if each.recovery > limit + SLACK:
+        text = (
+            f"{each.name} recovers after {format_duration(each.recovery)}; it was {format_duration(median(usual))}, "
+            f"allowed is {format_duration(limit)} ({settings.recovery.text})"
+        )
+        yield Reason(
+            check="recovery", text=text, scenario=each.key, seen=each.recovery, baseline=median(usual), allowed=limit
+        )
+
+
+def _p99(each: Recorded, before: Sequence[Recorded], settings: Settings) -> Iterator[Reason]:
+    for op, measured in each.operations.items():
+        olds = [old.operations[op] for old in before if op in old.operations]
+        usual = [old.p99 for old in olds if old.p99 is not None and old.requests >= ENOUGH]
+        if not usual or measured.p99 is None or measured.requests < ENOUGH:
+            continue
+        limit = settings.p99.limit(median(usual))
+        if measured.p99 > limit + SLACK:
+            text = (
+                f"{each.name}: p99 of {op} under the faults is {format_duration(measured.p99)}; it was "
+                f"{format_duration(median(usual))}, allowed is {format_duration(limit)} ({settings.p99.text})"
+            )
+            yield Reason(
+                check="p99", text=text, scenario=each.key, operation=op,
+                seen=measured.p99, baseline=median(usual), allowed=limit,
+            )  # fmt: skip
+
+
+def _unstable(recorded: Sequence[Recorded], past: Past) -> Iterator[Unstable]:
+    runs = [*past.recent, (past.commit, {each.key: each.outcome for each in recorded})]
+    for each in recorded:
+        seen = [(commit, outcomes[each.key]) for commit, outcomes in runs if each.key in outcomes]
+        seen = [(commit, outcome) for commit, outcome in seen if outcome != SKIPPED]
+        flips = sum((a in GOOD) != (b in GOOD) for (_, a), (_, b) in pairwise(seen))
+        by_commit: dict[str, set[bool]] = {}
+        for commit, outcome in seen:
+            by_commit.setdefault(commit, set()).add(outcome in GOOD)
+        both = any(len(found) > 1 for commit, found in by_commit.items() if commit)
+        if flips > 1 or both:
+            yield Unstable(key=each.key, name=each.name, outcomes=[outcome for _, outcome in seen])

@@ -1,0 +1,162 @@
+"""The gate's answer for people and machines: text, Markdown (also into a GitHub job's summary), JSON, JUnit XML."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from xml.etree import ElementTree
+
+from chaoskit.errors import ChaosError
+from chaoskit.reporters.gate.decision import BLOCKED, NOTHING, PASSED, Decision
+from chaoskit.reporters.score import told
+
+SUMMARY = "GITHUB_STEP_SUMMARY"
+_SHOWN = 20
+_LENGTH = 240
+
+
+def text(decision: Decision) -> Iterator[str]:
+    """For the terminal."""
+    against = f" (baseline {told(decision.baseline.score)})" if decision.baseline else ""
+    yield f"gate: {decision.decision.upper()}   score {told(decision.score)}{against}   {_counts(decision)}"
+    if decision.decision == NOTHING:
+        yield "  nothing was run, so nothing can be said"
+    for reason in decision.reasons:
+        yield f"  blocks: {_short(reason.text)}"
+    for failed in decision.failed:
+        if not failed.blocks:
+            yield f"  does not block: {failed.name} ({failed.severity}) is {failed.outcome}: {_short(failed.reason)}"
+    for unstable in decision.unstable:
+        yield f"  unstable: {unstable.name}: {', '.join(unstable.outcomes)}"
+    for skipped in decision.skipped:
+        yield f"  skipped, does not count: {skipped.name}: {_short(skipped.reason)}"
+    for note in decision.notes:
+        yield f"  note: {note}"
+
+
+def markdown(decision: Decision) -> Iterator[str]:
+    """For a CI summary or a comment on a change."""
+    sign = {PASSED: "✅", BLOCKED: "⛔", NOTHING: "⚠️"}[decision.decision]
+    yield f"## {sign} Resilience gate: {decision.decision}"
+    yield ""
+    yield f"**Score {told(decision.score)}** of 100, {_counts(decision)}; run `{_cell(decision.run)}`"
+    if decision.baseline:
+        runs = ", ".join(f"`{_cell(run)}`" for run in decision.baseline.runs)
+        yield f"  \nBaseline: {decision.baseline.what}, score {told(decision.baseline.score)} ({runs})"
+    yield ""
+    if decision.decision == NOTHING:
+        yield "Nothing was run, so nothing can be said."
+        yield ""
+    if decision.reasons:
+        yield "### What blocks"
+        yield ""
+        yield from _listed([_cell(reason.text) for reason in decision.reasons])
+    if decision.failed:
+        yield "### What failed"
+        yield ""
+        yield "| scenario | severity | outcome | why | blocks |"
+        yield "|---|---|---|---|---|"
+        for each in decision.failed[:_SHOWN]:
+            blocks = "yes" if each.blocks else "no"
+            yield f"| {_cell(each.name)} | {each.severity} | {each.outcome} | {_cell(each.reason)} | {blocks} |"
+        if len(decision.failed) > _SHOWN:
+            yield f"| and {len(decision.failed) - _SHOWN} more | | | | |"
+        yield ""
+        commands = [each.reproduce for each in decision.failed if each.reproduce]
+        if commands:
+            yield "Run one again:"
+            yield ""
+            yield from (f"    {_line(command)}" for command in commands[:_SHOWN])
+            yield ""
+    if decision.unstable:
+        yield "### Unstable"
+        yield ""
+        yield from _listed([f"{_cell(each.name)}: {', '.join(each.outcomes)}" for each in decision.unstable])
+    if decision.skipped:
+        yield "### Skipped, does not count"
+        yield ""
+        yield from _listed([f"{_cell(each.name)}: {_cell(each.reason)}" for each in decision.skipped])
+    if decision.notes:
+        yield from _listed([_cell(note) for note in decision.notes])
+
+
+def junit(decision: Decision) -> bytes:
+    """One test suite: a case for each check that the gate makes, so that CI shows the gate beside the tests."""
+    checks = {
+        "severity": "no scenario of a blocking severity failed",
+        "min_score": "the score is high enough",
+        "score": "the score did not fall",
+        "recovery": "no recovery became slower",
+        "p99": "no p99 under faults became slower",
+    }
+    suite = ElementTree.Element("testsuite", name="chaoskit gate", tests=str(len(checks)), errors="0")
+    failures = skipped = 0
+    for check, words in checks.items():
+        case = ElementTree.SubElement(suite, "testcase", classname="chaoskit.gate", name=words, time="0")
+        reasons = [_line(reason.text) for reason in decision.reasons if reason.check == check]
+        if reasons:
+            failures += 1
+            ElementTree.SubElement(case, "failure", message=reasons[0]).text = "\n".join(reasons)
+        elif decision.decision == NOTHING or (check in ("score", "recovery", "p99") and decision.baseline is None):
+            skipped += 1
+            why = "nothing was run" if decision.decision == NOTHING else "; ".join(decision.notes) or "no baseline"
+            ElementTree.SubElement(case, "skipped", message=_line(why))
+    suite.set("failures", str(failures))
+    suite.set("skipped", str(skipped))
+    root = ElementTree.Element("testsuites")
+    root.append(suite)
+    ElementTree.indent(root)
+    data: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return data
+
+
+def write(decision: Decision, folder: Path, environ: Mapping[str, str] = os.environ) -> list[Path]:
+    """Write gate.md, gate.json and gate.xml into ``folder``, and append to the job's summary on GitHub.
+
+    Raises ChaosError when one of them cannot be written.
+    """
+    told_to_people = "\n".join(markdown(decision)).rstrip() + "\n"
+    files = {
+        folder / "gate.md": told_to_people.encode(),
+        folder / "gate.json": decision.model_dump_json(indent=1).encode() + b"\n",
+        folder / "gate.xml": junit(decision),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, data in files.items():
+            file.write_bytes(data)
+        if environ.get(SUMMARY):
+            with Path(environ[SUMMARY]).open("a", encoding="utf-8") as summary:
+                summary.write(told_to_people + "\n")
+    except OSError as error:
+        raise ChaosError(f"the gate's report cannot be written: {error}") from None
+    return list(files)
+
+
+def _counts(decision: Decision) -> str:
+    return ", ".join(f"{number} {outcome}" for outcome, number in sorted(decision.outcomes.items())) or "no scenario"
+
+
+def _listed(items: list[str]) -> Iterator[str]:
+    for item in items[:_SHOWN]:
+        yield f"- {item}"
+    if len(items) > _SHOWN:
+        yield f"- and {len(items) - _SHOWN} more"
+    yield ""
+
+
+def _line(words: str) -> str:
+    """On one line, without what XML and terminals cannot take."""
+    return "".join(char if char.isprintable() else " " for char in words).strip()
+
+
+def _short(words: str) -> str:
+    words = _line(words)
+    return words if len(words) <= _LENGTH else words[: _LENGTH - 4] + " ..."
+
+
+def _cell(words: str) -> str:
+    """Text of a service as plain text in Markdown: no table cell, tag, link or code of its own."""
+    words = _short(words).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "".join(f"\\{char}" if char in "\\|`*_[]!#~" else char for char in words)
