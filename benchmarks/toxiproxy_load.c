@@ -1,8 +1,11 @@
 /* The load for toxiproxy_speed.py, light enough that the proxy is what is measured.
  *
  *   peer                              the upstream; prints its port. A connection whose first byte is 's' is
- *                                     swallowed, any other comes back.
- *   flood   PORT CONNS SECONDS        send as fast as it goes; prints the bytes sent by each connection
+ *                                     swallowed, any other comes back. 'q' asks for the bytes swallowed so far.
+ *   flood   PORT CONNS SECONDS PEER   send as fast as it goes; prints, for each connection, the bytes that had
+ *                                     arrived at the peer (its port: PEER) in time, then those it sent in all. Ends
+ *                                     when all has arrived: what waits in socket buffers is no throughput, and must
+ *                                     not disturb who is measured next.
  *   trips   PORT CONNS SECONDS EVERY  round trips of 64 bytes, one at a time on each connection, the next one
  *                                     EVERY seconds after the last began (0: at once); prints the ns of each
  *   connect PORT CONNS SECONDS        connect, one round trip, close, CONNS at a time; prints the ns of each
@@ -28,7 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TRIP = 64, BUFFER = 256 * 1024, EVENTS = 256 };
+enum { TRIP = 64, BUFFER = 256 * 1024, EVENTS = 256, CONNECTIONS = 1000 };
 
 static char buffer[BUFFER];
 static struct epoll_event events[EVENTS];
@@ -38,7 +41,15 @@ struct connection {
     int connected;
     int64_t began; /* of the round trip under way, 0 for none */
     int64_t next;  /* when the next is due */
-    int64_t bytes; /* sent by flood; -1 at the peer: to be swallowed */
+    int64_t bytes; /* sent by flood, or swallowed by the peer */
+    int64_t run;   /* at the peer: the flood it belongs to; 0 when it is not swallowed */
+    struct connection *older;
+};
+
+/* How each connection of a flood begins (the rest does not matter), and the question for its bytes. */
+struct greeting {
+    char what[8]; /* "s" or "q" */
+    int64_t run;
 };
 
 static void die(const char *what) {
@@ -109,6 +120,28 @@ static void finish_connecting(struct connection *it, int poll) {
     epoll_ctl(poll, EPOLL_CTL_MOD, it->fd, &event);
 }
 
+static struct connection *swallowed; /* those that are open, newest first */
+
+/* The bytes of a flood's connections: how many connections are open, then a number for each. */
+static void answer_count(int fd, int64_t run) {
+    int64_t found[1 + CONNECTIONS] = {0};
+    for (struct connection *it = swallowed; it; it = it->older)
+        if (it->run == run && found[0] < CONNECTIONS)
+            found[++found[0]] = it->bytes;
+    if (send(fd, found, (1 + found[0]) * sizeof *found, MSG_NOSIGNAL) < 0)
+        die("send");
+}
+
+static void forget(struct connection *it) {
+    for (struct connection **at = &swallowed; *at; at = &(*at)->older)
+        if (*at == it) {
+            *at = it->older;
+            break;
+        }
+    close(it->fd);
+    free(it);
+}
+
 static void serve(void) {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof at;
@@ -135,15 +168,21 @@ static void serve(void) {
                 continue;
             }
             /* Bytes to be swallowed are not even copied: that is not the proxy's work. */
-            int swallow = it->bytes == -1;
-            ssize_t size = recv(it->fd, buffer, swallow ? 1 << 30 : BUFFER, swallow ? MSG_TRUNC : 0);
-            if (size > 0 && !swallow && buffer[0] == 's')
-                it->bytes = -1;
-            else if (size > 0 && !swallow && send(it->fd, buffer, size, MSG_NOSIGNAL) < 0)
-                size = 0;
+            ssize_t size = recv(it->fd, buffer, it->run ? 1 << 30 : BUFFER, it->run ? MSG_TRUNC : 0);
+            struct greeting *greeting = (struct greeting *)buffer;
             if (size == 0 || (size < 0 && errno != EAGAIN)) {
-                close(it->fd);
-                free(it);
+                forget(it);
+            } else if (size > 0 && it->run) {
+                it->bytes += size;
+            } else if (size > 0 && buffer[0] == 's') {
+                it->run = greeting->run;
+                it->bytes = size;
+                it->older = swallowed;
+                swallowed = it;
+            } else if (size > 0 && buffer[0] == 'q') {
+                answer_count(it->fd, greeting->run);
+            } else if (size > 0 && send(it->fd, buffer, size, MSG_NOSIGNAL) < 0) {
+                forget(it);
             }
         }
     }
@@ -195,9 +234,25 @@ static void hold(int poll, int port, int count) {
     printf("%d\n", count);
 }
 
-static void flood(int poll, int port, int count, int64_t length) {
+/* What the peer has swallowed on the connections of this run that are still open: their number, then bytes. */
+static int64_t *ask(int fd) {
+    static int64_t found[1 + CONNECTIONS];
+    struct greeting question = {.what = "q", .run = getpid()};
+    if (send(fd, &question, sizeof question, 0) < 0 || recv(fd, found, sizeof *found, MSG_WAITALL) <= 0)
+        die("ask the peer");
+    if (found[0] && recv(fd, found + 1, found[0] * sizeof *found, MSG_WAITALL) <= 0)
+        die("ask the peer");
+    return found;
+}
+
+static void flood(int poll, int port, int count, int64_t length, int peer) {
     struct connection *all = calloc(count, sizeof *all);
-    memset(buffer, 's', BUFFER);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(peer), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int asking = socket(AF_INET, SOCK_STREAM, 0);
+    if (count > CONNECTIONS || connect(asking, (struct sockaddr *)&to, sizeof to))
+        die("ask the peer");
+    struct greeting greeting = {.what = "s", .run = getpid()};
+    memcpy(buffer, &greeting, sizeof greeting);
     for (int i = 0; i < count; i++)
         begin_connecting(&all[i], poll, port);
     int64_t until = now() + length;
@@ -212,8 +267,16 @@ static void flood(int poll, int port, int count, int64_t length) {
                 it->bytes += size;
         }
     }
-    for (int i = 0; i < count; i++)
+    int64_t *found = ask(asking);
+    for (int i = 0; i < count; i++) /* one that has not come through yet has brought nothing */
+        printf("%lld\n", (long long)(i < found[0] ? found[1 + i] : 0));
+    for (int i = 0; i < count; i++) {
+        close(all[i].fd);
         printf("%lld\n", (long long)all[i].bytes);
+    }
+    struct timespec pause = {.tv_nsec = 2000000};
+    for (int left = 10 * 500; ask(asking)[0] && left; left--)
+        nanosleep(&pause, NULL);
 }
 
 static void trips(int poll, int port, int count, int64_t length, int64_t every) {
@@ -287,7 +350,7 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "peer"))
         serve();
     else if (!strcmp(what, "flood"))
-        flood(poll, port, count, length);
+        flood(poll, port, count, length, argc > 5 ? atoi(argv[5]) : 0);
     else if (!strcmp(what, "trips"))
         trips(poll, port, count, length, every);
     else if (!strcmp(what, "connect"))

@@ -5,13 +5,17 @@ It takes as much processor time as the proxy, so rates and times come out worse 
 
 from __future__ import annotations
 
+import os
 import select
 import socket
+import struct
 import sys
 import time
 
 TRIP = 64
 _BUFFER = bytearray(256 * 1024)
+# How each connection of a flood begins, and the question for its bytes: "s" or "q", and which flood.
+_GREETING = struct.Struct("=8sq")
 
 
 def serve() -> None:
@@ -22,6 +26,7 @@ def serve() -> None:
     poll.register(listener, select.EPOLLIN)
     socks: dict[int, socket.socket] = {}
     view = memoryview(_BUFFER)
+    swallowed: dict[int, list[int]] = {}  # by descriptor: which flood, how many bytes
     while True:
         for fd, _ in poll.poll():
             if fd == listener.fileno():
@@ -33,12 +38,21 @@ def serve() -> None:
             sock = socks[fd]
             try:
                 size = sock.recv_into(_BUFFER)
-                if size and _BUFFER[0] != ord("s"):
+                if fd in swallowed:
+                    swallowed[fd][1] += size
+                elif size and _BUFFER[0] == ord("s"):
+                    swallowed[fd] = [_GREETING.unpack_from(_BUFFER)[1], size]
+                elif size and _BUFFER[0] == ord("q"):
+                    asked = _GREETING.unpack_from(_BUFFER)[1]
+                    found = [count for run, count in swallowed.values() if run == asked]
+                    sock.sendall(struct.pack(f"={1 + len(found)}q", len(found), *found))
+                else:
                     sock.send(view[:size])
             except OSError:
                 size = 0
             if not size:
                 del socks[fd]
+                swallowed.pop(fd, None)
                 sock.close()
 
 
@@ -57,15 +71,23 @@ def trip(sock: socket.socket) -> int:
     return time.monotonic_ns() - began
 
 
-def flood(port: int, count: int, seconds: float) -> list[int]:
-    """Bytes sent by each connection."""
+def ask(peer: socket.socket) -> list[int]:
+    """What the peer has swallowed on each connection of this flood that is still open."""
+    peer.sendall(_GREETING.pack(b"q", os.getpid()))
+    (count,) = struct.unpack("=q", peer.recv(8, socket.MSG_WAITALL))
+    return [*struct.unpack(f"={count}q", peer.recv(8 * count, socket.MSG_WAITALL))] if count else []
+
+
+def flood(port: int, count: int, seconds: float, peer_port: int) -> list[int]:
+    """Bytes of each connection: what had arrived at the peer in time, then what was sent in all."""
+    peer = opened(peer_port)
     poll = select.epoll()
     socks = {sock.fileno(): sock for sock in (opened(port) for _ in range(count))}
     for fd, sock in socks.items():
         sock.setblocking(False)
         poll.register(fd, select.EPOLLOUT)
     sent = dict.fromkeys(socks, 0)
-    data = b"s" * len(_BUFFER)
+    data = _GREETING.pack(b"s", os.getpid()).ljust(len(_BUFFER), b"s")
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         for fd, _ in poll.poll(0.001):
@@ -73,7 +95,13 @@ def flood(port: int, count: int, seconds: float) -> list[int]:
                 sent[fd] += socks[fd].send(data)
             except BlockingIOError:
                 continue
-    return [*sent.values()]
+    arrived = ask(peer)
+    for sock in socks.values():
+        sock.close()
+    until = time.monotonic() + 10
+    while ask(peer) and time.monotonic() < until:
+        time.sleep(0.002)
+    return [*arrived, *[0] * (count - len(arrived)), *sent.values()]
 
 
 def trips(port: int, count: int, seconds: float, every: float) -> list[int]:
@@ -135,11 +163,11 @@ def hold(port: int, count: int) -> list[int]:
 
 
 def main(what: str, port: int = 0, count: int = 0, seconds: float = 0, every: float = 0) -> None:
-    """Run one of them and print its numbers."""
+    """Run one of them and print its numbers. For a flood ``every`` is the peer's port."""
     if what == "peer":
         serve()
     found = {
-        "flood": lambda: flood(port, count, seconds),
+        "flood": lambda: flood(port, count, seconds, int(every)),
         "trips": lambda: trips(port, count, seconds, every),
         "connect": lambda: connects(port, count, seconds),
         "hold": lambda: hold(port, count),

@@ -60,6 +60,8 @@ class Subject:
 
     name: str
     port: int
+    peer: int
+    """The port of the upstream."""
     pid: int = 0
     api: Address = ("", 0)
 
@@ -108,7 +110,8 @@ def direct(load: Load) -> Iterator[Subject]:
     """A peer, without a proxy."""
     with running(load.start("peer")) as peer:
         assert peer.stdout is not None
-        yield Subject("direct", int(peer.stdout.readline()))
+        port = int(peer.stdout.readline())
+        yield Subject("direct", port, port)
 
 
 @contextmanager
@@ -149,7 +152,7 @@ def _server(
         )
         entry = {"name": "speed", "upstream": f"127.0.0.1:{peer.port}", "listen": "127.0.0.1:0"}
         listen = str(wait_for(lambda: _try_call(api, entry), what=f"the API of {name}", limit=10)["listen"])
-        yield Subject(name, int(listen.rpartition(":")[2]), process.pid, api)
+        yield Subject(name, int(listen.rpartition(":")[2]), peer.port, process.pid, api)
 
 
 def _try_call(api: Address, entry: dict[str, str]) -> dict[str, object] | None:

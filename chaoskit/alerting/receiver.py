@@ -61,10 +61,10 @@ class Receiver:
         """Have calls to ``prefix`` and to paths below it answered by ``taker``; the longest prefix wins."""
         self._takers[prefix] = taker
 
-    def start(self, host: str) -> None:
-        """Listen on a free port. Has no effect while it does."""
+    def start(self, host: str, port: int = 0) -> None:
+        """Listen on ``port``, a free one unless given. Has no effect while it does."""
         if self._server is None:
-            self._server = _Server((host, 0), self._answer)
+            self._server = _Server((host, port), self._answer)
             self._thread = threading.Thread(
                 target=self._server.serve_forever, args=(0.05,), name="chaoskit-receiver", daemon=True
             )

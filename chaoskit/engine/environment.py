@@ -75,6 +75,7 @@ class LiveEnvironment:
             folder=environment.folder,
             receiver=self.receiver.addresses,
             alerting=alerting,
+            firing=lambda: [alert.labels for alert in self.alerts.firing()],
         )
         self._lock = threading.Lock()
         self._fresh = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class Neighbourhood:
         folder: Path,
         receiver: Callable[[], Mapping[str, Any]],
         alerting: str,
+        firing: Callable[[], Iterable[Mapping[str, str]]],
     ) -> None:
         self._services = services
         self._proxies = proxies
@@ -30,6 +31,7 @@ class Neighbourhood:
         self._folder = folder
         self._receiver = receiver
         self._alerting = alerting
+        self._firing = firing
         self._moved: set[str] = set()
 
     def introduce(self, newcomers: Mapping[str, Service]) -> None:
@@ -43,6 +45,7 @@ class Neighbourhood:
                     folder=self._folder,
                     receiver=self._receiver,
                     alerting=self._alerting,
+                    firing=self._firing,
                 )
             )
 

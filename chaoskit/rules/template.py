@@ -11,9 +11,7 @@ from chaoskit.rules.subset import PLACEHOLDER
 
 def expand(text: str, labels: Mapping[str, str], value: float) -> str:
     """``text`` with the alert's labels and value put in; a label that is not there is empty."""
-    return PLACEHOLDER.sub(
-        lambda found: labels.get(found["label"], "") if found["label"] else go_number(value), text
-    )
+    return PLACEHOLDER.sub(lambda found: labels.get(found["label"], "") if found["label"] else go_number(value), text)
 
 
 def go_number(value: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,8 @@ class Neighbours:
     ``link`` gives where the services reach the proxy of a service (the service itself where there is none), and
     ``redirect`` leads the proxy of the first service named to the second, at the same address. Relative paths of the
     environment start from ``folder``; ``receiver`` gives the addresses at which chaoskit is told of alerts;
-    ``alerting`` is ``prometheus`` or ``embedded``.
+    ``alerting`` is ``prometheus`` or ``embedded``; ``firing`` gives the labels of the alerts that it was told of and
+    that have not ended.
     """
 
     services: Mapping[str, Service]
@@ -41,6 +42,7 @@ class Neighbours:
     folder: Path = Path()
     receiver: Callable[[], Mapping[str, Any]] = dict
     alerting: str = "embedded"
+    firing: Callable[[], Iterable[Mapping[str, str]]] = tuple
 
 
 class Service(ABC):

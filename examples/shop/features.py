@@ -14,7 +14,7 @@ from aiohttp import web
 from shop import metrics
 from shop.errors import Refused
 from shop.logs import log
-from shop.settings import Settings
+from shop.settings import Settings, networks
 from shop.web import json_response, read_json
 
 
@@ -29,7 +29,7 @@ class Features:
 
     def __init__(self, settings: Settings, features: dict[str, bool]) -> None:
         self._service = settings.service
-        self._networks = [ipaddress.ip_network(word.strip()) for word in settings.admin_allow.split(",") if word.strip()]
+        self._networks = networks(settings.admin_allow)
         self._on = dict(features)
         for name, on in features.items():
             metrics.feature.labels(self._service, name).set(on)
@@ -58,6 +58,7 @@ class Features:
         # The peer of the connection: a header could say anything.
         peer = request.transport.get_extra_info("peername") if request.transport is not None else None
         address = ipaddress.ip_address(peer[0].partition("%")[0]) if peer else None
+        address = getattr(address, "ipv4_mapped", None) or address
         if address is None or not (address.is_loopback or any(address in network for network in self._networks)):
             raise Refused(403, "operators_only")
         name = request.match_info["name"]

@@ -18,12 +18,12 @@ log = structlog.get_logger()
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
 
 
-def configure(service: str, level: str) -> None:
+def configure(service: str, level: str, *, traced: bool = True) -> None:
     """Send this process's log, and that of the libraries it uses, to standard output as JSON."""
 
     def complete(_logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Add what every line must carry, first, so that lines read alike."""
-        here = trace.current()
+        here = trace.current() if traced else None
         return {
             "timestamp": event.pop("timestamp"),
             "level": method,

@@ -38,6 +38,7 @@ task_errors = Counter("worker_task_errors", "Units of background work that faile
 job_runs = Counter("worker_job_runs", "Runs of the periodic job", ["service"])
 job_errors = Counter("worker_job_errors", "Runs of the periodic job that failed", ["service"])
 
+feature = Gauge("feature_enabled", "1 while the feature is on", ["service", "feature"])
 tasks = Gauge("asyncio_tasks", "Tasks of the event loop", ["service"])
 
 

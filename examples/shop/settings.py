@@ -7,6 +7,7 @@ hardened one and the default.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import sys
 from collections.abc import Mapping
@@ -93,6 +94,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     orders_ack: Literal["after-commit", "early"] = "after-commit"
     recovery: OnOff = "on"
     recovery_body: Literal["clean", "leaky"] = "clean"
+    panic_counter: OnOff = "on"
+    log_trace: OnOff = "on"
     worker_recovery: OnOff = "on"
     worker_job: Literal["guarded", "overlapping"] = "guarded"
     retries: Literal["bounded", "off", "eager", "fixed", "everything", "past-deadline"] = "bounded"
@@ -114,6 +117,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry_spans: Literal["siblings", "nested"] = "siblings"
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def networks(text: str) -> list[Network]:
+    """The networks in ``10.0.0.0/8, fd00::/8``; raises :class:`SettingsError`."""
+    try:
+        return [ipaddress.ip_network(word.strip()) for word in text.split(",") if word.strip()]
+    except ValueError as error:
+        raise SettingsError(f"ADMIN_ALLOW={text!r}: networks such as 10.0.0.0/8 are legal: {error}") from None
+
+
 def read(service: str, environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings of ``service``; raises :class:`SettingsError` naming the first unusable variable."""
     values: dict[str, object] = {"service": service, "port": DEFAULT_PORTS[service]}
@@ -123,6 +137,8 @@ def read(service: str, environment: Mapping[str, str] = os.environ) -> Settings:
             continue
         try:
             values[field.name] = msgspec.convert(environment[name], field.type, strict=False)
+            if field.name == "admin_allow":
+                networks(environment[name])
         except msgspec.ValidationError as error:
             choices = get_args(field.type)
             legal = f"one of {', '.join(choices)}" if isinstance(choices[-1], str) else str(error).lower()

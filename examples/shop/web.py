@@ -67,7 +67,7 @@ def application(settings: Settings, readiness: dict[str, Check]) -> web.Applicat
 
     ``readiness`` maps a dependency's name to a check that returns "" or what is wrong.
     """
-    logs.configure(settings.service, settings.log_level)
+    logs.configure(settings.service, settings.log_level, traced=settings.log_trace == "on")
     spans.configure(settings)
     metrics.preset(settings.service)
     app = web.Application(middlewares=[_observing(settings), _recovering(settings)])
@@ -168,7 +168,8 @@ def _recovering(settings: Settings) -> Any:
         except Exception as error:
             if settings.recovery == "off":
                 die_of(error, "panic")
-            metrics.panics.labels(settings.service).inc()
+            if settings.panic_counter == "on":
+                metrics.panics.labels(settings.service).inc()
             log.error("panic recovered", exc_info=error, path=request.path)
             body = {"error": "Internal server error"}
             if settings.recovery_body == "leaky":

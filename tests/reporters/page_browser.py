@@ -40,7 +40,9 @@ class PageBrowser(Browser):
 
     def shown(self) -> list[str]:
         """Ids of the scenarios that the filter shows."""
-        found: list[str] = self.ask("[...document.querySelectorAll('article.card')].filter(c => !c.hidden).map(c => c.id)")
+        found: list[str] = self.ask(
+            "[...document.querySelectorAll('article.card')].filter(c => !c.hidden).map(c => c.id)"
+        )
         return found
 
     def press(self, key: str) -> None:

@@ -10,7 +10,7 @@ from chaoskit.reporters.compare.changes import Change, Comparison, Figure
 from chaoskit.reporters.compare.text import show
 from chaoskit.reporters.figures import canvas, style, text
 from chaoskit.reporters.score import told
-from chaoskit.units import format_duration
+from chaoskit.units import format_duration, format_ratio
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ _WIDTH = 13.0
 _LEFT = 3.5
 _RIGHT = 0.25
 _GAP = 0.55
-_ROW = 0.34
+_ROW = 0.4
 _HEAD = 1.15
 _FOOT = 0.55
 _COLOURS = {"better": style.GREEN, "worse": style.VERMILLION, "same": style.MUTED, "": style.MUTED}
@@ -56,7 +56,7 @@ def _page(comparison: Comparison) -> Page:
     page.text(0.18 / _WIDTH, top, heading, size=style.LARGE, weight="bold", va="center")
     page.text(
         0.18 / _WIDTH, 1 - 0.55 / height,
-        f"score {told(comparison.score_before)} → {told(comparison.score_after)};  figures are of the time under faults",
+        f"score {told(comparison.score_before)} → {told(comparison.score_after)};  figures: while faults were active",
         size=style.NORMAL, color=style.MUTED, va="center",
     )  # fmt: skip
     columns: list[tuple[str, list[Figure | None]]] = [
@@ -130,11 +130,14 @@ def _scale(axes: Axes, figures: Sequence[Figure | None], durations: bool) -> Non
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
     values = [value for figure in figures if figure for value in (figure.before, figure.after) if value is not None]
-    if not durations:
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_xticks([0, 0.5, 1], ["0%", "50%", "100%"])
-        return
     low, high = min(values, default=0.0), max(values, default=1.0)
+    if not durations:
+        # A share over a limit is small where things are well; successes are read against 100 %.
+        end = 1.0 if low > 0.5 or high > 0.5 else max(high, 0.01) * 1.1
+        axes.set_xlim(-0.02 * end, 1.02 * end)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_ratio(value)))
+        return
     if low > 0 and high / low > 20:
         axes.set_xscale("log")
         axes.set_xlim(low / 1.3, high * 1.3)

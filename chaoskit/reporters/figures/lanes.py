@@ -1,18 +1,20 @@
-"""The lanes at the head of the timeline: phases, faults, recovery, processes; pure data.
+"""The lanes at the head of the timeline: phases, faults, recovery, alerts, processes; pure data.
 
 A source is a function of the facts that gives lanes; :data:`SOURCES` holds them in the order of drawing. What is
-marked on the timeline beside faults and processes (alerts, runs of an SOP) is one more source.
+marked on the timeline beside them (runs of an SOP) is one more source.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from chaoskit.expectations.base import Finding
 from chaoskit.expectations.recovery import Recovery
 from chaoskit.history import rows as r
+from chaoskit.history.alerts import incidents
 from chaoskit.reporters.figures.facts import Facts
 from chaoskit.units import format_duration
 
@@ -21,6 +23,7 @@ LABEL = 16
 
 MOST_FAULTS = 12
 MOST_PROCESSES = 6
+MOST_ALERTS = 6
 FINEST = 200
 """Parts of the axis: what lies closer together cannot be told apart."""
 
@@ -204,7 +207,54 @@ def _joined(spans: Iterable[Span], length: float) -> list[Span]:
     return kept
 
 
-SOURCES: tuple[Callable[[Facts], Iterator[Lane]], ...] = (phases, faults, recovery, processes)
+def alerts(facts: Facts) -> Iterator[Lane]:
+    """One lane for each name of an alert: when it was pending and firing, and what of it was delivered."""
+    shown = facts.range
+    rows = sorted(facts.history.of(r.Alert), key=lambda row: row.at)
+    names = list(dict.fromkeys(row.name for row in rows if facts.at(row.at) <= shown.end))
+    for name in names[:MOST_ALERTS]:
+        yield _alert(facts, name, [row for row in rows if row.name == name])
+    if len(names) > MOST_ALERTS:
+        fired = [
+            Mark(facts.at(life.fired), "alert", life.name)
+            for life in incidents(rows)
+            if life.name in names[MOST_ALERTS:]
+        ]
+        yield Lane(f"{len(names) - MOST_ALERTS} more alerts", marks=_apart(fired, shown.length))
+
+
+def _alert(facts: Facts, name: str, rows: Sequence[r.Alert]) -> Lane:
+    lives, end = incidents(rows), facts.range.end
+    spans = [Span(facts.at(pending), facts.at(until), "pending", "pending") for pending, until in _pending(rows)]
+    spans += [
+        Span(facts.at(life.fired), facts.at(life.ended) if life.ended is not None else end, "firing", "firing")
+        for life in lives
+    ]
+    spans = [span for span in spans if span.start < end]
+    sent = [row for row in rows if row.state == "delivered" and facts.at(row.at) <= end]
+    looks = {False: ("start", "delivered"), True: ("end", "refused")}
+    marks = [Mark(facts.at(row.at), *looks[bool(row.refused)]) for row in sent]
+    found = facts.findings(f"alerts.{name}")
+    if found:
+        note = note_of(found[0], found[0].id.rpartition(".")[2].replace("_", " "))
+    else:
+        note = Note(f"fired {len(lives)}×" if lives else "never fired")
+    spans.sort(key=lambda span: span.start)
+    return Lane(f"alert {name}", _joined(spans, facts.range.length), _apart(marks, facts.range.length), note)
+
+
+def _pending(rows: Sequence[r.Alert]) -> Iterator[tuple[float, float]]:
+    """From when to when an alert was pending, whether it fired then or not."""
+    since: dict[str, float] = {}
+    for row in rows:
+        if row.state == "pending":
+            since.setdefault(row.fingerprint, row.at)
+        elif row.state in ("firing", "inactive") and row.fingerprint in since:
+            yield since.pop(row.fingerprint), row.at
+    yield from ((at, inf) for at in since.values())
+
+
+SOURCES: tuple[Callable[[Facts], Iterator[Lane]], ...] = (phases, faults, recovery, alerts, processes)
 """What is drawn, from top to bottom."""
 
 

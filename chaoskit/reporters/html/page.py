@@ -23,8 +23,8 @@ NAME: Final = "chaoskit.html"
 LIMIT: Final = 2_000_000
 """Bytes. Figures that would make the page larger are left out, those of what failed last."""
 
-_LINES: Final = (60, 20, 5)
-"""Log lines a service of a failed scenario gets; fewer if the text alone would fill half the page."""
+_LINES: Final = (60, 20, 6)
+"""Log lines a service of a failed scenario gets; fewer where logs would take more than an eighth of the page."""
 
 
 def write_page(
@@ -50,11 +50,11 @@ def write_page(
 
 
 def _bounded(recorded: Sequence[Recorded], file: Path) -> list[Card]:
-    """Cards with as many log lines as leave half of the page to the figures."""
+    """Cards with as many log lines as leave the page to the figures."""
     shown: list[Card] = []
     for lines in _LINES:
         shown = cards(recorded, file, lines=lines)
-        if sum(len(text) + 60 for card in shown for log in card.logs for _, text in log.lines) < LIMIT // 4:
+        if sum(len(text) + 60 for card in shown for log in card.logs for _, text in log.lines) < LIMIT // 8:
             break
     return shown
 

@@ -8,7 +8,7 @@ to a tenth of a point, and names that nothing refers to go.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from urllib.parse import quote
 from xml.etree import ElementTree as Tree
@@ -35,12 +35,14 @@ def slim(svg: bytes) -> bytes:
         if element.tag == f"{{{SVG}}}metadata":
             root.remove(element)
     _round(root)
+    _sort_axes(root)
     markers = _points_as_paths(root)
     if markers is not None:
         root.insert(0, markers)
     _styles_as_classes(root)
     _short_names(root)
     _unwrap(root)
+    _merge_lines(root, _sheet(root).text or "")
     Tree.register_namespace("", SVG)
     text: str = Tree.tostring(root, encoding="unicode")
     return text.replace(" />", "/>").encode()
@@ -88,6 +90,28 @@ def _path(text: str) -> str:
     return re.sub(r"M[^A-Za-z]+(?:L[^A-Za-z]+)+", lambda line: line[0].replace("L", " "), short)
 
 
+def _sort_axes(root: Tree.Element) -> None:
+    """Grid lines, then tick marks, then texts: matplotlib writes them in turns, so that no two equal ones meet."""
+    ranks = {f"{{{SVG}}}{tag}": rank for rank, tag in enumerate(("defs", "path", "use", "text"))}
+
+    def key(element: Tree.Element) -> tuple[int, str, str]:
+        rank = ranks.get(element.tag, len(ranks))
+        looks = (element.get("style", ""), element.get("href", "")) if rank < ranks[f"{{{SVG}}}text"] else ("", "")
+        return rank, *looks
+
+    for axis in root.iter(f"{{{SVG}}}g"):
+        if axis.get("id", "").startswith("matplotlib.axis"):
+            axis[:] = sorted(_leaves(axis), key=key)
+
+
+def _leaves(parent: Tree.Element) -> Iterator[Tree.Element]:
+    for child in parent:
+        if child.tag == f"{{{SVG}}}g" and not set(child.attrib) - {"id"}:
+            yield from _leaves(child)
+        else:
+            yield child
+
+
 def _points_as_paths(root: Tree.Element) -> Tree.Element | None:
     """Runs of equal ``use`` elements as one path with a marker at each of its points. Returns the markers."""
     shapes = {element.get("id", ""): element for element in root.iter(f"{{{SVG}}}path") if element.get("id")}
@@ -131,10 +155,13 @@ def _styles_as_classes(root: Tree.Element) -> None:
     for element in styled:
         style = _numbers(element.attrib.pop("style").replace("; ", ";").replace(": ", ":"), 2)
         element.set("class", names.setdefault(style, f"c{len(names)}"))
-    sheet = next(root.iter(f"{{{SVG}}}style"), None)
-    if sheet is None:
-        sheet = Tree.SubElement(Tree.SubElement(root, f"{{{SVG}}}defs"), f"{{{SVG}}}style")
+    sheet = _sheet(root)
     sheet.text = (sheet.text or "") + "".join(f".{name}{{{style}}}" for style, name in names.items())
+
+
+def _sheet(root: Tree.Element) -> Tree.Element:
+    sheet = next(root.iter(f"{{{SVG}}}style"), None)
+    return Tree.SubElement(root, f"{{{SVG}}}style") if sheet is None else sheet
 
 
 def _short_names(root: Tree.Element) -> None:
@@ -164,6 +191,30 @@ def _unwrap(parent: Tree.Element) -> None:
         _unwrap(child)
         children.extend(child if child.tag == f"{{{SVG}}}g" and not child.attrib else _kept(child))
     parent[:] = children
+
+
+def _merge_lines(root: Tree.Element, sheet: str) -> None:
+    """Neighbours that are lines of one look become one. Not those one can see through: crossings would differ."""
+    plain = {
+        name
+        for name, style in re.findall(r"\.(c\d+)\{([^}]*)\}", sheet)
+        if "fill:none" in style and "opacity" not in style and "marker" not in style
+    }
+
+    def look(element: Tree.Element) -> tuple[tuple[str, str], ...] | None:
+        if element.tag != f"{{{SVG}}}path" or element.get("class") not in plain:
+            return None
+        return tuple(sorted((name, value) for name, value in element.attrib.items() if name != "d"))
+
+    for parent in [root, *root.iter(f"{{{SVG}}}g")]:
+        new: list[Tree.Element] = []
+        for key, run in groupby(parent, key=look):
+            lines = list(run)
+            if key is not None:
+                lines[0].set("d", "".join(line.get("d", "") for line in lines))
+                del lines[1:]
+            new.extend(lines)
+        parent[:] = new
 
 
 def _kept(element: Tree.Element) -> Iterable[Tree.Element]:

@@ -50,6 +50,7 @@ class Settling:
             self._wait_for_targets(0.0)
             self._wait_for_silence()
             self._always = self._alerts()
+        self._wait_until_told()
         self.stale = False
 
     def _wait_for_targets(self, since: float) -> None:
@@ -85,6 +86,18 @@ class Settling:
                 return True
             time.sleep(0.05)
         return False
+
+    def _wait_until_told(self) -> None:
+        """Until whoever was told that an alert fires was told that it does not, if that comes soon.
+
+        It need not come: an Alertmanager that was killed has forgotten.
+        """
+        deadline = now() + MARGIN
+        while now() < deadline:
+            firing = {frozenset(labels.items()) for labels in self._prometheus.neighbours.firing()}
+            if firing <= self._always:
+                return
+            time.sleep(0.02)
 
     def _alertmanager_silent(self) -> bool:
         name = self._prometheus.args.alertmanager

@@ -184,7 +184,7 @@ class Prometheus(AlertingProvider):
         return http_answers(self.host, self.port, "/-/ready")
 
     def reset(self) -> None:
-        """What it knows belongs to the scenario before: :meth:`settle` has it forgotten, once all services are ready."""
+        """What it knows is of the scenario before: :meth:`settle` has it forgotten, once all services are ready."""
         super().reset()
         self._settling.stale = True
 

@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING
 
 from chaoskit.toxiproxy.server.chunk import Chunk
 from chaoskit.toxiproxy.server.installed import Direction
+from chaoskit.toxiproxy.server.reactor import READ
 
 if TYPE_CHECKING:
     from chaoskit.toxiproxy.server.endpoint import Endpoint
     from chaoskit.toxiproxy.server.link import Link
     from chaoskit.toxiproxy.server.stage import Stage
 
-# All flows read into one buffer: what is read is written (or copied) before anything else runs. 64 KiB would
-# cost a third of the throughput.
-_BUFFER = bytearray(256 * 1024)
+# What one step moves at most. Each step wakes the sender and the receiver, which can take as long as copying
+# hundreds of KiB: fewer, larger steps are faster, but what the target does not take has to be kept.
+_STEP = 256 * 1024
+# So steps get larger only after as many full ones in a row that the target took as a whole.
+_FULL_STEPS = 4
+_BULK_STEP = 1024 * 1024
+# All flows read into one buffer: what is read is written (or copied) before anything else runs.
+_BUFFER = bytearray(_BULK_STEP)
 _VIEW = memoryview(_BUFFER)
 # Through toxics, data goes in pieces of the original's size, so that they act on it in the same steps.
 _CHUNK = 32 * 1024
@@ -35,6 +41,8 @@ class Flow:
 
     __slots__ = (
         "_backlog",
+        "_deferred",
+        "_full_steps",
         "_on_read",
         "_on_write",
         "_recv_into",
@@ -67,6 +75,8 @@ class Flow:
         """The end of the stream has come through all stages."""
         self.stages: list[Stage] = []
         self._backlog: list[memoryview] = []  # what the target's socket would not take yet
+        self._full_steps = 0  # in a row
+        self._deferred = False
         self._recv_into = source.sock.recv_into
         self._send = target.sock.send
         self._on_read: Spy | None = None
@@ -96,9 +106,14 @@ class Flow:
 
     # ---- reading
 
-    def _fast(self, _events: int) -> None:
+    def _fast(self, _events: int, limit: int = _STEP) -> None:
+        if self._full_steps >= _FULL_STEPS and limit == _STEP:
+            if not self._deferred:
+                self._deferred = True
+                self.reactor.defer(self._bulk)
+            return
         try:
-            size = self._recv_into(_BUFFER)
+            size = self._recv_into(_BUFFER, limit)
         except BlockingIOError:
             return
         except OSError as error:
@@ -117,10 +132,19 @@ class Flow:
             return
         self.written += sent
         if sent != size:
+            self._full_steps = 0
             self._hold(_VIEW[sent:size])
+        else:
+            self._full_steps = self._full_steps + 1 if size >= _STEP else 0
+
+    def _bulk(self) -> None:
+        """A large step, if the path is still free."""
+        self._deferred = False
+        if self.handler == self._fast and self._reads():
+            self._fast(READ, _BULK_STEP)
 
     def _watched(self, _events: int) -> None:
-        size = self._receive(len(_BUFFER))
+        size = self._receive(_STEP)
         if size:
             self._write(_VIEW[:size])
 

@@ -19,6 +19,7 @@ WRITE = select.EPOLLOUT
 HANG_UP = select.EPOLLRDHUP
 
 Callback = Callable[[int], None]
+_DEFERRED_TURN = 0.002  # seconds for deferred calls before the others are looked at again
 _LONGEST_WAIT = 3600.0  # seconds; epoll cannot wait for a toxic's largest delays in one go
 
 
@@ -43,6 +44,7 @@ class Reactor:
         self._serial = 0
         self._cancelled = 0  # about how many of them are cancelled
         self._stopped = False
+        self._deferred: deque[Callable[[], None]] = deque()
         self._posted: deque[Callable[[], None]] = deque()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -93,6 +95,10 @@ class Reactor:
                 heapify(self._timers)
                 self._cancelled = 0
 
+    def defer(self, callback: Callable[[], None]) -> None:
+        """Call after all that is ready now: for a long step, so that short ones do not wait behind many of them."""
+        self._deferred.append(callback)
+
     def post(self, callback: Callable[[], None]) -> None:
         """Call soon, on the loop's thread. The one method that other threads may use."""
         self._posted.append(callback)
@@ -107,8 +113,11 @@ class Reactor:
         """Serve until :meth:`stop`."""
         callbacks = self._callbacks
         timers = self._timers
+        deferred = self._deferred
         while not self._stopped:
-            for fd, events in self._poll():
+            ready = self._poll()
+            began = monotonic()
+            for fd, events in ready:
                 callback = callbacks.get(fd)  # an earlier callback of this step may have closed it
                 if callback is not None:
                     try:
@@ -117,11 +126,15 @@ class Reactor:
                         self._failed(error)
             if timers:
                 self._run_timers()
+            if deferred:
+                self._run_deferred(began)
 
     def _poll(self) -> list[tuple[int, int]]:
         timers = self._timers
         while timers and timers[0][2].callback is None:
             heappop(timers)
+        if self._deferred:
+            return self._epoll.poll(0, 256)
         if not timers:
             return self._epoll.poll(-1, 256)
         left = min(timers[0][0] - monotonic(), _LONGEST_WAIT)
@@ -144,6 +157,19 @@ class Reactor:
                     callback()
                 except Exception as error:
                     self._failed(error)
+
+    def _run_deferred(self, began: float) -> None:
+        """For a moment, or for as long as the others took since ``began``: these cannot starve them."""
+        now = monotonic()
+        until = now + max(_DEFERRED_TURN, now - began)
+        deferred = self._deferred
+        while deferred:
+            try:
+                deferred.popleft()()
+            except Exception as error:
+                self._failed(error)
+            if monotonic() >= until:
+                return
 
     def _wake(self) -> None:
         try:

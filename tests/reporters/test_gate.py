@@ -1,0 +1,325 @@
+"""What the gate decides, and how it says so."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from recordings import made, measured
+
+from chaoskit.errors import ChaosError
+from chaoskit.reporters.gate import BLOCKED, NOTHING, PASSED, Settings, ask, decide, markdown, schema, text, write
+from chaoskit.reporters.gate.decide import Earlier, Past
+from chaoskit.reporters.history_db import Database, Revision
+from chaoskit.reporters.score import WEIGHTS
+
+SETTINGS = Settings()
+
+
+def against(*runs, commit: str = ""):
+    """Earlier runs as a baseline."""
+    return Past(what="earlier", baseline=[Earlier(str(n), run) for n, run in enumerate(runs)], commit=commit)
+
+
+def checks(decision):
+    """The checks that block."""
+    return [reason.check for reason in decision.reasons]
+
+
+def test_a_run_that_held_passes():
+    """Exit status 0, no reasons."""
+    decision = decide("1", [made(), made("made-up--control", "caught", control=True)], SETTINGS)
+    assert (decision.decision, decision.status, decision.score, decision.reasons) == (PASSED, 0, 100, [])
+
+
+@pytest.mark.parametrize("severity", list(WEIGHTS))
+@pytest.mark.parametrize("outcome", ["violated", "vacuous", "broken"])
+def test_severities(severity, outcome):
+    """A failing scenario blocks if its severity is one that does; otherwise it is named as one that does not."""
+    rest = [made(f"ok-{index}", severity="blocker") for index in range(20)]
+    decision = decide("1", [*rest, made("bad", outcome, severity=severity)], SETTINGS)
+    blocks = severity in SETTINGS.block
+    assert decision.status == (1 if blocks else 0)
+    assert [(failed.name, failed.blocks) for failed in decision.failed] == [("bad", blocks)]
+    assert checks(decision) == (["severity"] if blocks else [])
+
+
+def test_a_control_that_is_not_caught_blocks():
+    """The scenario proves nothing then."""
+    decision = decide("1", [made(), made("made-up--control", "not caught", control=True)], SETTINGS)
+    assert checks(decision) == ["severity", "min_score"]
+
+
+def test_the_lowest_score():
+    """A score just as high as asked for passes."""
+    run = [made("a", severity="minor"), made("b", "violated", severity="minor")]
+    assert decide("1", run, Settings(min_score=50, block=[])).decision == PASSED
+    low = decide("1", run, Settings(min_score=50.1, block=[]))
+    assert (low.status, checks(low)) == (1, ["min_score"])
+    assert "score is 50, at least 50.1" in low.reasons[0].text
+
+
+def test_nothing_to_judge():
+    """Exit status 3: neither passed nor blocked, whatever the settings."""
+    for run in ([], [made("a", "skipped", reason="no netem here")]):
+        decision = decide("1", run, SETTINGS)
+        assert (decision.decision, decision.status, decision.score) == (NOTHING, 3, None)
+    assert [(each.name, each.reason) for each in decision.skipped] == [("a", "no netem here")]
+
+
+@pytest.mark.parametrize(("recovery", "blocks"), [(1.0, False), (3.9, False), (4.1, True)])
+def test_recovery_against_the_baseline(recovery, blocks):
+    """The median of what it was, and as much more as is allowed: 1 s + 100 % + 2 s."""
+    past = against(*[[made(recovery=value)] for value in (0.2, 1.0, 60.0)])
+    decision = decide("1", [made(recovery=recovery)], SETTINGS, past)
+    assert checks(decision) == (["recovery"] if blocks else [])
+    if blocks:
+        (reason,) = decision.reasons
+        assert (reason.seen, reason.baseline, reason.allowed) == (recovery, 1.0, 4.0)
+        assert reason.text == "made-up recovers after 4.1s; it was 1s, allowed is 4s (100% + 2s)"
+
+
+def slow(seconds: float, requests: int = 200):
+    """Operations of which all answers take as long."""
+    return {"ask": measured([seconds] * requests)}
+
+
+def test_p99_against_the_baseline():
+    """Only of enough requests on both sides: of fewer a p99 is nothing but the slowest one."""
+    usual = against([made(operations=slow(0.1))])
+    assert checks(decide("1", [made(operations=slow(0.44))], SETTINGS, usual)) == []
+    decision = decide("1", [made(operations=slow(0.5))], SETTINGS, usual)
+    assert checks(decision) == ["p99"]
+    assert (decision.reasons[0].operation, decision.reasons[0].scenario) == ("ask", "scenarios/x.chaos.yaml::made-up")
+    assert checks(decide("1", [made(operations=slow(0.5, 99))], SETTINGS, usual)) == []
+    assert checks(decide("1", [made(operations=slow(0.5))], SETTINGS, against([made(operations=slow(0.1, 99))]))) == []
+
+
+def test_what_failed_is_no_baseline_and_is_not_compared():
+    """Neither on the one side nor on the other; what is new is noted."""
+    quick = made(recovery=0.1)
+    assert checks(decide("1", [made(recovery=50)], SETTINGS, against([replace(quick, outcome="violated")]))) == []
+    violated = decide("1", [made(outcome="violated", recovery=50)], Settings(block=[], min_score=0), against([quick]))
+    assert "recovery" not in checks(violated)
+    new = decide("1", [quick, made("new")], SETTINGS, against([quick]))
+    assert new.notes == ["not in the baseline, so not compared: new"]
+
+
+def test_the_score_against_the_baseline():
+    """More points lost than allowed; only the scenarios of this run are counted in the baseline."""
+    good = [made(f"s-{index}", severity="minor") for index in range(10)]
+    bad = [*good[:8], *(replace(each, outcome="violated") for each in good[8:])]
+    loose = Settings(block=[], min_score=0)
+    assert checks(decide("1", bad, loose, against(good))) == ["score"]
+    assert checks(decide("1", bad, loose.model_copy(update={"score_drop": 20.0}), against(good))) == []
+    assert checks(decide("1", good[:2], loose, against(good))) == []
+    partial = decide("1", bad[8:9], loose, against(bad))
+    assert (partial.baseline.score, checks(partial)) == (0, [])
+
+
+def test_regressions_can_be_off():
+    """Each on its own."""
+    off = Settings(recovery="off", p99="off", score_drop="off")
+    past = against([made(recovery=0.1, operations=slow(0.01))])
+    decision = decide("1", [made(recovery=900, operations=slow(60))], off, past)
+    assert (decision.status, decision.settings["recovery"], decision.settings["score_drop"]) == (0, "off", "off")
+
+
+@pytest.mark.parametrize(
+    ("earlier", "now", "named"),
+    [
+        ([], "violated", False),
+        (["held", "held"], "violated", False),
+        (["held", "violated"], "violated", False),
+        (["held", "violated"], "held", True),
+        (["violated", "held"], "vacuous", True),
+        (["held", "skipped", "held"], "held", False),
+        (["violated", "vacuous"], "broken", False),
+    ],
+)
+def test_unstable(earlier, now, named):
+    """Passed, failed and passed again, or the other way round; one change may be a real one."""
+    key = made().key
+    past = Past(recent=[("", {key: outcome}) for outcome in earlier])
+    decision = decide("1", [made(outcome=now)], SETTINGS, past)
+    assert [each.name for each in decision.unstable] == (["made-up"] if named else [])
+    if named:
+        assert decision.unstable[0].outcomes == [*earlier, now]
+
+
+def test_unstable_on_one_commit():
+    """Both outcomes on one commit: the code did not change it."""
+    key = made().key
+    past = Past(recent=[("abc", {key: "held"})], commit="abc")
+    assert decide("1", [made(outcome="violated")], SETTINGS, past).unstable
+    assert not decide("1", [made(outcome="violated")], SETTINGS, replace(past, commit="def")).unstable
+
+
+OUTCOMES = st.sampled_from(["held", "violated", "vacuous", "broken"])
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(WEIGHTS)), OUTCOMES), min_size=1, max_size=8), st.integers(0, 7))
+def test_a_violation_never_opens_the_gate(scenarios, index):
+    """A run that is blocked stays blocked when one more of its scenarios fails."""
+    run = [made(f"s-{n}", outcome, severity=severity) for n, (severity, outcome) in enumerate(scenarios)]
+    worse = [replace(each, outcome="violated") if n == index else each for n, each in enumerate(run)]
+    if decide("1", run, SETTINGS).decision == BLOCKED:
+        assert decide("1", worse, SETTINGS).decision == BLOCKED
+
+
+def started(minute: int) -> str:
+    """A start, ``minute`` minutes after ten."""
+    return f"2026-01-01T10:{minute:02}:00+0000"
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A history of five runs, the third blocked, the recovery of the last ones 1 s, 2 s, (60 s), 4 s, 5 s."""
+    file = tmp_path / "history.db"
+    with Database(file) as database:
+        for minute, recovery in enumerate((1.0, 2.0, 60.0, 4.0, 5.0), 1):
+            database.record(f"run-{minute}", [made(recovery=recovery, started=started(minute))], Revision("c", "b"))
+        database.set_gate("run-3", "blocked")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("baseline", "runs", "median"),
+    [
+        ("median of 3", ["run-4", "run-2", "run-1"], 2.0),
+        ("median of 1", ["run-4"], 4.0),
+        ("median of 9", ["run-4", "run-2", "run-1"], 2.0),
+        ("previous", ["run-4"], 4.0),
+        ("run-3", ["run-3"], 60.0),
+    ],
+)
+def test_baselines(file, baseline, runs, median):
+    """Of the runs before this one; a median only of those that passed; a named run in any case."""
+    settings = Settings(baseline=baseline, recovery="0s")
+    decision = ask(file, "run-5", [made(recovery=100.0)], settings)
+    assert decision.baseline.runs == runs
+    assert [reason.baseline for reason in decision.reasons] == [median]
+
+
+def test_no_baseline(file, tmp_path):
+    """No history, no earlier run, or it is off: nothing is compared, and why is noted (but for off)."""
+    run = [made()]
+    assert "no history" in ask(tmp_path / "nosuch.db", "1", run, SETTINGS).notes[0]
+    assert ask(file, "run-1", run, SETTINGS).notes == ["no earlier run that passed, so nothing to compare with"]
+    assert ask(file, "run-1", run, Settings(baseline="previous")).notes == [
+        "no earlier run, so nothing to compare with"
+    ]
+    off = ask(file, "run-5", run, Settings(baseline="off"))
+    assert (off.notes, off.baseline) == ([], None)
+    assert not (tmp_path / "nosuch.db").exists()
+    with pytest.raises(ChaosError, match=r"baseline: unknown run 'run-9'; .* did you mean 'run-5'\?"):
+        ask(file, "run-5", run, Settings(baseline="run-9"))
+
+
+def test_the_answer_is_kept(file):
+    """So that a later baseline leaves out what was blocked."""
+    ask(file, "run-5", [made(outcome="violated")], SETTINGS, keep=True)
+    ask(file, "run-4", [made()], SETTINGS, keep=True)
+    with Database(file) as database:
+        assert {entry.id: entry.gate for entry in database.runs()} == {
+            "run-5": "blocked", "run-4": "passed", "run-3": "blocked", "run-2": "", "run-1": "",
+        }  # fmt: skip
+
+
+HOSTILE = "x | y <script>alert(1)</script> [a](http://b) `c` \x1b[31m\n## heading"
+
+
+@pytest.fixture
+def blocked():
+    """A decision with everything in it."""
+    run = [
+        made("bad", "violated", severity="critical", reason=HOSTILE, reproduce="pytest --chaos 'a::bad'"),
+        made("small", "vacuous", severity="minor"),
+        made("not-here", "skipped", reason="this kernel has no netem"),
+        made("slow", recovery=9.0),
+        made("new"),
+    ]
+    past = replace(
+        against([made("slow", recovery=0.1)]),
+        recent=[("", {made("bad").key: outcome}) for outcome in ("held", "violated", "held")],
+    )
+    return decide("run-7", run, SETTINGS, past)
+
+
+def test_json_satisfies_the_published_schema(blocked):
+    """All kinds of answers; and the schema refuses something else."""
+    jsonschema.Draft202012Validator.check_schema(schema())
+    off = Settings(recovery="off", p99="off", score_drop="off", baseline="off")
+    for decision in (blocked, decide("1", [], SETTINGS), decide("1", [made()], off)):
+        jsonschema.validate(json.loads(decision.model_dump_json()), schema())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**json.loads(blocked.model_dump_json()), "decision": "perhaps"}, schema())
+
+
+def test_text(blocked):
+    """What blocks first; what does not block, is unstable, or was skipped is named; control characters are gone."""
+    told = list(text(blocked))
+    assert told[0].startswith("gate: BLOCKED   score 44.4 (baseline 100)   2 held, 1 skipped, 1 vacuous, 1 violated")
+    assert told[1].startswith("  blocks: bad (critical) is violated: x | y <script>")
+    assert "  does not block: small (minor) is vacuous: because" in told
+    assert "  unstable: bad: held, violated, held, violated" in told
+    assert "  skipped, does not count: not-here: this kernel has no netem" in told
+    assert "  note: not in the baseline, so not compared: new" in told
+    assert not any("\x1b" in line or "\n" in line for line in told)
+
+
+def test_markdown(blocked):
+    """A table whose cells no text of a service can leave, and the command that runs a scenario again."""
+    told = "\n".join(markdown(blocked))
+    assert told.startswith("## ⛔ Resilience gate: blocked\n\n**Score 44.4** of 100")
+    assert "<script>" not in told
+    assert "\n## heading" not in told
+    (row,) = [line for line in told.splitlines() if line.startswith("| bad ")]
+    assert row.startswith("| bad | critical | violated | x \\| y &lt;script&gt;")
+    assert row.endswith("| yes |")
+    assert "    pytest --chaos 'a::bad'" in told
+    for words in ("### What blocks", "### Unstable", "### Skipped, does not count", "- not-here: "):
+        assert words in told
+
+
+def test_what_is_written(blocked, tmp_path):
+    """Markdown, JSON and JUnit; the summary of a GitHub job is appended to, twice if asked twice."""
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    for _ in range(2):
+        files = write(blocked, tmp_path / "out", {"GITHUB_STEP_SUMMARY": str(summary)})
+    assert [file.name for file in files] == ["gate.md", "gate.json", "gate.xml"]
+    assert summary.read_text().startswith("before\n## ⛔ Resilience gate: blocked")
+    assert summary.read_text().count("Resilience gate") == 2
+    assert json.loads(files[1].read_text())["decision"] == "blocked"
+    suite = ElementTree.parse(files[2]).getroot()[0]
+    cases = {case.get("name"): [child.tag for child in case] for case in suite}
+    assert cases == {
+        "no scenario of a blocking severity failed": ["failure"],
+        "the score is high enough": ["failure"],
+        "the score did not fall": ["failure"],
+        "no recovery became slower": ["failure"],
+        "no p99 under faults became slower": [],
+    }
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("5", "4", "0")
+
+
+def test_junit_says_what_was_not_judged(tmp_path):
+    """Without a baseline its checks are skipped; with nothing run, all are."""
+    for decision, skipped in ((decide("1", [made()], SETTINGS), "3"), (decide("1", [], SETTINGS), "5")):
+        files = write(decision, tmp_path, {})
+        assert ElementTree.parse(files[2]).getroot()[0].get("skipped") == skipped
+
+
+def test_a_report_that_cannot_be_written(blocked, tmp_path):
+    """It is told in one sentence."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ChaosError, match="the gate's report cannot be written"):
+        write(blocked, tmp_path / "file", {})
+    with pytest.raises(ChaosError, match="the gate's report cannot be written"):
+        write(blocked, tmp_path, {"GITHUB_STEP_SUMMARY": str(tmp_path / "nosuch" / "summary.md")})

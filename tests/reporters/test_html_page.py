@@ -1,0 +1,332 @@
+"""The page as text: what it says, in which order, what it keeps out, how large it is."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from figures_histories import drawn, scenarios, usual
+from html_folders import Folders, fault, finding
+
+from chaoskit.reporters.html import page as page_module
+from chaoskit.reporters.html import write_page
+from chaoskit.reporters.html.logs import excerpt
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "</script></style></title></pre></textarea><img src=x onerror=alert(2)>",
+    "\" onmouseover=alert(3) x=\"' autofocus onfocus=alert(4) '",
+    "javascript:alert(5)",
+    "<a href=javascript:alert(6)>x</a>{{ 7 * 7 }}{% raw %}",
+    "--><!-- ]]> <!--",
+    "\x1b[31mred\x1b[0m\x1b]0;title\x07",
+    "nul \x00 and \u202etxt.exe\u2066",
+    "\ud800 alone",
+)
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes, and the text of the page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note it."""
+        assert len(dict(attrs)) == len(attrs), f"an attribute stands twice: {tag} {attrs}"
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        """Note it."""
+        self.words.append(data)
+
+    def of(self, tag: str) -> Iterator[dict[str, str | None]]:
+        """The attributes of each tag of this name."""
+        return (attributes for name, attributes in self.tags if name == tag)
+
+    @property
+    def text(self) -> str:
+        """With single spaces."""
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    """A reports folder."""
+    return Folders(tmp_path / "reports")
+
+
+@pytest.fixture(scope="module")
+def figure(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A timeline as large as those of the shipped scenarios: three operations, 600 requests."""
+    (scenario,) = scenarios(tmp_path_factory.mktemp("figure"), operations=2)
+    made = usual()
+    for number in range(2):
+        made.requests(-3.0, 4.0, rate=20, op=f"op-{number}")
+    return drawn(scenario, made)["timeline"].picture.svg
+
+
+def written(folders: Folders, **more: Any) -> Tags:
+    """The page of all recorded scenarios, read back."""
+    write_page(folders.recorded, folders.page, reports=folders.reports, **more)
+    return Tags(folders.page.read_text(encoding="utf-8"))
+
+
+def mixed(folders: Folders) -> Folders:
+    """One of each outcome."""
+    folders.add("fine", logs={"orders": ["ready"]}, owner="pricing", tags=["a", "b"])
+    folders.add("too-slow", "violated", severity="critical", case="C1")
+    folders.add("untouched", "vacuous", faults=[fault(touched=0)], severity="blocker")
+    folders.add("no-start", "broken", reason="orders ended: exit status 1\n  password=hunter2", severity="minor")
+    folders.add("fine--control", "caught")
+    folders.add("too-slow--control", "not caught")
+    return folders
+
+
+def test_what_failed_comes_first_the_most_severe_before_the_others(folders: Folders) -> None:
+    """By severity; then what held, then what was caught."""
+    page = written(mixed(folders))
+    ids = [attributes["id"] for attributes in page.of("article")]
+    assert ids == ["untouched", "too-slow", "too-slow--control", "no-start", "fine", "fine--control"]
+    assert "1 of 4 scenarios held, 4 need attention" in page.text
+
+
+def test_what_when_and_why_stand_at_the_top(folders: Folders) -> None:
+    """Before the first scenario: expected, seen, worst, what was injected and when; why it broke."""
+    text = written(mixed(folders)).text
+    top = text[: text.index("What the verdicts mean")]
+    assert "during.ask.success_rate expected < 500ms , seen 812ms (worst second: 1s at +1.0 s)" in top
+    assert "Injected: slow (latency on stub) from +0.0 s to +2.0 s, touched 12 connections" in top
+    assert "orders ended: exit status 1 password=***" in top
+    assert "Broke before the first request" in top
+    assert "touched 0 connections" in top
+    assert "Look whether the traffic of the scenario reaches what the fault acts on" in top
+    assert "hunter2" not in text
+
+
+def test_score_trend_and_counts(folders: Folders) -> None:
+    """The score as the gate computes it; the change against the run before; how many of each outcome."""
+    page = written(mixed(folders), trend=[("a", 90.0), ("b", 20.5)])
+    assert "Stability score 21 of 100" in page.text
+    assert "-69.5 against the run before" in page.text
+    assert "a: 90.0; b: 20.5" in page.text
+    assert "✓ held 1 ✓ caught 1 ✗ violated 1 ✗ not caught 1 ? vacuous 1 ! broken 1" in page.text
+    assert not list(Tags(_page(folders, trend=[("a", 90.0)])).of("polyline")), "one run is no trend"
+
+
+def _page(folders: Folders, **more: Any) -> str:
+    write_page(folders.recorded, folders.page, reports=folders.reports, **more)
+    return folders.page.read_text(encoding="utf-8")
+
+
+def test_a_finding_shows_the_line_that_asked_for_it(folders: Folders) -> None:
+    """File and line, and what stands there; held findings are there too."""
+    folders.add("too-slow", "violated")
+    text = written(folders).text
+    assert 'scenario.chaos.yaml:5 during: {ask: {p95: "< 500ms"}}' in text
+    assert "1 finding held" in text
+
+
+def test_how_to_run_it_again(folders: Folders) -> None:
+    """The command of the record; the folder and its files are linked, and the links lead there."""
+    folders.add("too-slow", "violated", logs={"orders": ["x"]})
+    page = written(folders)
+    assert "pytest --chaos --chaos-seed=7 scenarios/too-slow.chaos.yaml::too-slow" in page.text
+    links = [link for a in page.of("a") if (link := a["href"] or "").startswith("./")]
+    assert len(links) >= 4
+    for link in links:
+        assert (folders.reports / link).exists(), link
+
+
+def test_a_skipped_scenario_says_why(folders: Folders) -> None:
+    """It is in the list, and counts for nothing."""
+    from recordings import made
+
+    folders.add("fine")
+    folders.recorded.append(made("elsewhere", "skipped", reason="needs Docker"))
+    page = written(folders)
+    assert "1 of 1 scenario held" in page.text
+    assert "Not rehearsed here: needs Docker" in page.text
+
+
+def test_alerts_sops_and_fault_reports(folders: Folders) -> None:
+    """Shown where the folder has them, masked."""
+    alert = {"name": "OrdersSlow", "state": "firing", "at": 3.0, "source": "rules", "fingerprint": "f"}
+    sop = {
+        "sop": "restart-orders", "alert": "OrdersSlow", "fingerprint": "f", "incident": "1", "severity": "P1",
+        "action_type": "restart", "target_service": "orders", "priority": "high", "queued": 3.5, "outcome": "done",
+    }  # fmt: skip
+    files = {
+        "alerts.jsonl": json.dumps(alert) + "\n",
+        "sop_runs.jsonl": json.dumps(sop) + "\n{cut",
+        "fault-reports/1-OrdersSlow.md": "# OrdersSlow\npassword=hunter2",
+    }
+    folders.add("alerted", files=files)
+    text = written(folders).text
+    assert "OrdersSlow firing" in text
+    assert "restart-orders OrdersSlow (P1) restart orders, priority high done" in text
+    assert "Fault report 1-OrdersSlow # OrdersSlow password=***" in text
+
+
+def test_logs_are_bounded_and_tell_of_trouble_first(folders: Folders) -> None:
+    """Of a thousand lines: the first errors, then the last lines, in order, masked, with times."""
+    lines = [f"line {number}" for number in range(1000)]
+    lines[500], lines[700] = "ERROR: refused, token=hunter2", "WARNING: slow"
+    one = folders.add("x", "violated", logs={"orders": lines, "quiet": ["only one"]})
+    assert one.folder is not None
+    orders, quiet = excerpt(one.folder, 100.0, 10)
+    assert [text for _, text in orders.lines] == [
+        "ERROR: refused, token=***", "WARNING: slow", *(f"line {number}" for number in range(992, 1000)),
+    ]  # fmt: skip
+    assert orders.lines[0][0] == pytest.approx(50.0)
+    assert (orders.total, quiet.total, len(quiet.lines)) == (1000, 1, 1)
+    assert "Log of orders: 60 of 1000 lines" in written(folders).text
+
+
+def test_nothing_of_a_service_becomes_part_of_the_page(folders: Folders) -> None:
+    """Hostile texts in every place that holds text: no tag, no attribute, no address and no control comes of them."""
+    calm = mixed(Folders(folders.reports.parent / "calm"))
+    usual_tags = {(tag, name) for tag, attributes in written(calm).tags for name in attributes}
+    for number, text in enumerate(HOSTILE):
+        folders.add(
+            f"hostile-{number}", "violated", scenario=text, owner=text, tags=[text], case=text, description=text,
+            reason=text, reproduce=text, file=text, nodeid=f"x::{text}", started=text, matrix={text: text},
+            findings=[finding(text, "violated", expected=text, seen=text, worst=text, rows=[text])],
+            faults=[fault(name=text, kind=text, target=text, unit=text, evidence={text: text})],
+            logs={text: [text]}, source=f"scenario: x\n{text}\n" * 3, toxiproxy=text, runtime=text, chaoskit=text,
+            files={"fault-reports/1-x.md": text},
+        )  # fmt: skip
+    page = written(folders, trend=[(text, 50.0) for text in HOSTILE])
+    found = {(tag, name) for tag, attributes in page.tags for name in attributes}
+    assert found - usual_tags <= {
+        ("svg", name) for name in ("class", "role", "aria-labelledby", "viewbox", "width", "height")
+    } | {("title", "id"), ("polyline", "points")} | {("circle", name) for name in ("cx", "cy", "r")} | {
+        ("option", "value")
+    }
+    assert sum(1 for _ in page.of("script")) == sum(1 for _ in page.of("style")) == 1
+    for tag, attributes in page.tags:
+        for name in ("href", "src"):
+            address = attributes.get(name) or "#"
+            assert address.startswith(("#", "./", "data:image/svg+xml,")), (tag, address)
+    raw = folders.page.read_bytes().decode("utf-8")
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", raw)
+    assert "{{ 7 * 7 }}" in page.text
+    assert "alert(1)</script>" in page.text
+
+
+def test_the_policy_allows_this_style_and_script_and_nothing_else(folders: Folders) -> None:
+    """The hashes are those of the only style and the only script."""
+    folders.add("fine")
+    text = _page(folders)
+    policy = next(str(meta["content"]) for meta in Tags(text).of("meta") if "http-equiv" in meta)
+    for tag in ("style", "script"):
+        (body,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert not re.search(r'\s(style|on\w+)="', text)
+
+
+def test_it_can_be_read_aloud_and_walked_through(folders: Folders, figure: bytes) -> None:
+    """Language, title, landmarks, no level of heading left out, alternatives, labels, ids that are there once."""
+    folders.svg = figure
+    page = written(mixed(folders), trend=[("a", 1.0), ("b", 2.0)])
+    assert next(page.of("html"))["lang"] == "en"
+    assert "4 failed" in page.text
+    for landmark in ("header", "main", "footer"):
+        assert sum(1 for _ in page.of(landmark)) == 1
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    images = list(page.of("img"))
+    assert len(images) == 6
+    for image in images:
+        assert len(image["alt"] or "") > 30
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    referred = [str(attributes["aria-labelledby"]) for _, attributes in page.tags if "aria-labelledby" in attributes]
+    assert referred
+    assert set(referred) <= set(ids)
+    markup = folders.page.read_text(encoding="utf-8")
+    inputs = re.findall(r"<(?:input|select)\b", markup)
+    labelled = re.findall(r"<label[^>]*>(?:(?!</label>).)*<(?:input|select)\b", markup, re.DOTALL)
+    assert len(inputs) == len(labelled) > 5
+    assert all(th.get("scope") for th in page.of("th"))
+
+
+def test_no_outcome_is_told_by_colour_alone(folders: Folders) -> None:
+    """Each badge holds the word and a sign of its own."""
+    badges = set(re.findall(r'<span class="badge ([a-z-]+)"><span aria-hidden="true">(.)</span> ([a-z ]+)</span>',
+                            _page(mixed(folders))))  # fmt: skip
+    assert badges == {
+        ("held", "✓", "held"), ("violated", "✗", "violated"), ("vacuous", "?", "vacuous"), ("broken", "!", "broken"),
+        ("caught", "✓", "caught"), ("not-caught", "✗", "not caught"),
+    }  # fmt: skip
+
+
+def test_forty_scenarios_fit_into_two_megabytes(folders: Folders, figure: bytes) -> None:
+    """With every figure and with logs, made within the ten seconds that a report may take."""
+    folders.svg = figure
+    for number in range(40):
+        lines = [f"2026-01-01 INFO request {index} " + "x" * 200 for index in range(500)]
+        outcome = "violated" if number % 10 == 0 else "held"
+        folders.add(f"scenario-{number:02}", outcome, logs={"orders": lines, "payments": lines})
+    began = time.monotonic()
+    page = written(folders)
+    assert time.monotonic() - began < 10
+    assert folders.page.stat().st_size < 2_000_000
+    assert sum(1 for _ in page.of("img")) == 40
+
+
+def test_figures_that_do_not_fit_are_replaced_by_a_link(
+    folders: Folders, figure: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of scenarios that held go first; the page says how many, and leads to each."""
+    folders.svg = figure
+    for number in range(8):
+        folders.add(f"scenario-{number}", "violated" if number in (3, 6) else "held")
+    monkeypatch.setattr(page_module, "LIMIT", 150_000)
+    page = written(folders)
+    assert folders.page.stat().st_size < 150_000
+    shown = [str(image["alt"]) for image in page.of("img")]
+    assert 2 <= len(shown) < 8
+    assert "scenario-3" in shown[0]
+    assert "scenario-6" in shown[1]
+    left_out = 8 - len(shown)
+    assert f"{left_out} figures are not embedded" in page.text or f"{left_out} figure is not embedded" in page.text
+    assert page.text.count("Left out to keep the page small: timeline.svg") == left_out
+
+
+def test_a_figure_that_cannot_be_shown_is_told(folders: Folders) -> None:
+    """One cut short, and one that could not be drawn."""
+    folders.add("x", files={"timeline.svg": "<svg", "retries.error.txt": "the figure 'retries' could not be drawn"})
+    text = written(folders).text
+    assert "The figure cannot be shown here: not an SVG" in text
+    assert "The figure could not be drawn; this is why: retries.error.txt" in text
+
+
+def test_scenarios_of_one_name_have_addresses_of_their_own(folders: Folders) -> None:
+    """xdist's workers have a run each, and two files may hold the same name."""
+    first = folders.add("same")
+    folders.recorded.append(first)
+    page = written(folders)
+    assert [article["id"] for article in page.of("article")] == ["same", "same-2"]
+    assert {row.get("data-for") for row in page.of("tr")} >= {"same", "same-2"}
+
+
+def test_nothing_at_all_is_a_page_too(folders: Folders) -> None:
+    """A run in which all was skipped, or nothing was."""
+    assert "0 of 0 scenarios held" in written(folders).text

@@ -1,0 +1,122 @@
+"""Recorded scenarios read back from their folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chaoskit.engine.verdict import Verdict
+from chaoskit.errors import BrokenError
+from chaoskit.expectations.base import Outcome
+from chaoskit.reporters.runs import Recorded, from_dict, read, read_run
+
+
+def folder(root: Path, name: str, meta: dict | None = None, verdict: dict | None = None) -> Path:
+    """The folder of a finished scenario."""
+    made = root / name
+    made.mkdir(parents=True)
+    given = {
+        "scenario": "Made up",
+        "matrix": {},
+        "control": False,
+        "started": "2026-01-01T10:00:00+0000",
+        **(meta or {}),
+    }
+    (made / "run.json").write_text(json.dumps(given), encoding="utf-8")
+    whole = {**Verdict(Outcome.HELD, "8 findings held", recovery=1.5, samples=7).as_dict(), **(verdict or {})}
+    (made / "verdict.json").write_text(json.dumps(whole), encoding="utf-8")
+    return made
+
+
+def test_what_is_read(tmp_path):
+    """Everything a report needs, from the two files."""
+    meta = {
+        "case": "B1", "severity": "critical", "owner": "orders", "tags": ["a"], "seed": 4, "wall": 9.5,
+        "nodeid": "x.chaos.yaml::made-up", "reproduce": "pytest --chaos x", "runtime": "process", "toxiproxy": "embedded",
+        "chaoskit": "0.1", "python": "3.11", "file": "x.chaos.yaml", "description": "why",
+    }  # fmt: skip
+    recorded = read(folder(tmp_path, "made-up", meta))
+    assert (recorded.name, recorded.key, recorded.slug) == ("made-up", "x.chaos.yaml::made-up", "made-up")
+    assert (recorded.outcome, recorded.passed, recorded.recovery, recorded.samples) == ("held", True, 1.5, 7)
+    assert {name: getattr(recorded, name) for name in meta if name != "tags"} == {
+        name: value for name, value in meta.items() if name != "tags"
+    }
+    assert from_dict(json.loads(json.dumps(recorded.as_dict()))) == recorded
+
+
+@pytest.mark.parametrize(
+    ("outcome", "control", "expected"),
+    [
+        ("violated", {"caught": True, "reason": "caught by a"}, ("caught", True, "caught by a")),
+        ("held", {"caught": False, "reason": "not violated"}, ("not caught", False, "not violated")),
+        ("broken", {"caught": False, "reason": "says nothing"}, ("broken", False, "says nothing")),
+    ],
+)
+def test_controls(tmp_path, outcome, control, expected):
+    """Caught, not caught, or broken."""
+    recorded = read(folder(tmp_path, "a--control", {"control": True}, {"outcome": outcome, "control": control}))
+    assert (recorded.outcome, recorded.passed, recorded.reason) == expected
+
+
+def test_secrets_are_masked(tmp_path):
+    """In the reason, in findings and in evidence: they hold text of services."""
+    secret = "password=hunter2"
+    finding = {"id": "a", "outcome": "violated", "seen": secret, "rows": [secret], "line": 1}
+    fault = {"name": "f", "evidence": {"last": {"line": secret}}}
+    recorded = read(folder(tmp_path, "a", None, {"reason": secret, "findings": [finding], "faults": [fault]}))
+    assert "hunter2" not in json.dumps(recorded.as_dict())
+    assert json.dumps(recorded.as_dict()).count("password=***") == 4
+
+
+def test_worst_first(tmp_path):
+    """Broken, violated, vacuous; what held is left out."""
+    findings = [{"id": o, "outcome": o, "line": n} for n, o in enumerate(("held", "vacuous", "violated", "broken"))]
+    recorded = read(folder(tmp_path, "a", None, {"findings": findings}))
+    assert [finding["id"] for finding in recorded.failed] == ["broken", "violated", "vacuous"]
+
+
+def test_a_run(tmp_path):
+    """In the order in which the scenarios started; one scenario's folder is a run of one."""
+    folder(tmp_path, "b", {"started": "2026-01-01T10:00:00+0000"})
+    folder(tmp_path, "a", {"started": "2026-01-01T10:00:09+0000"})
+    (tmp_path / "environment-0-x").mkdir()
+    assert [each.slug for each in read_run(tmp_path)] == ["b", "a"]
+    assert [each.slug for each in read_run(tmp_path / "a")] == ["a"]
+
+
+def test_one_that_was_killed(tmp_path):
+    """No verdict was written: it is judged now, and is broken; and so is one that cannot be judged."""
+    killed = folder(tmp_path, "killed", {"broken": "the run was interrupted"})
+    (killed / "verdict.json").unlink()
+    scenario = Path(__file__).parents[2] / "examples/quickstart/scenarios"
+    (killed / "scenario.chaos.yaml").write_text((scenario / "slow-rates.chaos.yaml").read_text())
+    (killed / "environment.yaml").write_text((scenario / "environments/prices.yaml").read_text())
+    assert (read(killed).outcome, read(killed).reason) == ("broken", "the run was interrupted")
+    (killed / "scenario.chaos.yaml").write_text("scenario: x\n")
+    assert read(killed).outcome == "broken"
+    assert read(killed).reason.startswith("it cannot be judged again: ")
+
+
+def test_folders_that_cannot_be_read(tmp_path):
+    """They are named."""
+    with pytest.raises(BrokenError, match=r"nosuch holds no recorded scenario \(run.json is missing\)"):
+        read(tmp_path / "nosuch")
+    with pytest.raises(BrokenError, match="holds no recorded scenario"):
+        read_run(tmp_path)
+    cut = folder(tmp_path, "cut")
+    (cut / "verdict.json").write_text('{"outcome": "he')
+    with pytest.raises(BrokenError, match=r"verdict\.json cannot be read"):
+        read(cut)
+    (cut / "run.json").write_text("[]")
+    with pytest.raises(BrokenError, match=r"run\.json cannot be read: it holds no object"):
+        read(cut)
+
+
+def test_data_of_other_versions():
+    """What is not known is left out, what is missing has its default."""
+    data = {"folder": None, "scenario": "a", "slug": "a", "outcome": "held", "reason": "", "future": 1}
+    assert from_dict(data) == Recorded(folder=None, scenario="a", slug="a", outcome="held", reason="")
+    with pytest.raises(TypeError):
+        from_dict({"scenario": "a"})
