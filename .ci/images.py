@@ -114,6 +114,25 @@ def _toxiproxy(root: Rootfs, work: Path) -> None:
     root.file("/toxiproxy", work / "server")
 
 
+def _prometheus(root: Rootfs, _work: Path) -> None:
+    _alerting_server(root, "prometheus", "prometheus", "/prometheus")
+
+
+def _alertmanager(root: Rootfs, _work: Path) -> None:
+    _alerting_server(root, "prometheus-alertmanager", "alertmanager", "/alertmanager")
+
+
+def _alerting_server(root: Rootfs, package: str, name: str, data: str) -> None:
+    """A Debian program under the name, and with the folders, of the project's own image."""
+    root.base()
+    root.debian.fetch(package)
+    program = root.debian.path(f"/usr/bin/{package}")
+    root.file(f"/usr/bin/{name}", program)
+    root.libraries([program])
+    root.folder(f"/etc/{name}")
+    root.folder(data, mode=0o777)
+
+
 def _shop_packages(root: Rootfs, work: Path) -> None:
     install = (sys.executable, "-m", "pip", "install", "-q", "--target", str(work / "site"), "--no-warn-conflicts")
     output_of(*install, *_requirements())
@@ -177,6 +196,18 @@ IMAGES = (
         lambda: [TOXIPROXY],
         _toxiproxy,
         ("EXPOSE 8474", 'ENTRYPOINT ["/toxiproxy"]', 'CMD ["-host=0.0.0.0"]'),
+    ),
+    Image(
+        "prom/prometheus:latest",
+        lambda: [output_of("apt-cache", "show", "--no-all-versions", "prometheus")],
+        _prometheus,
+        (f"ENV {SEARCH_PATH}", "WORKDIR /prometheus", "EXPOSE 9090", 'ENTRYPOINT ["/bin/prometheus"]'),
+    ),
+    Image(
+        "prom/alertmanager:latest",
+        lambda: [output_of("apt-cache", "show", "--no-all-versions", "prometheus-alertmanager")],
+        _alertmanager,
+        (f"ENV {SEARCH_PATH}", "WORKDIR /alertmanager", "EXPOSE 9093", 'ENTRYPOINT ["/bin/alertmanager"]'),
     ),
     Image("chaoskit-shop:packages", _requirements, _shop_packages, _SHOP_CONFIG, onto=f"python:{PYTHON}-slim"),
     Image(

@@ -23,11 +23,12 @@ _PATTERNS = (
         re.compile(r"(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
         rf"\1{MASK}",
     ),
-    # password=secret, "api_key": "secret"
+    # password=secret, "api_key": "secret", and the same escaped within a text of JSON
     (
         "a password, token or key",
         re.compile(
-            r"(\b[\w-]*(?:password|passwd|secret|token|(?:api|access|private)[_-]?key)[\"']?\s*[:=]\s*[\"']?)[^\s\"',;&}]+",
+            r"(\b[\w-]*(?:password|passwd|secret|token|(?:api|access|private)[_-]?key)\\*[\"']?\s*[:=]\s*\\*[\"']?)"
+            r"(?:[^\s\"',;&}\\]|\\+(?![\\\"']))+",
             re.IGNORECASE,
         ),
         rf"\1{MASK}",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaoskit.mask import MASK, mask
+from chaoskit.mask import MASK, mask, secrets_in
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,8 @@ from chaoskit.mask import MASK, mask
         ("GET /x?access_token=abc&y=1", "GET /x?access_token=***&y=1"),
         ("client-secret = abc", "client-secret = ***"),
         ("AWS_SECRET_ACCESS_KEY=abc", "AWS_SECRET_ACCESS_KEY=***"),
+        (r'{"body": "{\"token\": \"abc\", \"x\": 1}"}', r'{"body": "{\"token\": \"***\", \"x\": 1}"}'),
+        (r"password=a\b\\c next", "password=*** next"),
     ],
 )
 def test_secrets_are_masked(text: str, masked: str) -> None:
@@ -56,3 +58,22 @@ def test_no_form_lets_a_secret_through(secret: str) -> None:
     masked = mask(text)
     assert masked == f"Bearer {MASK}\npassword: {MASK}\nx://u:{MASK}@h"
     assert mask(masked) == masked
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("postgres://shop:hunter2@db and password=x1", ["a password in a URL", "a password, token or key"]),
+        ("Authorization: Bearer abcdefgh.ijkl", ["credentials of an Authorization header"]),
+        ("password=*** token: null secret=<redacted> Bearer authentication", []),
+    ],
+)
+def test_secrets_are_named_by_kind(text: str, kinds: list[str]) -> None:
+    """What is masked or missing is none."""
+    assert secrets_in(text) == kinds
+
+
+@given(st.text())
+def test_what_is_masked_holds_no_secret(text: str) -> None:
+    """Masking takes out whatever would be found."""
+    assert secrets_in(mask(text)) == []

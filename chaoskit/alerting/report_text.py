@@ -87,7 +87,7 @@ def _lines(report: FaultReport) -> Iterator[str]:
         yield ""
     if report.logs.lines:
         text = [f"{line.time} {line.service} {line.line}".replace("\n", " ") for line in report.logs.lines]
-        fence = "`" * (3 + max((len(run) for line in text for run in re.findall("`+", line)), default=0))
+        fence = "`" * max(3, 1 + max((len(run) for line in text for run in re.findall("`+", line)), default=0))
         yield from (f"{fence}text", *text, fence)
 
 

@@ -1,4 +1,4 @@
-"""``chaoskit schema``: the JSON Schema of files that people write, for completion and checking, and of fault reports."""
+"""``chaoskit schema``: the JSON Schema of files that people write, of fault reports, and of the gate's answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-KINDS = ("scenario", "environment", "sop", "fault-report")
+KINDS = ("scenario", "environment", "sop", "fault-report", "gate")
 
 
 def add(commands: Any) -> None:
@@ -20,6 +20,7 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the schema."""
     from chaoskit.alerting.fault_report import fault_report_schema
+    from chaoskit.reporters.gate.decision import schema as gate_schema
     from chaoskit.scenario.schema import environment_schema, scenario_schema, sop_schema
 
     makers = {
@@ -27,6 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         "environment": environment_schema,
         "sop": sop_schema,
         "fault-report": fault_report_schema,
+        "gate": gate_schema,
     }
     print(json.dumps(makers["environment" if arguments.environment else arguments.kind](), indent=1))
     return 0

@@ -194,7 +194,7 @@ class Alerts(Expectation):
         """The alerts whose rules must have been evaluated before silence means anything."""
         if self.name is not None:
             return {self.name}
-        return Evaluations(view).names - self._named - set(self.ignore)
+        return Evaluations(view).names - set(self.ignore)
 
     def _described(self) -> str:
         wanted = self.where | self.labels | ({"severity": self.severity} if self.severity is not None else {})

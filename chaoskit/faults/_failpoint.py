@@ -40,12 +40,17 @@ class FailpointFault(Fault):
     at: Place
 
     rearmed: ClassVar[bool] = True
-    """Whether it is set again in a process that was started during the window."""
+    """What :attr:`follows` is, unless the fault's arguments say otherwise."""
 
     @property
     def target(self) -> str:
         """The service."""
         return self.service
+
+    @property
+    def follows(self) -> bool:
+        """Whether it is set again in a process that was started during the window."""
+        return self.rearmed
 
     @abstractmethod
     def chain(self, used: int = 0) -> str | None:
@@ -150,7 +155,7 @@ class _Hook:
         """Follow the hits, and the service into its next process."""
         while not stopped.wait(_LOOK):
             self.look()
-            may = self._fault.rearmed or not self.processes
+            may = self._fault.follows or not self.processes
             if self._pid is None and self._service.pid is not None and may:
                 self._set_again()
 

@@ -19,8 +19,17 @@ class Hang(TermFault):
     - ``at``: a failpoint's name (``orders/place``), or a function as ``module:Class.method``.
     - ``share``: of how many calls; 100% unless given.
     - ``times``: how often in all; as often as it is called unless given.
+    - ``until_restart``: it belongs to the process, as a state that went wrong does: one that is started anew is free
+      of it. Otherwise it is set again there.
 
     Evidence counts ``hits``: calls that hung. Facts as those of ``panic``.
     """
 
+    until_restart: bool = False
+
     kind: ClassVar[str] = "hang"
+
+    @property
+    def follows(self) -> bool:
+        """Not into another process when it belongs to this one."""
+        return not self.until_restart

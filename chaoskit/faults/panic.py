@@ -21,6 +21,8 @@ class Panic(TermFault):
     - ``message``: the panic's text.
     - ``share``: of how many calls; 100% unless given.
     - ``times``: how often in all; as often as it is called unless given.
+    - ``until_restart``: it belongs to the process, as a state that went wrong does: one that is started anew is free
+      of it. Otherwise it is set again there.
 
     Evidence counts ``hits``, over all processes that the service had in the window: it is set again in one that
     was started anew. Facts: ``terms`` (gofail's), ``deaths`` (exit statuses of processes that died of it) and
@@ -28,6 +30,7 @@ class Panic(TermFault):
     """
 
     message: str = "injected by chaoskit"
+    until_restart: bool = False
 
     kind: ClassVar[str] = "panic"
 
@@ -35,3 +38,8 @@ class Panic(TermFault):
     def value(self) -> str:
         """The text."""
         return self.message
+
+    @property
+    def follows(self) -> bool:
+        """Not into another process when it belongs to this one."""
+        return not self.until_restart

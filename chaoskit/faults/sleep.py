@@ -21,11 +21,15 @@ class Sleep(TermFault):
     - ``delay``: how much longer (``200ms``), to the microsecond.
     - ``share``: of how many calls; 100% unless given.
     - ``times``: how often in all; as often as it is called unless given.
+    - ``until_restart``: it belongs to the process, as a state that went wrong does: one that is started anew is free
+      of it. Otherwise it is set again there.
 
     Evidence counts ``hits``: calls that were delayed. Facts as those of ``panic``.
     """
 
     delay: SomeMicros
+
+    until_restart: bool = False
 
     kind: ClassVar[str] = "sleep"
 
@@ -34,3 +38,8 @@ class Sleep(TermFault):
         """Whole milliseconds where that is exact, else Go's duration text."""
         exact = micros(self.delay) % 1000 == 0
         return millis(self.delay) if exact else f"{micros(self.delay)}us"
+
+    @property
+    def follows(self) -> bool:
+        """Not into another process when it belongs to this one."""
+        return not self.until_restart

@@ -1,4 +1,4 @@
-"""A stage for SOPs without an environment: real HTTP servers and processes, and services that only note what is done."""
+"""A stage for SOPs without an environment: real HTTP servers and processes; services that note what is done."""
 
 from __future__ import annotations
 
@@ -128,7 +128,10 @@ def http_server(answer):
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_PUT = do_POST = _do
+        def __getattr__(self, name):
+            if name.startswith("do_"):  # any method
+                return self._do
+            raise AttributeError(name)
 
         def log_message(self, *_):
             pass

@@ -12,7 +12,9 @@ from sop_stage import Desk, alert, http_server
 
 from chaoskit.errors import InputError, Problem
 
-HOSTILE = "x'; touch pwned; echo \"$(touch pwned)\" `touch pwned` {{ 7 * 7 }} {% for a in [1] %}b{% endfor %} --flag\n| <b>"
+HOSTILE = (
+    'x\'; touch pwned; echo "$(touch pwned)" `touch pwned` {{ 7 * 7 }} {% for a in [1] %}b{% endfor %} --flag\n| <b>'
+)
 
 
 @pytest.fixture
@@ -37,7 +39,11 @@ def mistakes(desk, *steps):
     with pytest.raises((InputError, AssertionError)) as caught:
         desk.load({"sop": "s", "steps": list(steps)})
     found = caught.value.args[0]
-    return " / ".join(problem.what for problem in found if isinstance(problem, Problem)) if isinstance(found, list) else str(found)
+    return (
+        " / ".join(problem.what for problem in found if isinstance(problem, Problem))
+        if isinstance(found, list)
+        else str(found)
+    )
 
 
 def test_command_gives_each_template_to_one_argument(desk):
@@ -131,8 +137,15 @@ def test_http_sends_values_and_follows_no_redirect(desk):
 
 @pytest.mark.parametrize(
     "place",
-    ["http://example.com/", "http://127.0.0.1.example.com/", "http://user@127.0.0.1/", "file:///etc/passwd", "http://[::1", ""],
-)  # fmt: skip
+    [
+        "http://example.com/",
+        "http://127.0.0.1.example.com/",
+        "http://user@127.0.0.1/",
+        "file:///etc/passwd",
+        "http://[::1",
+        "",
+    ],
+)
 def test_http_goes_nowhere_that_an_alert_could_lead_it(desk, place):
     """A label that becomes a URL is judged when it is known; nothing is sent."""
     row = run(desk, {"http": {"request": "GET {{ alert.labels.place }}"}}, place=place)
@@ -210,7 +223,11 @@ def test_notify_posts_or_is_only_told(desk):
 
 def test_scale_and_restart_reach_the_stage(desk):
     """With rendered settings, as text."""
-    run(desk, {"scale": {"service": "payments", "env": {"POOL": 20, "FAST": True, "BY": "{{ alert.name }}"}}}, {"restart": {"service": "orders"}})
+    run(
+        desk,
+        {"scale": {"service": "payments", "env": {"POOL": 20, "FAST": True, "BY": "{{ alert.name }}"}}},
+        {"restart": {"service": "orders"}},
+    )
     assert desk.stage.done[0] == ("scale", "payments", {"POOL": "20", "FAST": "true", "BY": "OrdersPanics"})
     assert desk.stage.done[1][:2] == ("restart", "orders")
 

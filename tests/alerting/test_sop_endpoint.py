@@ -37,8 +37,15 @@ def post(url, document):
 
 def open_desk(desk, **more):
     """A runner that calls the platform at ``desk.stage.url``; the URL of its actions."""
-    sop = {"endpoint": "POST {{ orders.url }}/incidents", "on": {"alert": "OrdersPanics"}, "priority": "high",
-           "service": "orders", "retry": {"attempts": 1}, "headers": {"authorization": "Bearer abcdef123456"}, **more}  # fmt: skip
+    sop = {
+        "endpoint": "POST {{ orders.url }}/incidents",
+        "on": {"alert": "OrdersPanics"},
+        "priority": "high",
+        "service": "orders",
+        "retry": {"attempts": 1},
+        "headers": {"authorization": "Bearer abcdef123456"},
+        **more,
+    }
     actions = desk.receiver.addresses()["sops_url"] + "/actions"
     desk.open(sop, call_back=actions)
     desk.receiver.take(PREFIX, CallBacks(desk.runner, frozenset(SERVICES)).take)
@@ -63,7 +70,12 @@ def test_the_platform_is_called_and_calls_back(desk):
         desk.settle()
     ((path, authorization, said),) = seen
     assert (path, authorization) == ("/incidents", "Bearer abcdef123456")
-    assert (said["action_type"], said["target_service"], said["priority"], said["severity"]) == ("call", "orders", "high", "P1")
+    assert (said["action_type"], said["target_service"], said["priority"], said["severity"]) == (
+        "call",
+        "orders",
+        "high",
+        "P1",
+    )
     assert said["labels"]["token"] == "abc", "the platform gets what the alert says"
     assert answers == [(200, {"outcome": "done", "detail": "orders restarted"})]
     back, called = desk.rows()

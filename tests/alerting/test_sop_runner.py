@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from sop_stage import Desk, alert
@@ -24,10 +25,8 @@ def desk(tmp_path):
 
 
 def restart(name="restart", service="orders", **more):
-    return {
-        "sop": name, "on": {"alert": "OrdersPanics"}, "retry": {"attempts": 1}, "steps": [{"restart": {"service": service}}],
-        **more,
-    }  # fmt: skip
+    steps = [{"restart": {"service": service}}]
+    return {"sop": name, "on": {"alert": "OrdersPanics"}, "retry": {"attempts": 1}, "steps": steps, **more}
 
 
 def test_a_severe_alert_starts_its_sop_once_however_often_it_is_told(desk):
@@ -64,8 +63,11 @@ def test_notifications_from_many_threads_start_one_run(desk):
 
 @pytest.mark.parametrize(
     ("severity", "starts"),
-    [("P1", True), ("critical", True), ("P2", True), ("P3", False), ("warning", False), ("P4", False), ("", False), ("odd", False)],
-)  # fmt: skip
+    [
+        *[(word, True) for word in ("P1", "critical", "P2", "high")],
+        *[(word, False) for word in ("P3", "warning", "P4", "", "odd")],
+    ],
+)
 def test_severity_decides(desk, severity, starts):
     """P2 and more severe start it; less, none and an unknown word do not, and the reason is told."""
     runner = desk.open(restart())
@@ -131,7 +133,7 @@ def test_a_failing_step_is_tried_again_with_growing_gaps(desk):
     assert (row.outcome, row.attempts) == ("done", 3)
     first, second, third = [at for _, _, at in desk.stage.done]
     assert 0.1 <= second - first < 0.19 + 0.5
-    assert 0.2 <= third - second
+    assert third - second >= 0.2
     assert third - second > second - first
 
 
@@ -139,7 +141,8 @@ def test_a_step_that_fails_for_good_ends_the_run_and_escalates(desk):
     """Later steps are not done; who is told stands in the row; nothing secret does."""
     desk.stage.failures = 9
     sop = restart(
-        retry={"attempts": 2, "backoff": "10ms"}, escalate={"to": "on-call", "message": "{{ alert.name }} is not mended"}
+        retry={"attempts": 2, "backoff": "10ms"},
+        escalate={"to": "on-call", "message": "{{ alert.name }} is not mended"},
     )
     sop["steps"].append({"restart": {"service": "payments"}})
     runner = desk.open(sop)
@@ -192,9 +195,11 @@ def test_a_killed_run_leaves_what_is_told_once_and_never_executed(tmp_path):
     runs = tmp_path / "runs"
     folder = runs / "20300101-000000-1"
     folder.mkdir(parents=True)
-    here = os.path.dirname(__file__)
+    here = str(Path(__file__).parent)
     killed = subprocess.Popen(
-        [sys.executable, "-c", KILLED, here, str(folder)], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": here}
+        [sys.executable, "-c", KILLED, here, str(folder)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": here},
     )
     try:
         assert killed.stdout.readline() == b"up\n"

@@ -55,13 +55,13 @@ def test_the_latest_run_passes(chaoskit: Chaoskit, runs: Any, tmp_path: Path) ->
 
 
 def test_a_violated_run_is_blocked(chaoskit: Chaoskit, runs: Any) -> None:
-    """1, with what blocks; and the JSON satisfies what ``chaoskit schema --gate`` prints."""
+    """1, with what blocks; and the JSON satisfies what ``chaoskit schema gate`` prints."""
     runs(ask=0.01, slow=0.6)
     answer = chaoskit("gate", "--output", "out")
     assert answer.status == 1
     assert "blocks: slow (critical) is violated: during.ask.p95: expected < 500ms, seen 600ms" in answer.out
     assert "blocks: the score is 50, at least 80 is asked for" in answer.out
-    schema = json.loads(chaoskit("schema", "--gate").out)
+    schema = json.loads(chaoskit("schema", "gate").out)
     jsonschema.validate(json.loads(Path("out/gate.json").read_text(encoding="utf-8")), schema)
     assert "    pytest --chaos a.chaos.yaml::slow" in Path("out/gate.md").read_text(encoding="utf-8")
 

@@ -24,13 +24,29 @@ def session(tmp_path):
 
 
 def findings(result):
+    """By id."""
     return {judged.finding.id: judged.finding for judged in result.verdict.findings}
+
+
+def run_unhurried(session, scenario, **more):
+    """The result of a run in which the machine was not too busy to send requests in time."""
+    for _ in range(3):
+        result = session.run(scenario, **more)
+        if "fell behind its schedule" not in result.verdict.reason:
+            break
+    return result
+
+
+def ask(service, path):
+    """What a service answers."""
+    with urllib.request.urlopen(service.url() + path, timeout=5) as answer:
+        return json.loads(answer.read())
 
 
 def test_recovered_because_of_the_sop_and_not_without_it(session, tmp_path):
     """A hanging service is restarted once, whatever the watchdog repeats; without SOPs it hangs until the cure."""
     (scenario,) = load_scenarios(sop_project.make(tmp_path))
-    result = session.run(scenario)
+    result = run_unhurried(session, scenario)
     assert result.verdict.outcome is Outcome.HELD, result.verdict.reason
     (run,) = [row for row in load(result.folder).of(r.SopRun) if row.outcome != "skipped"]
     assert (run.sop, run.outcome, run.action_type, run.target_service) == ("restart-front", "done", "restart", "front")
@@ -42,9 +58,64 @@ def test_recovered_because_of_the_sop_and_not_without_it(session, tmp_path):
     _, again, _ = rejudge(result.folder)
     assert again.outcome is Outcome.HELD, again.reason
 
-    control = session.run(scenario, control=True)
+    control = run_unhurried(session, scenario, control=True)
     assert control.control is not None
     assert control.control.caught, control.control.reason
     assert findings(control)["recovery.because_of"].seen == "no SOP ran"
     assert control.history.of(r.SopRun) == []
     assert not (control.folder / "fault-reports").exists()
+
+
+SWITCH = """\
+sop: Switch the extra feature off
+on: {alert: FrontDown}
+priority: critical
+steps:
+  - switch: {service: front, feature: extra}
+  - scale: {service: front, env: {SIZE: large}}
+"""
+
+TURNS_BAD = """\
+scenario: The front is mended by a switch and by more of everything
+environment: watched
+sops: [switch-front]
+traffic:
+  get: {request: "GET {{ front.url }}/ok", rate: 20/s, timeout: 1s, ok: {status: 200}}
+steady_state:
+  get: {success_rate: ">= 95%"}
+timeline:
+  steady: 1s
+  faults:
+    - bad: {noop: {}, at: 0s, for: 3s}
+  recovery: 5s
+  after: 3s
+expect:
+  sop:
+    - {sop: switch-front, within: 5s, times: 1, report: true}
+"""
+
+
+def test_what_an_sop_changes_ends_with_the_scenario(session, tmp_path):
+    """A switched feature and scaled settings are seen while it lasts, and are gone in the next one."""
+    file = sop_project.make(tmp_path)
+    (file.parent / "sops" / "switch-front.yaml").write_text(SWITCH)
+    file.write_text(TURNS_BAD)
+    (scenario,) = load_scenarios(file)
+    live, _ = session.open(scenario.environment)
+    front = live.service("front")
+    request = urllib.request.Request(front.url() + "/admin/broken", b'{"enabled": true}', method="PUT")
+    urllib.request.urlopen(request, timeout=5).read()
+    result = run_unhurried(session, scenario)
+    (run,) = [row for row in result.history.of(r.SopRun) if row.outcome != "skipped"]
+    assert run.outcome == "done", run.detail
+    assert [step["action"] for step in run.steps] == ["switch", "scale"]
+    lines = [row.line for row in result.history.of(r.Log) if row.service == "front"]
+    assert any('"size": "large"' in line for line in lines)
+    assert ask(front, "/admin/features/extra") == {"enabled": True}, "put back when the scenario had ended"
+
+    live.prepare(scenario.environment)
+    assert ask(live.service("front"), "/ok") == {"size": "small"}
+    assert "switch" not in {kind for kind, _ in session.journal.open_entries()}
+    report = json.loads((result.folder / run.report).read_text())
+    assert sop_project.TRACE in report["trace_ids"]
+    assert findings(result)["sop.switch-front.report"].held, findings(result)["sop.switch-front.report"].seen

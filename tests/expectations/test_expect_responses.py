@@ -183,3 +183,15 @@ def test_mistakes_are_refused_at_load(asked, text):
     """Nothing asked, nothing known, nothing that compiles."""
     with pytest.raises(ValidationError, match=text):
         Responses.model_validate(asked, context={"operations": {"place-order"}})
+
+
+def test_no_secret_and_planted_values(rehearse, by_id):
+    """What looks like a secret and what was planted are found in bodies; the finding does not repeat them."""
+    asked = {"of": "place-order", "where": {"status": 500}, "no_secret": True, "secrets": ["secret detail 4711"]}
+    assert set(outcomes(by_id(Responses.model_validate(asked), panicking(rehearse).view())).values()) == {"held"}
+    body = json.dumps({"error": "boom: secret detail 4711", "dsn": "postgres://shop:s3cr3t@db/shop"})
+    findings = by_id(Responses.model_validate(asked), panicking(rehearse, body=body).view())
+    assert outcomes(findings) == {"no_secret": "violated", "secrets": "violated"}
+    assert findings["responses.place-order.no_secret"].seen == "24 of 24 answers differ: a password in a URL (× 24)"
+    assert findings["responses.place-order.secrets"].seen == "24 of 24 answers differ: planted value 1 (× 24)"
+    assert not any(word in str(finding) for finding in findings.values() for word in ("s3cr3t", "4711 "))

@@ -174,6 +174,19 @@ def test_times_count_over_all_processes(world: World, ask: Ask) -> None:
     assert evidence.facts["deaths"] == [], "it did not die of the panic"
 
 
+def test_until_restart(world: World, ask: Ask) -> None:
+    """What belongs to a process ends with it: a restart cures, as nothing else does before the window's end."""
+    worker = world.add_worker()
+    with make("panic", until_restart=True).inject(world) as evidence:
+        assert ask(worker)[0] == 500
+        threading.Event().wait(0.3)  # the hits are looked at ten times a second
+        worker.restart()
+        threading.Event().wait(0.5)  # in which it would have been set again
+        assert not is_set(world)
+        assert ask(worker)[0] == 200
+    assert (evidence.touched, evidence.facts["processes"]) == (1, 1)
+
+
 def test_dead_at_the_end(world: World, ask: Ask) -> None:
     """Without a supervisor the cure finds nobody; the service is started again when the scenario ends."""
     worker = world.add_worker()

@@ -18,9 +18,17 @@ import pytest
 
 T = TypeVar("T")
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --remote-debugging-port=0 --window-size=1400,1200"
-).split()
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-port=0",
+    "--window-size=1400,1200",
+)
 LIMIT = 60.0
 
 
@@ -51,10 +59,12 @@ class Browser:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._wait(self._disconnect())
-        self._loop.close()
-        self._process.terminate()
-        self._process.wait(10)
+        try:
+            self._wait(self._disconnect())
+        finally:
+            self._loop.close()
+            self._process.terminate()
+            self._process.wait(10)
 
     async def _connect(self) -> None:
         port = self._profile / "DevToolsActivePort"
@@ -70,6 +80,7 @@ class Browser:
             await self._call(f"{domain}.enable")
 
     async def _disconnect(self) -> None:
+        await self._call("Browser.close")
         await self._socket.close()
         await self._session.close()
         await asyncio.sleep(0)
@@ -110,7 +121,7 @@ class Browser:
         """The value of an expression as soon as it is true."""
         end = time.monotonic() + limit
         while not (value := self.ask(script)):
-            assert time.monotonic() < end, f"never true: {script}\n{self.text()[:3000]}"
+            assert time.monotonic() < end, f"never true: {script}\n{self.text()}"
             time.sleep(0.1)
         return value
 

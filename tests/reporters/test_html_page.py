@@ -17,9 +17,8 @@ import pytest
 from figures_histories import drawn, scenarios, usual
 from html_folders import Folders, fault, finding
 
+from chaoskit.reporters.html import logs, write_page
 from chaoskit.reporters.html import page as page_module
-from chaoskit.reporters.html import write_page
-from chaoskit.reporters.html.logs import excerpt
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -186,12 +185,13 @@ def test_logs_are_bounded_and_tell_of_trouble_first(folders: Folders) -> None:
     lines[500], lines[700] = "ERROR: refused, token=hunter2", "WARNING: slow"
     one = folders.add("x", "violated", logs={"orders": lines, "quiet": ["only one"]})
     assert one.folder is not None
-    orders, quiet = excerpt(one.folder, 100.0, 10)
-    assert [text for _, text in orders.lines] == [
+    orders, quiet = logs.read(one.folder, 100.0)
+    shown = orders.excerpt(10)
+    assert [text for _, text in shown] == [
         "ERROR: refused, token=***", "WARNING: slow", *(f"line {number}" for number in range(992, 1000)),
     ]  # fmt: skip
-    assert orders.lines[0][0] == pytest.approx(50.0)
-    assert (orders.total, quiet.total, len(quiet.lines)) == (1000, 1, 1)
+    assert shown[0][0] == pytest.approx(50.0)
+    assert (orders.total, quiet.total, len(quiet.excerpt(10))) == (1000, 1, 1)
     assert "Log of orders: 60 of 1000 lines" in written(folders).text
 
 

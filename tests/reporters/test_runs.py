@@ -34,8 +34,8 @@ def test_what_is_read(tmp_path):
     """Everything a report needs, from the two files."""
     meta = {
         "case": "B1", "severity": "critical", "owner": "orders", "tags": ["a"], "seed": 4, "wall": 9.5,
-        "nodeid": "x.chaos.yaml::made-up", "reproduce": "pytest --chaos x", "runtime": "process", "toxiproxy": "embedded",
-        "chaoskit": "0.1", "python": "3.11", "file": "x.chaos.yaml", "description": "why",
+        "nodeid": "x.chaos.yaml::made-up", "reproduce": "pytest --chaos x", "runtime": "process",
+        "toxiproxy": "embedded", "chaoskit": "0.1", "python": "3.11", "file": "x.chaos.yaml", "description": "why",
     }  # fmt: skip
     recorded = read(folder(tmp_path, "made-up", meta))
     assert (recorded.name, recorded.key, recorded.slug) == ("made-up", "x.chaos.yaml::made-up", "made-up")

@@ -41,11 +41,15 @@ class ActiveAlert:
 
 
 class AlertingRule:
-    """A rule and its alerts. ``error`` is why the latest evaluation failed, empty when it did not."""
+    """A rule and its alerts. ``error`` is why the latest evaluation failed, empty when it did not.
+
+    ``evaluated_at`` is when that was (Unix seconds), 0 before the first.
+    """
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.error = ""
+        self.evaluated_at = 0.0
         self._query = Query(parsed(rule.spec.expr))
         self._hold = rule.spec.for_ / 1000
         self._keep = rule.spec.keep_firing_for / 1000
@@ -61,6 +65,7 @@ class AlertingRule:
 
     def evaluate(self, store: Store, moment: float) -> None:
         """Take one step at ``moment`` (Unix seconds). An expression that fails changes nothing."""
+        self.evaluated_at = moment
         try:
             found = dict(self._found(self._query.vector(store, round(moment * 1000)), moment))
             self.error = ""

@@ -49,6 +49,8 @@ class Evaluator:
             scraper.start()
         for notifier in self._notifiers:
             notifier.start()
+        while any(scraper.health == "unknown" for scraper in self._scrapers):
+            time.sleep(0.01)  # what was not looked at yet is not absent
         due = now()
         while True:
             self.evaluate(time.time())
@@ -126,6 +128,7 @@ class Evaluator:
             "alerts": [self._alert(alert) for alert in alerts],
             "health": "err" if rule.error else "ok",
             "lastError": rule.error,
+            "lastEvaluation": rfc3339(rule.evaluated_at),
         }
 
     def _targets(self) -> Iterator[dict[str, Any]]:

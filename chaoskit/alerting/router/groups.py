@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from chaoskit.alerting.router.alerts import Alert, Alerts
@@ -69,32 +70,29 @@ class Group:
         with self._lock:
             self._flushed = True
             alerts = list(self._alerts.values())
-        threads = [
-            threading.Thread(target=self._tell, args=(webhook, alerts, moment), daemon=True)
-            for webhook in self.webhooks
-            if alerts
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        with self._lock:  # what is over and told is forgotten, unless there is news of it
+        if not alerts:
+            return
+        with ThreadPoolExecutor(max(1, len(self.webhooks))) as pool:
+            done = [pool.submit(self._tell, webhook, alerts, moment) for webhook in self.webhooks]
+        if not all(each.result() for each in done):
+            return
+        with self._lock:  # what is over is forgotten, unless there is news of it
             for alert in alerts:
-                told = all(
-                    alert.key not in self._told[webhook].firing for webhook in self.webhooks if webhook in self._told
-                )
-                if alert.resolved(moment) and told and self._alerts.get(alert.key) is alert:
+                if alert.resolved(moment) and self._alerts.get(alert.key) is alert:
                     del self._alerts[alert.key]
 
-    def _tell(self, webhook: Webhook, alerts: Sequence[Alert], moment: float) -> None:
+    def _tell(self, webhook: Webhook, alerts: Sequence[Alert], moment: float) -> bool:
+        """Tell what is new. False when that did not succeed."""
         heard = [alert for alert in alerts if not self.known.inhibited(alert, moment)]
         firing = frozenset(alert.key for alert in heard if not alert.resolved(moment))
         resolved = frozenset(alert.key for alert in heard if alert.resolved(moment))
-        if not self._needed(webhook, firing, resolved, moment):
-            return
+        if not heard or not self._needed(webhook, firing, resolved, moment):
+            return True
         sent = [alert for alert in heard if webhook.send_resolved or not alert.resolved(moment)]
-        if not sent or self._post(webhook, sent, moment):
-            self._told[webhook] = _Told(firing, resolved, moment)
+        if sent and not self._post(webhook, sent, moment):
+            return False
+        self._told[webhook] = _Told(firing, resolved, moment)
+        return True
 
     def _needed(self, webhook: Webhook, firing: frozenset[Labels], resolved: frozenset[Labels], moment: float) -> bool:
         told = self._told.get(webhook)

@@ -17,7 +17,6 @@ from chaoskit.clock import now
 from chaoskit.errors import ChaosError, unknown
 from chaoskit.mask import mask
 from chaoskit.scenario.sop import Endpoint
-from chaoskit.scenario.types import Duration
 
 if TYPE_CHECKING:
     from chaoskit.alerting.sops.runner import SopRunner
@@ -31,7 +30,7 @@ class Call(Action):
 
     request: str
     headers: dict[str, str]
-    timeout: Duration
+    timeout: float
     payload: dict[str, Any]
     service: str | None = None
 

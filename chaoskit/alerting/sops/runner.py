@@ -54,6 +54,7 @@ class SopRunner:
         self._works: dict[int, Work] = {}
         self._latest: dict[str, tuple[int, float]] = {}  # of each SOP: how many were queued, and when the last was
         self._jobs = 0
+        self._active = 0
         self._cancelled = threading.Event()
         self._thread = threading.Thread(target=self._run, name="chaoskit-sops", daemon=True)
         self._closed = False
@@ -65,9 +66,9 @@ class SopRunner:
 
     @property
     def busy(self) -> bool:
-        """Whether something is queued or running."""
+        """Whether something is queued or running, or not written down yet."""
         with self._lock:
-            return any(work.outcome in ("queued", "running") for inc in self._incidents for work in inc.works)
+            return self._active > 0
 
     def close(self) -> None:
         """End: what waits is not begun, and what runs is told to end. Raises BrokenError when that takes too long."""
@@ -112,9 +113,12 @@ class SopRunner:
             incident = Incident(len(self._incidents) + 1, alert)
             self._incidents.append(incident)
             self._firing[alert.fingerprint] = incident
-            for sop in self.sops:
-                if sop.model.on.names(alert.name, alert.labels):
-                    self._decide(sop, incident)
+            try:
+                for sop in self.sops:
+                    if sop.model.on.names(alert.name, alert.labels):
+                        self._decide(sop, incident)
+            except BrokenError as error:  # nothing for the sender: the scenario is broken
+                self.error = str(error)
 
     def _decide(self, sop: PlannedSop, incident: Incident) -> None:
         alert = incident.alert
@@ -130,6 +134,7 @@ class SopRunner:
         count, _ = self._latest.get(sop.name, (0, 0.0))
         self._latest[sop.name] = (count + 1, alert.at)
         item = self._queue.put(sop, incident.id, alert, alert.at)
+        self._active += 1
         self._works[item.number] = work
 
     def _spent(self, sop: PlannedSop, at: float) -> str:
@@ -163,7 +168,8 @@ class SopRunner:
 
     def _run(self) -> None:
         while (item := self._queue.take()) is not None:
-            work = self._works[item.number]
+            with self._lock:  # who queued it may still be at it
+                work = self._works[item.number]
             try:
                 self._execute(item, work)
             except Exception as error:
@@ -172,6 +178,9 @@ class SopRunner:
                 self.error = f"SOP {item.sop.name}: {type(error).__name__}: {error}"
                 work.outcome, work.ended, work.detail = "failed", now(), self.error
                 self._emit(work.row())
+            finally:
+                with self._lock:
+                    self._active -= 1
 
     def _execute(self, item: Queued, work: Work) -> None:
         self._report(work.incident)  # before anything is done about it

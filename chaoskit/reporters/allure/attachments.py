@@ -38,7 +38,8 @@ def attach_all(result: Result, reproduce: str) -> bytes | None:
     for figure in drawn:
         attach.file(str(figure.svg), name=figure.name, attachment_type=kinds.SVG)
     _text(f"{reproduce}\n# seed {result.seed}\n", "run it again", kinds.TEXT)
-    _text(_findings(result), "findings", kinds.CSV)
+    if result.verdict.findings:
+        _text(_findings(result), "findings", kinds.CSV)
     for name, file in (
         (result.scenario.file.name, result.folder / "scenario.chaos.yaml"),
         ("environment.yaml", result.folder / "environment.yaml"),

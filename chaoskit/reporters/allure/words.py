@@ -45,7 +45,8 @@ def message(result: Result, faults: Iterable[str]) -> str:
     lines = [f"{first}: {result.scenario.name}"]
     if control is not None or verdict.outcome in (Outcome.BROKEN, Outcome.VACUOUS):
         lines.append(control.reason if control else verdict.reason)
-    failed = verdict.failed() if control is None else []
+    # The reason of a vacuous verdict names the finding already.
+    failed = [each for each in verdict.failed() if control is None and each.finding.id not in "".join(lines[1:])]
     lines += [sentence(judged.finding) for judged in failed[:SHOWN]]
     if len(failed) > SHOWN:
         lines.append(f"and {len(failed) - SHOWN} more")
@@ -91,18 +92,18 @@ def _recovery(result: Result) -> Iterator[str]:
 
 
 def _table(findings: Iterable[Judged]) -> str:
-    rows = [_row("th", ("", "finding", "expected", "seen", "worst", "line"))]
+    rows = [_row("th", ("", "finding", "expected", "seen", "line"))]
     for judged in findings:
         found = judged.finding
         seen = f"{found.seen}, n={found.samples}" if found.samples else found.seen
         outcome = found.outcome if found.held else f"✗ {found.outcome}"
-        rows.append(_row("td", (outcome, found.id, found.expected, seen, found.worst, judged.line)))
+        rows.append(_row("td", (outcome, found.id, found.expected, f"{seen}\n{found.worst}".strip(), judged.line)))
     return f"<table>{''.join(rows)}</table>"
 
 
 def _row(tag: str, cells: Iterable[Any]) -> str:
     # Allure 2 takes all styles away, and all space between cells with them.
-    return "<tr>" + "".join(f"<{tag}>{_safe(cell)}&nbsp;&nbsp;</{tag}>" for cell in cells) + "</tr>"
+    return "<tr>" + "".join(f"<{tag}>{_lines(str(cell))}&nbsp;&nbsp;</{tag}>" for cell in cells) + "</tr>"
 
 
 def _paragraph(text: str) -> str:

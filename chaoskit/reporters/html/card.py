@@ -14,8 +14,10 @@ from urllib.parse import quote
 
 from chaoskit.history.rows import Fault, Phase
 from chaoskit.mask import mask
-from chaoskit.reporters.html import incidents, logs, pictures
+from chaoskit.reporters.html import incidents, pictures
 from chaoskit.reporters.html.clean import clip
+from chaoskit.reporters.html.logs import MOST, ServiceLog
+from chaoskit.reporters.html.logs import read as read_logs
 from chaoskit.reporters.html.rows import rows
 from chaoskit.reporters.runs import Recorded
 from chaoskit.reporters.score import WEIGHTS
@@ -48,10 +50,17 @@ class Card:
     when: str = ""
     source: str = ""
     pictures: list[pictures.Picture] = field(default_factory=list)
-    logs: Sequence[logs.ServiceLog] = ()
+    logs: Sequence[ServiceLog] = ()
     incidents: incidents.Incidents | None = None
     zero: float = 0.0
     links: Mapping[str, str] = field(default_factory=dict)
+    lines: int = MOST
+
+    @property
+    def excerpts(self) -> list[tuple[ServiceLog, Sequence[tuple[float, str]]]]:
+        """The logs with the lines that are shown: ``lines`` of each if the scenario failed, else a third of that."""
+        most = max(self.lines // 3, 1) if self.recorded.passed else self.lines
+        return [(log, log.excerpt(most)) for log in self.logs]
 
     @property
     def sign(self) -> str:
@@ -89,16 +98,13 @@ def order(recorded: Iterable[Recorded]) -> list[Recorded]:
     return sorted(recorded, key=key)
 
 
-def cards(recorded: Iterable[Recorded], page: Path, *, lines: int) -> list[Card]:
-    """A card for each, in order. ``lines`` is how many log lines a service of a failed scenario gets; others a third.
-
-    ``page`` is the file of the page, which links are relative to.
-    """
+def cards(recorded: Iterable[Recorded], page: Path) -> list[Card]:
+    """A card for each, in order. ``page`` is the file of the page, which links are relative to."""
     taken: set[str] = set()
-    return [_card(one, _anchor(one, taken), page, lines) for one in order(recorded)]
+    return [_card(one, _anchor(one, taken), page) for one in order(recorded)]
 
 
-def _card(one: Recorded, anchor: str, page: Path, lines: int) -> Card:
+def _card(one: Recorded, anchor: str, page: Path) -> Card:
     card = Card(one, anchor)
     folder = one.folder
     if folder is None:
@@ -113,7 +119,7 @@ def _card(one: Recorded, anchor: str, page: Path, lines: int) -> Card:
     card.when = _when(one, phases)
     card.source = clip(text, SOURCE_LENGTH)
     card.pictures = pictures.of(folder)
-    card.logs = logs.excerpt(folder, card.zero, lines if not one.passed else max(lines // 3, 1))
+    card.logs = read_logs(folder, card.zero)
     card.incidents = incidents.of(folder)
     links = {"folder": link(folder, page) + "/"}
     links |= {name: link(folder / name, page) for name in _FILES if (folder / name).exists()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaoskit.history.rows import Log
@@ -13,55 +12,59 @@ from chaoskit.mask import mask
 from chaoskit.reporters.html.clean import clean, clip
 from chaoskit.reporters.html.rows import rows
 
+MOST = 60
+"""Lines of a service that are kept."""
+
 WIDTH = 400
-_TROUBLE = re.compile(
-    r"\b(?:error|critical|fatal|panic(?:ked)?|exception|traceback|warn(?:ing)?|refused|timed? ?out)\b", re.IGNORECASE
-)
+_WORDS = (
+    "error", "critical", "fatal", "panic", "exception", "traceback", "warn", "refused", "timed out", "timeout",
+)  # fmt: skip
+_TROUBLE = re.compile(rf"\b(?:{'|'.join(_WORDS)})")
 
 
-@dataclass(frozen=True)
 class ServiceLog:
-    """Lines of one service with the seconds since ``zero`` at which they were written; ``total`` were there."""
+    """What one service wrote: ``total`` lines, of which some are kept. ``zero`` is the moment that times count from."""
 
-    service: str
-    lines: Sequence[tuple[float, str]]
-    total: int
-
-
-@dataclass
-class _Kept:
-    most: int
-    total: int = 0
-    trouble: list[tuple[int, Log]] = field(default_factory=list)
-    last: deque[tuple[int, Log]] = field(default_factory=deque)
+    def __init__(self, service: str, zero: float) -> None:
+        self.service = service
+        self.total = 0
+        self._zero = zero
+        self._trouble: list[tuple[int, Log]] = []
+        self._last: deque[tuple[int, Log]] = deque(maxlen=MOST)
 
     def add(self, log: Log) -> None:
+        """The next line."""
         self.total += 1
         # How trouble began says more than how it went on.
-        if len(self.trouble) < self.most * 2 // 3 and (log.stream == "stderr" or _TROUBLE.search(log.line)):
-            self.trouble.append((self.total, log))
-        self.last.append((self.total, log))
-        if len(self.last) > self.most:
-            self.last.popleft()
+        if len(self._trouble) < MOST and (log.stream == "stderr" or _tells_of_trouble(log.line)):
+            self._trouble.append((self.total, log))
+        self._last.append((self.total, log))
 
-    def lines(self) -> list[Log]:
-        chosen = dict(self.trouble)
-        for number, log in reversed(self.last):
-            if len(chosen) >= self.most:
+    def excerpt(self, most: int) -> Sequence[tuple[float, str]]:
+        """At most ``most`` lines in their order, masked, with the seconds at which they were written.
+
+        The first lines that tell of trouble have two thirds of the room, the last lines the rest.
+        """
+        chosen = dict(self._trouble[: most * 2 // 3])
+        for number, log in reversed(self._last):
+            if len(chosen) >= most:
                 break
             chosen[number] = log
-        return [chosen[number] for number in sorted(chosen)]
+        lines = [chosen[number] for number in sorted(chosen)]
+        return [(log.at - self._zero, clip(clean(mask(log.line)), WIDTH)) for log in lines]
 
 
-def excerpt(folder: Path, zero: float, most: int) -> list[ServiceLog]:
-    """At most ``most`` lines of each service: its first ones that tell of trouble, then its last ones. Masked.
-
-    ``zero`` is the moment (monotonic seconds) from which times are counted.
-    """
-    kept: dict[str, _Kept] = {}
+def read(folder: Path, zero: float) -> list[ServiceLog]:
+    """The logs in a scenario's folder, by service. ``zero`` is in monotonic seconds."""
+    found: dict[str, ServiceLog] = {}
     for log in rows(folder, Log):
-        kept.setdefault(log.service, _Kept(most)).add(log)
-    return [
-        ServiceLog(service, [(log.at - zero, clip(clean(mask(log.line)), WIDTH)) for log in one.lines()], one.total)
-        for service, one in sorted(kept.items())
-    ]
+        if log.service not in found:
+            found[log.service] = ServiceLog(log.service, zero)
+        found[log.service].add(log)
+    return [found[service] for service in sorted(found)]
+
+
+def _tells_of_trouble(line: str) -> bool:
+    line = line.lower()
+    # The plain search is ten times as fast, and most lines tell of nothing.
+    return any(word in line for word in _WORDS) and _TROUBLE.search(line) is not None

@@ -12,6 +12,7 @@ from typing import Any, Final
 from chaoskit.reporters.html import trend as trends
 from chaoskit.reporters.html.card import SIGNS, Card, cards, evidence, link
 from chaoskit.reporters.html.clean import clean, clip
+from chaoskit.reporters.html.logs import MOST
 from chaoskit.reporters.html.pictures import fit
 from chaoskit.reporters.runs import Recorded
 from chaoskit.reporters.score import WEIGHTS, score, told
@@ -23,7 +24,7 @@ NAME: Final = "chaoskit.html"
 LIMIT: Final = 2_000_000
 """Bytes. Figures that would make the page larger are left out, those of what failed last."""
 
-_LINES: Final = (60, 20, 6)
+_LINES: Final = (MOST, MOST // 3, MOST // 10)
 """Log lines a service of a failed scenario gets; fewer where logs would take more than an eighth of the page."""
 
 
@@ -36,7 +37,8 @@ def write_page(
     reports. A figure, log or report of a folder that is missing or cannot be read is left out; raises OSError when
     ``file`` cannot be written.
     """
-    shown = _bounded(recorded, file)
+    shown = cards(recorded, file)
+    _shorten_logs(shown)
     left_out = 0
     text = _render(shown, recorded, file, trend, reports, left_out)
     embedded = [picture for card in shown for picture in card.pictures if picture.url]
@@ -49,14 +51,13 @@ def write_page(
     file.write_text(text, encoding="utf-8")
 
 
-def _bounded(recorded: Sequence[Recorded], file: Path) -> list[Card]:
-    """Cards with as many log lines as leave the page to the figures."""
-    shown: list[Card] = []
+def _shorten_logs(shown: Sequence[Card]) -> None:
+    """As many lines as leave the page to the figures."""
     for lines in _LINES:
-        shown = cards(recorded, file, lines=lines)
-        if sum(len(text) + 60 for card in shown for log in card.logs for _, text in log.lines) < LIMIT // 8:
+        for card in shown:
+            card.lines = lines
+        if sum(len(text) + 60 for card in shown for _, kept in card.excerpts for _, text in kept) < LIMIT // 8:
             break
-    return shown
 
 
 def _render(

@@ -48,6 +48,7 @@
   }
   addEventListener("hashchange", follow);
   follow();
+  addEventListener("load", () => setTimeout(follow)); // the browser's own jump takes the focus away
 
   // Light and dark: the system's choice until one is made here
   const button = document.getElementById("_theme");

@@ -1,0 +1,167 @@
+"""What a run of pytest leaves at its end: history, page, the gate's answer and exit status; serial and with xdist."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaoskit.reporters.history_db import Database
+from chaoskit.reporters.runs import read_run
+
+VIOLATED = (('get: {p90: "< 2s"}', 'get: {p90: "< 20ms"}'), ("The front answers", "The violated front answers"))
+MINOR = (("severity: critical", "severity: minor"),)
+
+
+def entries(project: Any) -> list[Any]:
+    """The runs in the history, newest first."""
+    with Database(project.folder / "reports" / "history.db", create=False) as database:
+        return database.runs()
+
+
+def gate(project: Any) -> dict[str, Any]:
+    """The gate's answer."""
+    data: dict[str, Any] = json.loads((project.folder / "reports" / "gate.json").read_text(encoding="utf-8"))
+    return data
+
+
+def test_what_a_run_leaves(project: Any) -> None:
+    """Without the gate: a run in the history with its id, the page, and nothing of the gate; skipped ones are kept too."""
+    project.write(held=project.scenario, bad=project.edit(*VIOLATED))
+    skipped = project.edit(
+        ("slow: {latency: {on: front, delay: 60ms}", "slow: {oom: {on: front}"), ("The front", "A third")
+    )
+    project.write(skipped=skipped.replace("environment: small\n", "environment: small\nrequires: [docker]\n"))
+    done = project.run("--chaos", "--chaos-runtime=process", "scenarios")
+    assert done.status == 1
+    (entry,) = entries(project)
+    (folder,) = (project.folder / "reports" / "runs").iterdir()
+    assert (entry.id, entry.folders, entry.gate) == (folder.name, [folder], "")
+    assert entry.counts == {"held": 1, "violated": 1, "skipped": 1}
+    assert entry.score == 50
+    with Database(project.folder / "reports" / "history.db") as database:
+        kept = {each.outcome: each for each in database.scenarios(entry.id)}
+    assert kept["skipped"].severity == "critical"
+    assert "container" in kept["skipped"].reason
+    assert not kept["skipped"].reason.startswith("Skipped")
+    assert kept["held"].nodeid.startswith("scenarios/held.chaos.yaml::")
+    page = (project.folder / "reports" / "chaoskit.html").read_text(encoding="utf-8")
+    assert "The violated front answers" in page
+    assert not (project.folder / "reports" / "gate.json").exists()
+
+
+def test_the_gate_lets_through_what_does_not_block(project: Any) -> None:
+    """A minor violation fails pytest; with the gate it is named, and the exit status is 0."""
+    project.write(held=project.scenario, bad=project.edit(*VIOLATED, *MINOR))
+    done = project.run(
+        "--chaos", "--chaos-gate", "scenarios", env={"GITHUB_STEP_SUMMARY": str(project.folder / "sum.md")}
+    )
+    assert done.status == 0, done.out
+    assert "1 failed, 1 passed" in done.out
+    assert "gate: PASSED   score 80   1 held, 1 violated" in done.out
+    assert "does not block: " in done.out
+    assert gate(project)["decision"] == "passed"
+    assert entries(project)[0].gate == "passed"
+    assert (project.folder / "sum.md").read_text(encoding="utf-8").startswith("## ✅ Resilience gate: passed")
+
+
+def test_the_gate_blocks_what_pytest_lets_through(project: Any) -> None:
+    """A second run that held, with a recovery or p99 that may not grow at all: exit status 1."""
+    project.write(held=project.scenario)
+    assert project.run("--chaos", "scenarios").status == 0
+    slower = project.edit(("delay: 60ms", "delay: 300ms"))
+    project.write(held=slower)
+    (project.folder / "gate.yaml").write_text("p99: 50%\nmin_score: 0\n")
+    done = project.run("--chaos", "--chaos-gate-settings", "gate.yaml", "scenarios")
+    assert done.status == 0, "50 requests are too few for a p99"
+    project.write(held=slower.replace("rate: 50/s", "rate: 150/s"))
+    assert project.run("--chaos", "scenarios").status == 0
+    project.write(held=slower.replace("rate: 50/s", "rate: 150/s").replace("300ms", "450ms"))
+    done = project.run("--chaos", "--chaos-gate-settings", "gate.yaml", "--chaos-gate-set", "p99=10%", "scenarios")
+    assert done.status == 1
+    assert "1 passed" in done.out
+    assert [reason["check"] for reason in gate(project)["reasons"]] == ["p99"]
+    assert [entry.gate for entry in entries(project)] == ["blocked", "", "passed", ""]
+
+
+def test_other_failures_are_not_the_gates(project: Any) -> None:
+    """A plain test that fails, or a scenario file with mistakes, still fails the run."""
+    project.write(held=project.scenario)
+    (project.scenarios / "test_plain.py").write_text("def test_plain():\n    assert False\n")
+    done = project.run("--chaos", "--chaos-gate", "scenarios")
+    assert (done.status, gate(project)["decision"]) == (1, "passed")
+    (project.scenarios / "test_plain.py").unlink()
+    project.write(bad="scenario: x\n")
+    assert project.run("--chaos", "--chaos-gate", "scenarios").status == 1
+
+
+def test_nothing_to_judge(project: Any) -> None:
+    """All scenarios skipped, or none there: 5, as pytest says of no tests."""
+    scenario = project.edit(("slow: {latency: {on: front, delay: 60ms}", "slow: {oom: {on: front}"))
+    project.write(skipped=scenario.replace("environment: small\n", "environment: small\nrequires: [docker]\n"))
+    done = project.run("--chaos", "--chaos-runtime=process", "--chaos-gate", "scenarios")
+    assert (done.status, gate(project)["decision"]) == (5, "nothing to judge")
+    (project.scenarios / "test_plain.py").write_text("def test_plain():\n    pass\n")
+    assert project.run("--chaos", "--chaos-gate", "scenarios/test_plain.py").status == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--chaos-gate-set", "min_score"], "--chaos-gate-set min_score: NAME=VALUE is expected"),
+        (["--chaos-gate-set", "min-scor=3"], "unknown setting 'min_scor'"),
+        (["--chaos-gate-settings", "nosuch.yaml"], "nosuch.yaml: No such file"),
+        (["-o", "chaos_history_keep=0"], "chaos_history_keep: '0' is not a number of runs"),
+    ],
+)
+def test_bad_settings_stop_the_run_before_it_starts(project: Any, words: list[str], told: str) -> None:
+    """4, as for any wrong use of pytest, and no scenario is run."""
+    project.write(held=project.scenario)
+    done = project.run("--chaos", "scenarios", *words)
+    assert done.status == 4
+    assert told in done.out
+    assert "Traceback" not in done.out
+    assert not (project.folder / "reports").exists()
+
+
+def test_a_history_that_cannot_be_written(project: Any) -> None:
+    """The run fails and says why; the outcome of the scenario is told, and the page is written all the same."""
+    project.write(held=project.scenario)
+    (project.folder / "reports").mkdir()
+    (project.folder / "reports" / "history.db").write_bytes(b"not a database, and long enough to look at" * 50)
+    done = project.run("--chaos", "scenarios")
+    assert done.status == 1
+    assert "1 passed" in done.out
+    assert "chaoskit: reports could not be written" in done.out
+    assert "the history: " in done.out
+    assert "file is not a database" in done.out
+
+
+def test_one_run_of_several_workers(project: Any) -> None:
+    """With xdist: one entry with the scenarios of both workers, the page and the gate once."""
+    project.write(one=project.scenario, two=project.edit(("The front answers", "The other front answers")))
+    done = project.run("--chaos", "--chaos-gate", "-n", "2", "scenarios")
+    assert done.status == 0, done.out
+    (entry,) = entries(project)
+    assert entry.counts == {"held": 2}
+    assert len(entry.folders) == 2
+    assert sum(len(read_run(folder)) for folder in entry.folders) == 2
+    assert done.out.count("gate: PASSED") == 1
+    assert entry.id == gate(project)["run"]
+
+
+def test_the_oldest_runs_are_forgotten(project: Any) -> None:
+    """As many are kept as chaos_history_keep says; listing the tests adds none."""
+    project.write(held=project.scenario)
+    for _ in range(3):
+        assert project.run("--chaos", "scenarios", "-o", "chaos_history_keep=2").status == 0
+    assert len(entries(project)) == 2
+    before = (project.folder / "reports" / "history.db").read_bytes()
+    assert project.run("--chaos", "--collect-only", "scenarios").status == 0
+    assert (project.folder / "reports" / "history.db").read_bytes() == before
+    with sqlite3.connect(Path(project.folder, "reports", "history.db")) as raw:
+        assert raw.execute("SELECT count(*) FROM scenarios").fetchone() == (2,)
+    raw.close()
