@@ -26,7 +26,7 @@ from chaoskit import units  # noqa: E402
 from chaoskit.expectations import _operations, _samples  # noqa: E402
 from chaoskit.faults._toxic import ProxyFault  # noqa: E402
 from chaoskit.pytest_plugin.fixture import Chaos  # noqa: E402
-from chaoskit.scenario import compose, model, service, source  # noqa: E402
+from chaoskit.scenario import compose, model, service, sop, source  # noqa: E402
 from chaoskit.scenario.loader import room  # noqa: E402
 
 REFERENCE = DOCS / "reference.md"
@@ -60,6 +60,7 @@ def generate() -> str:
         faults=[page.fault(name) for name in room("faults")],
         expectations=[page.expectation(name) for name in room("expectations")],
         providers=[page.provider(name) for name in room("providers")],
+        actions=[page.action(name) for name in room("actions")],
     )  # fmt: skip
     if fields.unused:
         raise ValueError(f"meanings.yaml: no such keys: {', '.join(fields.unused)}")
@@ -76,7 +77,7 @@ class _Page:
 
     def keys(self, name: str) -> str:
         """The table of a model of the scenario language."""
-        return self._table(next(vars(room)[name] for room in (model, service, compose) if name in vars(room)))
+        return self._table(next(vars(room)[name] for room in (model, service, compose, sop) if name in vars(room)))
 
     def fault(self, name: str) -> dict[str, Any]:
         """A fault: its docstring with the list of arguments as a table."""
@@ -93,6 +94,12 @@ class _Page:
         kind = room("expectations").get(name)
         keys = "" if issubclass(kind, RootModel) else self._table(kind)
         return self._entry("expectations", name, [prose(importlib.import_module(kind.__module__)), prose(kind), keys])
+
+    def action(self, name: str) -> dict[str, Any]:
+        """An action of SOPs: its docstring with the list of arguments as a table."""
+        kind = room("actions").get(name)
+        text, arguments, rest = split_arguments(prose(kind))
+        return {"name": name, "text": "\n\n".join(filter(None, [text, self._table(kind, arguments), rest]))}
 
     def provider(self, name: str) -> dict[str, Any]:
         """A provider: docstrings of module and class, and its arguments."""

@@ -105,10 +105,10 @@ def _trace_of(row: r.Request, traces: Traces, seen: Mapping[str, str]) -> str:
 
 
 def trace_ids(failed: Iterable[Failure], traces: Traces) -> list[str]:
-    """The traces of failing requests, those that the logs know first, then those of severe log lines."""
+    """The traces of failing requests that the logs know, those of severe log lines, those of other failing requests."""
     of_requests = [failure.trace_id for failure in failed if failure.trace_id]
     known = [trace for trace in of_requests if trace in traces.logged]
-    return list(dict.fromkeys([*known, *of_requests, *traces.severe]))[:MOST_TRACES]
+    return list(dict.fromkeys([*known, *traces.severe, *of_requests]))[:MOST_TRACES]
 
 
 def logs(rows: Sequence[r.Log], traces: Traces, wanted: Iterable[str], clock: Clock) -> Logs:

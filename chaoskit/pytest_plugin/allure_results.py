@@ -83,9 +83,9 @@ class AllureResults:
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Results of several runs in one folder are one report: not silently."""
-        if self._earlier and self._folders:
+        if self._earlier:
             terminalreporter.write_line(
-                f"chaoskit: {self.results} held {self._earlier} results before this run; a report shows them too "
+                f"chaoskit: {self.results} held {self._earlier} results before this run; a report shows these too "
                 "(--clean-alluredir empties it first)"
             )
 

@@ -7,7 +7,7 @@ from typing import Any
 from chaoskit.scenario.compose import ComposeEnvironmentFile
 from chaoskit.scenario.loader import room
 from chaoskit.scenario.model import EnvironmentFile, ScenarioFile
-from chaoskit.scenario.sop import Endpoint, Procedure, Sop
+from chaoskit.scenario.sop import Endpoint, Procedure, SopFile
 from chaoskit.scenario.types import Duration, Model
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -62,7 +62,7 @@ def sop_schema() -> dict[str, Any]:
 
 def _sop(definitions: dict[str, Any]) -> dict[str, Any]:
     """An SOP: each of its steps is exactly one action with its arguments."""
-    schema = _procedure("sop", Sop, definitions)
+    schema = _procedure("sop", SopFile, definitions)
     schema["properties"]["steps"]["items"] = {
         "type": "object",
         "properties": {name: _part(name, room("actions").get(name), definitions) for name in room("actions")},

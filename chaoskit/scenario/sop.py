@@ -80,7 +80,7 @@ class Procedure(Model):
     escalate: Any = Field(None, description="who is told when a step has failed for good: as the action `notify`")
 
 
-class Sop(Procedure):
+class SopFile(Procedure):
     """A file ``sops/NAME.yaml``, or the same in place: its ``steps`` are done one after the other."""
 
     sop: str = Field(min_length=1)
@@ -124,7 +124,7 @@ class PlannedSop:
     """A loaded SOP. ``folder`` is where its commands run, ``base`` where it stands in ``source``."""
 
     name: str
-    model: Sop | Endpoint
+    model: SopFile | Endpoint
     steps: tuple[PlannedStep, ...]
     escalation: PlannedStep | None
     source: Source
@@ -208,7 +208,7 @@ def _planned(
         if endpoint is None or check.problems:
             return None
         return PlannedSop(endpoint.name, endpoint, (), _escalation(check, data, base, context), check.page, base)
-    sop: Sop | None = check.typed(Sop, data, base, context)
+    sop: SopFile | None = check.typed(SopFile, data, base, context)
     steps = data.get("steps")
     typed = [
         step

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 SERVER = '''\
-"""GET /ok is 200, or 500 while the feature is on and BROKEN is set. PUT /admin/features/extra switches the feature."""
+"""GET /ok is 200, or 500 while the feature is on and BROKEN is yes. PUT /admin/features/extra switches the feature."""
 import json
 import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 feature = {"enabled": True}
 broken = os.environ.get("BROKEN") == "yes"
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+trace = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -30,17 +30,13 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, feature)
         bad = broken and feature["enabled"]
         if bad:
-            said = {"level": "error", "event": "panic", "trace_id": TRACE, "password": "hunter2",
+            said = {"level": "error", "event": "panic", "trace_id": trace, "password": "hunter2",
                     "request_id": self.headers.get("x-request-id")}
             print(json.dumps(said), flush=True)
         self.answer(500 if bad else 200, {"size": os.environ.get("SIZE", "small")})
 
     def do_PUT(self):
         said = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        global broken
-        if self.path == "/admin/broken":
-            broken = said["enabled"]
-            return self.answer(200, {"enabled": broken})
         feature.update(said)
         self.answer(200, feature)
 
@@ -97,7 +93,7 @@ while True:
 ENVIRONMENT = """\
 environment: watched
 services:
-  front: {command: python server.py, cwd: ../.., protocol: http, ready: {http: /ok}}
+  front: {command: python server.py, cwd: ../.., protocol: http, ready: {http: /admin/features/extra}}
   watchdog:
     command: python watchdog.py
     cwd: ../..

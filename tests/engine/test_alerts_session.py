@@ -52,7 +52,7 @@ groups:
   - name: front
     rules:
       - alert: FrontBusy
-        expr: rate(asked_total[2s]) > 80
+        expr: rate(asked_total[2s]) > 35
         for: 200ms
         labels: {severity: P2, team: front}
         annotations: {summary: "{{ $labels.job }} is busy", runbook_url: "http://127.0.0.1:9/busy"}
@@ -82,13 +82,13 @@ SCENARIO = """
 scenario: A burst is told to the people on call
 environment: watched
 traffic:
-  ask: {request: "GET {{ front.url }}/ok", rate: 20/s}
+  ask: {request: "GET {{ front.url }}/ok", rate: 10/s}
 steady_state:
   ask: {success_rate: ">= 99%"}
 timeline:
   steady: 3s
   faults:
-    - burst: {burst: {operation: ask, rate: 150/s}, at: 0s, for: 2500ms}
+    - burst: {burst: {operation: ask, rate: 60/s}, at: 0s, for: 2500ms}
     CHANNEL
   recovery: 10s
 expect:

@@ -13,6 +13,7 @@ from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.store import load
 from chaoskit.scenario.loader import load as load_scenarios
+from chaoskit.sweep import owner_line
 
 
 @pytest.fixture
@@ -66,19 +67,22 @@ def test_recovered_because_of_the_sop_and_not_without_it(session, tmp_path):
     assert not (control.folder / "fault-reports").exists()
 
 
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
 SWITCH = """\
 sop: Switch the extra feature off
 on: {alert: FrontDown}
 priority: critical
 steps:
   - switch: {service: front, feature: extra}
-  - scale: {service: front, env: {SIZE: large}}
+  - scale: {service: front, env: {SIZE: large, BROKEN: "no"}}
 """
 
 TURNS_BAD = """\
 scenario: The front is mended by a switch and by more of everything
 environment: watched
 sops: [switch-front]
+with: {front: {env: {BROKEN: "yes"}}}
 traffic:
   get: {request: "GET {{ front.url }}/ok", rate: 20/s, timeout: 1s, ok: {status: 200}}
 steady_state:
@@ -102,20 +106,33 @@ def test_what_an_sop_changes_ends_with_the_scenario(session, tmp_path):
     file.write_text(TURNS_BAD)
     (scenario,) = load_scenarios(file)
     live, _ = session.open(scenario.environment)
-    front = live.service("front")
-    request = urllib.request.Request(front.url() + "/admin/broken", b'{"enabled": true}', method="PUT")
-    urllib.request.urlopen(request, timeout=5).read()
     result = run_unhurried(session, scenario)
     (run,) = [row for row in result.history.of(r.SopRun) if row.outcome != "skipped"]
     assert run.outcome == "done", run.detail
     assert [step["action"] for step in run.steps] == ["switch", "scale"]
     lines = [row.line for row in result.history.of(r.Log) if row.service == "front"]
     assert any('"size": "large"' in line for line in lines)
-    assert ask(front, "/admin/features/extra") == {"enabled": True}, "put back when the scenario had ended"
+    assert ask(live.service("front"), "/admin/features/extra") == {"enabled": True}, "put back when the scenario had ended"
 
     live.prepare(scenario.environment)
     assert ask(live.service("front"), "/ok") == {"size": "small"}
     assert "switch" not in {kind for kind, _ in session.journal.open_entries()}
     report = json.loads((result.folder / run.report).read_text())
-    assert sop_project.TRACE in report["trace_ids"]
+    assert TRACE in report["trace_ids"]
     assert findings(result)["sop.switch-front.report"].held, findings(result)["sop.switch-front.report"].seen
+
+
+def test_a_killed_run_s_sops_are_told_by_the_next(tmp_path):
+    """What was queued by a run that is dead is told as swept, and is not in the next one's queue."""
+    (tmp_path / "reports" / "runs" / "20300101-000000-1" / "hangs").mkdir(parents=True)
+    queue = tmp_path / "reports" / "runs" / "20300101-000000-1" / "hangs" / "sops.queue"
+    dead = {**owner_line(), "pid": 2**22 - 1, "start": 1}
+    item = {"queued": 1, "sop": "restart-front", "alert": "FrontDown", "severity": "P1"}
+    queue.write_text("".join(json.dumps(line) + "\n" for line in (dead, item)))
+    session = Session(tmp_path / "reports")
+    session.close()
+    (told,) = [text for text in session.swept if "SOP" in text]
+    assert told.startswith("SOP restart-front (P1 FrontDown) of run 20300101-000000-1: was queued")
+    again = Session(tmp_path / "reports")
+    again.close()
+    assert not [text for text in again.swept if "SOP" in text]

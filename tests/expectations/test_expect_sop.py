@@ -34,7 +34,7 @@ def delivered(rehearsal, at, **more):
 
 def outcomes(found):
     """Outcomes by id."""
-    return {id: finding.outcome for id, finding in found.items()}
+    return {name: finding.outcome for name, finding in found.items()}
 
 
 def test_one_run_as_it_should_be(rehearse, by_id):

@@ -50,7 +50,7 @@ def faults(folder: Path) -> list[tuple[str, str, str]]:
 @pytest.mark.parametrize("control", [False, True], ids=["scenario", "control"])
 def test_it_repeats_the_run(project: Any, control: bool) -> None:
     """Of the second of two scenarios alone, which has a matrix; typed in a shell, from what run.json holds."""
-    scenario = project.edit(*RANDOM, ("delay: 60ms", 'delay: "{{ delay }}"'))
+    scenario = project.edit(*RANDOM, ("delay: 60ms", 'delay: "{{ matrix.delay }}"'))
     scenario = scenario.replace("environment: small\n", "environment: small\nmatrix: {delay: [50ms, 70ms]}\n")
     project.write(both=scenario)
     project.run("--chaos", *(["--chaos-controls"] if control else []), "--chaos-runtime=process", "scenarios")

@@ -114,7 +114,22 @@ def test_the_table_at_the_end(rehearsal: Any) -> None:
     assert re.search(r"^c-vacuous +vacuous .* 0 connections +fault\.slow$", table, re.MULTILINE)
     assert re.search(r"^d-broken +broken ", table, re.MULTILINE)
     assert "1 of 4 scenarios held" in table
-    assert "run one again: pytest --chaos --chaos-seed 11 'scenarios/b_violated.chaos.yaml::b-violated'" in table
+    assert "run one again:\n" in table
+    assert "\n  pytest --chaos --chaos-seed=11 scenarios/b_violated.chaos.yaml::b-violated\n" in table
+    assert re.search(r"^stability score: \d+\.?\d* of 100$", table, re.MULTILINE)
+    assert "page: reports/chaoskit.html" in table
+    assert "\x1b[" not in table, "colours, where there is no terminal"
+
+
+def test_the_page_of_the_run(rehearsal: Any) -> None:
+    """Made without being asked for: every scenario that ran, with its figure and the command to run it again."""
+    page = (rehearsal.folder / "reports" / "chaoskit.html").read_text(encoding="utf-8")
+    for name in ("a-held", "b-violated", "c-vacuous", "d-broken"):
+        assert f'<article id="{name}"' in page
+    assert page.count("<img ") == 4
+    assert "pytest --chaos --chaos-seed=11 scenarios/b_violated.chaos.yaml::b-violated" in page
+    assert "no config, token=***" in page
+    assert "hunter2" not in page
 
 
 def test_junit(rehearsal: Any) -> None:

@@ -330,3 +330,12 @@ def test_scenarios_of_one_name_have_addresses_of_their_own(folders: Folders) -> 
 def test_nothing_at_all_is_a_page_too(folders: Folders) -> None:
     """A run in which all was skipped, or nothing was."""
     assert "0 of 0 scenarios held" in written(folders).text
+
+
+def test_the_pictures_in_the_docs_are_there_and_small() -> None:
+    """Each that the guide shows, none that it does not; under 200 kB."""
+    docs = Path(__file__).parents[2] / "docs"
+    guide = (docs / "how-to" / "read-the-report.md").read_text(encoding="utf-8")
+    shown = {(docs / "how-to" / name).resolve() for name in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", guide)}
+    assert shown == set(docs.glob("images/html-*.png"))
+    assert all(picture.stat().st_size < 200_000 for picture in shown)

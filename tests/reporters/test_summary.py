@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,31 +136,70 @@ def test_secrets_in_a_reason_are_masked(make: Make) -> None:
     assert "hunter2" not in summary.failure(result) + str(summary.of(result))
 
 
-def test_the_table(make: Make) -> None:
-    """A row each, sorted; counts of scenarios and controls apart; the first failure to run again; what was swept."""
-    facts = [
-        {**summary.of(make(Outcome.VIOLATED, VIOLATED, recovery=None)), "nodeid": "b.chaos.yaml::slow"},
-        {**summary.of(make(Outcome.HELD, HELD)), "nodeid": "a.chaos.yaml::fine"},
-        {
-            **summary.of(make(Outcome.VIOLATED, VIOLATED, control=True)),
-            "nodeid": "a.chaos.yaml::fine--control",
-        },
+def summaries(make: Make) -> list[dict[str, Any]]:
+    """Of a scenario that held, its control, one that was violated and one that broke."""
+
+    def of(nodeid: str, *arguments: Any, **more: Any) -> dict[str, Any]:
+        again = f"pytest --chaos --chaos-seed=7 --chaos-toxiproxy=binary {nodeid}"
+        return {**summary.of(make(*arguments, **more)), "nodeid": nodeid, "reproduce": again}
+
+    return [
+        of("b.chaos.yaml::slow", Outcome.VIOLATED, VIOLATED, recovery=None),
+        of("a.chaos.yaml::fine", Outcome.HELD, HELD),
+        of("a.chaos.yaml::fine--control", Outcome.VIOLATED, VIOLATED, control=True),
+        of("c.chaos.yaml::off", Outcome.BROKEN, reason="stub ended: exit status 1\n  its last lines", recovery=None),
     ]
-    assert list(table(facts, Path("reports"), ["process 17"])) == [
+
+
+def test_the_table(make: Make) -> None:
+    """A row each, sorted; counts, score, the command for each that failed; where the reports are; what was swept."""
+    for path in ("runs/1/made-up", "reports/allure-results"):
+        Path(path).mkdir(parents=True)
+    Path("reports/chaoskit.html").touch()
+    assert list(table(summaries(make), Path("reports").absolute(), ["process 17"], width=100)) == [
         "scenario       verdict   recovery  evidence       worst finding",
         "fine           held      500ms     3 connections",
         "fine--control  caught    500ms     3 connections  during.ask.p95",
         "slow           violated  -         3 connections  during.ask.p95",
+        "off            broken    -         3 connections  stub ended: exit status 1",
         "",
-        "1 of 2 scenarios held, 1 of 1 controls caught; 1050 requests",
-        "run one again: pytest --chaos --chaos-seed 7 'b.chaos.yaml::slow'",
-        f"histories: {Path.cwd()}/runs/1   Allure results: reports/allure-results",
+        "1 of 3 scenarios held, 1 of 1 controls caught; 1400 requests",
+        "stability score: 33.3 of 100",
+        "run one again:",
+        "  pytest --chaos --chaos-seed=7 --chaos-toxiproxy=binary b.chaos.yaml::slow",
+        "  pytest --chaos --chaos-seed=7 --chaos-toxiproxy=binary c.chaos.yaml::off",
+        "page: reports/chaoskit.html",
+        "Allure results: reports/allure-results   (chaoskit report makes a site of them)",
+        "histories: runs/1",
         "swept from an earlier run: process 17",
     ]
 
 
-def test_a_control_to_run_again_needs_its_flag(make: Make) -> None:
-    """The command that is shown runs what failed."""
-    facts = [{**summary.of(make(Outcome.HELD, control=False)), "nodeid": "a.chaos.yaml::fine--control"}]
-    text = "\n".join(table(facts, Path("reports"), []))
-    assert "pytest --chaos --chaos-controls --chaos-seed 7 'a.chaos.yaml::fine--control'" in text
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_table_fits(make: Make, width: int) -> None:
+    """Whatever the width: no line of the table is longer, every verdict is whole, what failed is told below."""
+    facts = summaries(make)
+    facts[0]["nodeid"] = f"b.chaos.yaml::{'a-very-long-name-' * 6}"
+    facts[0]["evidence"] = ["119 connections", "40 packets", "3 restarts", "1000 hits"]
+    lines = list(table(facts, Path("nowhere"), [], width=width))
+    rows = lines[: lines.index("")]
+    assert all(len(row) <= width for row in rows)
+    for word in ("held", "caught", "violated", "broken", "during.ask.p95", "stub ended: exit status 1"):
+        assert any(word in row for row in rows), word
+
+
+def test_colours_are_only_added(make: Make) -> None:
+    """The verdicts are painted, and only they; the columns stay where they were."""
+    plain = list(table(summaries(make), Path("nowhere"), []))
+    painted = list(table(summaries(make), Path("nowhere"), [], paint=lambda text, colour: f"<{colour}>{text}</>"))
+    assert [re.sub(r"</?(?:green|red|yellow|purple)?>", "", line) for line in painted] == plain
+    assert sum("<green>held " in line or "<green>caught " in line for line in painted) == 2
+    assert sum("<red>violated" in line or "<yellow>broken" in line for line in painted) == 2
+
+
+def test_many_failures(make: Make) -> None:
+    """Five commands; the page has the others."""
+    facts = [{**summaries(make)[0], "nodeid": f"b.chaos.yaml::slow-{number}"} for number in range(8)]
+    lines = list(table(facts, Path("nowhere"), []))
+    assert sum(line.startswith("  pytest --chaos") for line in lines) == 5
+    assert "  (and 3 more; the page has a command for each)" in lines

@@ -82,7 +82,7 @@ def _render(
         measures=trends,
         left_out=left_out,
         link=lambda target: link(target, file),
-        others=[target for name in ("allure-report", "history.db") if (target := reports / name).exists()],
+        allure=allure if (allure := reports / "allure-report" / "index.html").exists() else None,
         style=style,
         script=script,
         style_hash=_hash(style),
