@@ -120,6 +120,9 @@ def _prometheus(root: Rootfs, _work: Path) -> None:
 
 def _alertmanager(root: Rootfs, _work: Path) -> None:
     _alerting_server(root, "prometheus-alertmanager", "alertmanager", "/alertmanager")
+    for name in ("default", "email"):  # it does not start without
+        template = f"/usr/share/prometheus/alertmanager/{name}.tmpl"
+        root.file(template, root.debian.path(template))
 
 
 def _alerting_server(root: Rootfs, package: str, name: str, data: str) -> None:

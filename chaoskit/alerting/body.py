@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import IO
+from io import BufferedIOBase
 
 _LINE = 8192
 """Bytes of the longest line between chunks."""
@@ -17,7 +17,7 @@ class BadBody(Exception):
         self.status = status
 
 
-def read(stream: IO[bytes], headers: Mapping[str, str], most: int) -> bytes:
+def read(stream: BufferedIOBase, headers: Mapping[str, str], most: int) -> bytes:
     """The whole body, at most ``most`` bytes. Raises :class:`BadBody`; the connection is of no use then."""
     coding = headers.get("transfer-encoding", "")
     if coding.strip().lower() == "chunked":
@@ -32,7 +32,7 @@ def read(stream: IO[bytes], headers: Mapping[str, str], most: int) -> bytes:
     return _exactly(stream, int(length))
 
 
-def _chunked(stream: IO[bytes], most: int) -> bytes:
+def _chunked(stream: BufferedIOBase, most: int) -> bytes:
     body = bytearray()
     while size := _size(stream.readline(_LINE)):
         if len(body) + size > most:
@@ -52,7 +52,7 @@ def _size(line: bytes) -> int:
     return int(digits, 16)
 
 
-def _exactly(stream: IO[bytes], length: int) -> bytes:
+def _exactly(stream: BufferedIOBase, length: int) -> bytes:
     data = stream.read(length)
     if len(data) < length:
         raise BadBody(400, "the body is cut off")

@@ -151,6 +151,7 @@ class Run:
             self._recover(timeline.recovery)
             self._after(timeline.after)
             self._end_traffic()
+            self._sops.complete()
             self._collect()
             observation.drain()
 

@@ -125,6 +125,11 @@ class Sops:
                 for fault in self._scenario.faults
             ]
 
+    def complete(self) -> None:
+        """Write the fault reports as they will be judged: the faults are over."""
+        if self._runner is not None:
+            self._runner.complete()
+
     @property
     def busy(self) -> bool:
         """Whether an SOP is queued or running. Raises BrokenError when running them failed by a mistake of ours."""

@@ -11,7 +11,7 @@ from chaoskit.expectations._body import ABSENT, at
 from chaoskit.history import rows as r
 
 
-@functools.lru_cache(maxsize=65536)
+@functools.lru_cache(maxsize=16384)
 def fields_of(line: str) -> Mapping[str, Any]:
     """The fields of a structured line; none for a line of text."""
     start = line.find("{")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-_SAME = ("--chaos-toxiproxy", "--chaos-runtime")
+_SAME = ("--chaos-toxiproxy", "--chaos-runtime", "--chaos-alerting")
 
 
 def reproduce(config: pytest.Config, nodeid: str, control: bool, seed: int) -> str:

@@ -16,7 +16,6 @@ from chaoskit.errors import ChaosError
 from chaoskit.traffic.spec import Operation
 from chaoskit.traffic.templates import Templates
 
-
 TRACEPARENT = "traceparent"
 """The header of W3C's trace context: each request begins a trace, and its sender is the root span."""
 

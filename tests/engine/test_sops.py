@@ -72,6 +72,7 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SWITCH = """\
 sop: Switch the extra feature off
 on: {alert: FrontDown}
+times: 1
 priority: critical
 steps:
   - switch: {service: front, feature: extra}

@@ -284,9 +284,9 @@ def test_forty_scenarios_fit_into_two_megabytes(folders: Folders, figure: bytes)
         lines = [f"2026-01-01 INFO request {index} " + "x" * 200 for index in range(500)]
         outcome = "violated" if number % 10 == 0 else "held"
         folders.add(f"scenario-{number:02}", outcome, logs={"orders": lines, "payments": lines})
-    began = time.monotonic()
+    began = time.process_time()  # not how busy the machine is with other things
     page = written(folders)
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     assert folders.page.stat().st_size < 2_000_000
     assert sum(1 for _ in page.of("img")) == 40
 

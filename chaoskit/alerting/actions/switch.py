@@ -43,8 +43,10 @@ class Switch(Action):
     - ``service``: which one.
     - ``feature``: its name, made of letters, digits, ``.``, ``_`` and ``-``.
     - ``to``: ``off`` unless given, or ``on``.
-    - ``method``, ``path``: the request; ``{feature}`` in the path stands for the name.
-    - ``off``, ``on``: what is sent as JSON.
+    - ``method``: of the request.
+    - ``path``: of the request; ``{feature}`` in it stands for the name.
+    - ``off``: what is sent as JSON to switch it off.
+    - ``on``: what is sent as JSON to switch it on.
     - ``timeout``: of the request.
     """
 

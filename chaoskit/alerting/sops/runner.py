@@ -80,17 +80,22 @@ class SopRunner:
         self._queue.close()
         if self._thread.is_alive():
             self._thread.join(PATIENCE)
-        with self._lock:
-            incidents = list(self._incidents)
-        for incident in incidents:
+        for incident in self._incidents:
             for work in incident.works:
                 if work.outcome in ("queued", "running"):
                     self._emit(work.row())
-            if incident.works or self._is_severe(incident.alert):
-                self._report(incident)
+        self.complete()
         self._queue.end()
         if self._thread.is_alive():
             raise BrokenError(f"an SOP did not end within {format_duration(PATIENCE)} after the scenario had")
+
+    def complete(self) -> None:
+        """Write all fault reports again, with what is known by now."""
+        with self._lock:
+            incidents = list(self._incidents)
+        for incident in incidents:
+            if incident.works or _is_severe(incident.alert):
+                self._report(incident)
 
     # Deciding
 
@@ -263,15 +268,16 @@ class SopRunner:
 
     # Reports
 
-    def _is_severe(self, alert: Alert) -> bool:
-        level = level_of(alert.labels.get("severity", ""))
-        return level is not None and level <= REPORTED
-
     def _report(self, incident: Incident) -> None:
         try:
             self.reports.write(incident)
         except OSError as error:
             self.error = f"the fault report of {incident.alert.name} could not be written: {error}"
+
+
+def _is_severe(alert: Alert) -> bool:
+    level = level_of(alert.labels.get("severity", ""))
+    return level is not None and level <= REPORTED
 
 
 def _told(step: PlannedStep, began: float, outcome: str, attempts: int, detail: str) -> dict[str, Any]:

@@ -9,7 +9,14 @@ from typing import Any
 from chaoskit.cli._doctor.parts import NotThere, Part, share, told
 from chaoskit.errors import ChaosError
 
-DEFAULT_IMAGES = ("postgres:16", "redis:7", "python:3.11-slim", "ghcr.io/shopify/toxiproxy:2.12.0")
+DEFAULT_IMAGES = (
+    "postgres:16",
+    "redis:7",
+    "python:3.11-slim",
+    "ghcr.io/shopify/toxiproxy:2.12.0",
+    "prom/prometheus:latest",
+    "prom/alertmanager:latest",
+)
 
 
 def _client() -> Any:

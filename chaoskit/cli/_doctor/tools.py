@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from chaoskit.cli._doctor.parts import NotThere, Part, program, told, versioned
+from chaoskit.services.providers._alerting import PROGRAMS
 
 
 def _toxiproxy() -> str:
@@ -47,12 +48,11 @@ def _node() -> str:
 
 
 def _prometheus() -> str:
-    return _short_version("prometheus")
+    return _short_version(*PROGRAMS["prometheus"])
 
 
 def _alertmanager() -> str:
-    debian = "prometheus-alertmanager"
-    return _short_version(debian if shutil.which(debian) else "alertmanager")
+    return _short_version(next(filter(shutil.which, PROGRAMS["alertmanager"]), "alertmanager"))
 
 
 def _short_version(name: str) -> str:
@@ -76,14 +76,14 @@ PARTS = (
         _REPORTS,
         "Prometheus",
         _prometheus,
-        "alerts under test, from your own rule files (planned: nothing uses it yet)",
+        "provider prometheus: all of PromQL (without, a documented part: docs/alerting-subset.md)",
         "apt install prometheus, brew install prometheus",
     ),
     Part(
         _REPORTS,
         "Alertmanager",
         _alertmanager,
-        "alerts under test, with your own routing (planned: nothing uses it yet)",
+        "provider alertmanager; --chaos-alerting=auto takes the two only together",
         "apt install prometheus-alertmanager, https://prometheus.io/download/",
     ),
     Part(
