@@ -164,7 +164,7 @@ class ChaosPlugin:
     @pytest.hookimpl
     def pytest_report_header(self) -> str:
         """One line that says what the run will use."""
-        from chaoskit.engine.alerting import resolve as alerting_engine
+        from chaoskit.services.providers._alerting import resolve as alerting_engine
 
         seed = self.config.getoption("--chaos-seed")
         try:

@@ -61,7 +61,7 @@ def _rows(summaries: Sequence[dict[str, Any]], width: int, paint: Paint) -> Iter
     if below:
         widths[3] = max(len(HEAD[3]), min(widths[3], width // 3))
         rest = sum(widths[1:4]) + len(GAP) * 3
-        widths[0] = max(NARROWEST, min(widths[0], width - rest))
+        widths[0] = min(widths[0], max(NARROWEST, width - rest))
     for number, row in enumerate(cells):
         shown = [_cut(text, most).ljust(most) for text, most in zip(row, widths, strict=True)]
         verdict = paint(shown[1], COLOURS[row[1]]) if number else shown[1]

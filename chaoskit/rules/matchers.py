@@ -39,6 +39,11 @@ def read(texts: Iterable[str], equal: Mapping[str, Any], patterns: Mapping[str, 
         raise ValueError(f"a matcher's pattern cannot be read: {error}") from None
 
 
+def of(said: Mapping[str, Any], side: str = "") -> Matchers:
+    """Of a route, or with ``side`` (``source_``, ``target_``) of an inhibition. Raises ValueError."""
+    return read(said.get(f"{side}matchers") or (), said.get(f"{side}match") or {}, said.get(f"{side}match_re") or {})
+
+
 def _split(text: str) -> Iterator[tuple[str, str, str]]:
     """The matchers of one text: several may stand in it, in braces or not."""
     rest = text.strip()

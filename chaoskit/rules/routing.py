@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from chaoskit.errors import InputError, Problem
-from chaoskit.rules import durations
+from chaoskit.rules import durations, matchers
 from chaoskit.rules.hasten import Copy
 from chaoskit.scenario import source
 from chaoskit.scenario.source import Source, shown
@@ -83,6 +83,18 @@ def _mistakes(page: Source) -> Iterator[Problem]:
                 durations.parse(route.get(key, "0"))
             except ValueError as error:
                 yield page.problem((*path, key), f"{key}: {error}")
+        yield from _matcher_mistakes(page, path, route, "")
+    rules = data.get("inhibit_rules")
+    for index, rule in enumerate(rules if isinstance(rules, list) else ()):
+        for side in ("source_", "target_"):
+            yield from _matcher_mistakes(page, ("inhibit_rules", index), rule, side)
+
+
+def _matcher_mistakes(page: Source, path: Path_, said: Any, side: str) -> Iterator[Problem]:
+    try:
+        matchers.of(said, side)
+    except ValueError as error:
+        yield page.problem((*path, f"{side}matchers"), str(error))
 
 
 def walk(route: Any, path: Path_ = ("route",)) -> Iterator[tuple[Path_, Any]]:

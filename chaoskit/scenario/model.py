@@ -127,7 +127,7 @@ class ServiceChange(Model):
 class Control(Model):
     """The same scenario with one protection off: it must then be violated where ``violates`` says."""
 
-    with_: dict[str, ServiceChange] = Field({}, alias="with")
+    with_: dict[str, ServiceChange] = Field({}, alias="with", min_length=1)  # but it may be left out
     without: Literal["sops"] | None = None
     violates: list[str] = Field(min_length=1)
 

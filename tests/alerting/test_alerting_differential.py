@@ -29,12 +29,18 @@ groups:
   - name: first
     interval: 1m
     rules:
-      - {alert: Threshold, expr: queue > 5, for: 600ms, labels: {severity: P1}, annotations: {summary: "{{ $value }} wait"}}
+      - alert: Threshold
+        expr: queue > 5
+        for: 600ms
+        labels: {severity: P1}
+        annotations: {summary: "{{ $value }} wait"}
       - {alert: NotLongEnough, expr: queue > 5, for: 1m, labels: {severity: P1}}
       - {alert: Never, expr: queue > 1000, labels: {severity: P1}}
       - {alert: Increase, expr: "increase(errors_total[2s]) > 5", labels: {severity: P2}}
       - {alert: Rate, expr: "sum by (code) (rate(answers_total[2s])) > 4", labels: {severity: "{{ $labels.code }}"}}
-      - {alert: Ratio, expr: 'sum(rate(answers_total{code=~"5.."}[2s])) / sum(rate(answers_total[2s])) > 0.5', labels: {severity: P2}}
+      - alert: Ratio
+        expr: sum(rate(answers_total{code=~"5.."}[2s])) / sum(rate(answers_total[2s])) > 0.5
+        labels: {severity: P2}
       - {alert: Down, expr: up == 0, for: 300ms, labels: {severity: P1}}
       - {alert: Gone, expr: 'absent(heartbeat{service="b"})', labels: {severity: P3}}
   - name: second

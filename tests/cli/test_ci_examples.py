@@ -125,22 +125,30 @@ def test_its_own_commands(name, tmp_path):
             check=False,
         )
 
+    def patiently(command: str) -> subprocess.CompletedProcess[str]:
+        """A machine so busy that chaoskit refuses to judge says nothing about a command: again, 5 times at most."""
+        done = shell(command)
+        for _ in range(4):
+            if "fell behind its schedule" in done.stdout:
+                done = shell(command)
+        return done
+
     told = commands(name)
     assert len(told) >= 3
     assert "pytest" in "".join(told)
     for command in told:
-        done = shell(command)
+        done = patiently(command)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     for kept in ("junit.xml", "gate.xml", "gate.md", "gate.json", "history.db", "chaoskit.html"):
         assert (project / "reports" / kept).stat().st_size > 0
     assert "Resilience gate: passed" in summary.read_text(encoding="utf-8")
     with Database(project / "reports" / "history.db") as database:
-        (entry,) = database.runs()
+        entry = database.runs()[0]
     assert (entry.revision.commit, entry.revision.branch, entry.gate) == ("c" * 40, "main", "passed")
     scenario = project / "scenarios" / "slow-rates.chaos.yaml"
     scenario.write_text(
         scenario.read_text(encoding="utf-8").replace('p95: "< 700ms"', 'p95: "< 10ms"'), encoding="utf-8"
     )
     (rehearse,) = [command for command in told if command.startswith("pytest")]
-    assert shell(rehearse.replace(" --chaos-controls", "")).returncode == 1
+    assert patiently(rehearse.replace(" --chaos-controls", "")).returncode == 1
     assert "Resilience gate: blocked" in summary.read_text(encoding="utf-8")

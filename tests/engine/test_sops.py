@@ -113,7 +113,7 @@ def test_what_an_sop_changes_ends_with_the_scenario(session, tmp_path):
     assert [step["action"] for step in run.steps] == ["switch", "scale"]
     lines = [row.line for row in result.history.of(r.Log) if row.service == "front"]
     assert any('"size": "large"' in line for line in lines)
-    assert ask(live.service("front"), "/admin/features/extra") == {"enabled": True}, "put back when the scenario had ended"
+    assert ask(live.service("front"), "/admin/features/extra") == {"enabled": True}  # put back when it had ended
 
     live.prepare(scenario.environment)
     assert ask(live.service("front"), "/ok") == {"size": "small"}

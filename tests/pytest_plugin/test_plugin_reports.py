@@ -87,7 +87,9 @@ def test_the_gate_lets_through_what_does_not_block(project: Any) -> None:
 
 def test_the_gate_blocks_what_pytest_lets_through(project: Any) -> None:
     """A run that held, but whose p99 is over that of an earlier one: exit status 1; and the setting can be changed."""
-    project.write(held=project.edit(("delay: 60ms", "delay: 200ms"), ("rate: 50/s", "rate: 120/s")))
+    project.write(
+        held=project.edit(("delay: 60ms", "delay: 200ms"), ("rate: 50/s", "rate: 60/s"), ("for: 1s", "for: 2s"))
+    )
     assert project.run("--chaos", "scenarios").status == 0
     (first,) = entries(project)
     with Database(project.folder / "reports" / "history.db") as database:

@@ -210,6 +210,7 @@ def test_without_javascript_everything_is_there(browser: PageBrowser, page: Path
     ):
         assert words in text or words == "What callers saw"
     assert text.count("Run it again") == 6
+    assert text.count("traffic:") == 6, "the scenarios' sources"
     assert "Close all" not in text
     assert "Copy" not in text
 

@@ -105,7 +105,7 @@ def _route(said: Any, parent: Route | None, key: str) -> Route:
     """``said`` on top of its parent; Alertmanager's defaults for the first."""
     found = Route(
         receiver=str(said["receiver"]) if parent is None else str(said.get("receiver", parent.receiver)),
-        matchers=matchers.read(said.get("matchers", ()), said.get("match", {}), said.get("match_re", {})),
+        matchers=matchers.of(said),
         group_by=said.get("group_by", parent.group_by if parent else ()),
         group_wait=_seconds(said, "group_wait", parent.group_wait if parent else 30.0),
         group_interval=_seconds(said, "group_interval", parent.group_interval if parent else 300.0),
@@ -127,8 +127,5 @@ def _webhooks(receiver: Any) -> list[Webhook]:
 
 
 def _inhibition(said: Any) -> Inhibition:
-    source, target = (
-        matchers.read(said.get(f"{side}_matchers", ()), said.get(f"{side}_match", {}), said.get(f"{side}_match_re", {}))
-        for side in ("source", "target")
-    )
+    source, target = matchers.of(said, "source_"), matchers.of(said, "target_")
     return Inhibition(source, target, said.get("equal", ()))

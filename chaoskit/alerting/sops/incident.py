@@ -46,6 +46,21 @@ class Work:
         model = self.sop.model
         return model.endpoint.partition(" ")[2].strip() if isinstance(model, Endpoint) else OWN
 
+    def names(self) -> dict[str, Any]:
+        """What templates of a step may ask for."""
+        alert = self.incident.alert
+        return {
+            "incident": self.incident.id,
+            "sop": self.sop.name,
+            "alert": {
+                "name": alert.name,
+                "severity": alert.labels.get("severity", ""),
+                "fingerprint": alert.fingerprint,
+                "labels": dict(alert.labels),
+                "annotations": dict(alert.annotations),
+            },
+        }
+
     def row(self) -> SopRun:
         """For the history: what has not ended is ``open`` there."""
         alert = self.incident.alert
@@ -78,8 +93,8 @@ class Work:
 class Incident:
     """From the first notification of an alert to the one that it is resolved. ``id`` cannot be guessed.
 
-    ``report`` is its fault report's file once that was written, relative to the scenario's folder; ``lock`` is held
-    while it is being written.
+    ``report`` is its fault report's file once that was written, relative to the scenario's folder, ``trace_ids`` are
+    those that it names; ``lock`` is held while it is being written.
     """
 
     number: int
@@ -88,6 +103,7 @@ class Incident:
     resolved: float | None = None
     works: list[Work] = field(default_factory=list)
     report: str = ""
+    trace_ids: list[str] = field(default_factory=list)
     id: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -41,14 +41,8 @@ class FaultReports:
             file.parent.mkdir(exist_ok=True)
             _replace(file, msgspec.json.format(msgspec.json.encode(report), indent=1))
             _replace(file.with_suffix(".md"), markdown(report).encode())
-            incident.report = name
+            incident.report, incident.trace_ids = name, report.trace_ids
             return name
-
-    def trace_ids(self, incident: Incident) -> list[str]:
-        """The traces of what failed before the alert."""
-        rows = facts.recent(self._history, max(incident.alert.at, now()))
-        traces = facts.traces_in(rows)
-        return facts.trace_ids(facts.failures(self._history, traces, now(), self._clock), traces)
 
     def _report(self, incident: Incident) -> FaultReport:
         history, alert, clock = self._history, incident.alert, self._clock

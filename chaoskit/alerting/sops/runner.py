@@ -189,9 +189,7 @@ class SopRunner:
 
     def _execute(self, item: Queued, work: Work) -> None:
         self._report(work.incident)  # before anything is done about it
-        work.payload |= {
-            "trace_ids": self.reports.trace_ids(work.incident), "report": work.incident.report,
-        }  # fmt: skip
+        work.payload |= {"trace_ids": work.incident.trace_ids, "report": work.incident.report}
         work.started, work.outcome = now(), "running"
         self._queue.note(item, "started", at=work.started)
         held = all(self._step(item, work, step) for step in self._steps(work))
@@ -248,7 +246,7 @@ class SopRunner:
         with self._lock:
             self._jobs += 1
             number = f"{work.incident.number}-{self._jobs}"
-        job = Job(self.stage, _names(work), work.sop.folder, number, self._cancelled)
+        job = Job(self.stage, work.names(), work.sop.folder, number, self._cancelled)
         try:
             return action.execute(job)
         except (OSError, ValueError, TypeError, KeyError) as error:  # a plug-in's mistake, or what an alert made of it
@@ -285,19 +283,3 @@ def _told(step: PlannedStep, began: float, outcome: str, attempts: int, detail: 
         "action": step.kind, "target": step.action.target, "outcome": outcome, "attempts": attempts,
         "started": began, "ended": now(), "detail": detail,
     }  # fmt: skip
-
-
-def _names(work: Work) -> dict[str, Any]:
-    """What templates of a step may ask for."""
-    alert = work.incident.alert
-    return {
-        "incident": work.incident.id,
-        "sop": work.sop.name,
-        "alert": {
-            "name": alert.name,
-            "severity": alert.labels.get("severity", ""),
-            "fingerprint": alert.fingerprint,
-            "labels": dict(alert.labels),
-            "annotations": dict(alert.annotations),
-        },
-    }

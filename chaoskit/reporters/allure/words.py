@@ -97,7 +97,8 @@ def _table(findings: Iterable[Judged]) -> str:
         found = judged.finding
         seen = f"{found.seen}, n={found.samples}" if found.samples else found.seen
         outcome = found.outcome if found.held else f"✗ {found.outcome}"
-        rows.append(_row("td", (outcome, found.id, found.expected, f"{seen}\n{found.worst}".strip(), judged.line)))
+        worst = "" if found.held else f"\n{found.worst}"
+        rows.append(_row("td", (outcome, found.id, found.expected, f"{seen}{worst}".strip(), judged.line)))
     return f"<table>{''.join(rows)}</table>"
 
 

@@ -127,7 +127,7 @@ def _column(axes: Axes, title: str, figures: Sequence[Figure | None]) -> None:
 
 
 def _scale(axes: Axes, figures: Sequence[Figure | None], durations: bool) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
     values = [value for figure in figures if figure for value in (figure.before, figure.after) if value is not None]
     low, high = min(values, default=0.0), max(values, default=1.0)
@@ -135,7 +135,7 @@ def _scale(axes: Axes, figures: Sequence[Figure | None], durations: bool) -> Non
         # A share over a limit is small where things are well; successes are read against 100 %.
         end = 1.0 if low > 0.5 or high > 0.5 else max(high, 0.01) * 1.1
         axes.set_xlim(-0.02 * end, 1.02 * end)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
+        axes.xaxis.set_major_locator(FixedLocator([0, 0.5, 1]) if end == 1 else MaxNLocator(nbins=4))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_ratio(value)))
         return
     if low > 0 and high / low > 20:

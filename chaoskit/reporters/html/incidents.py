@@ -7,24 +7,28 @@ from pathlib import Path
 
 from chaoskit.history.rows import Alert, SopRun
 from chaoskit.mask import mask
-from chaoskit.reporters.html.clean import clip
 from chaoskit.reporters.html.rows import rows
 
 MOST = 40
-REPORT_LENGTH = 6000
+"""Rows that are shown."""
+
+REPORTS = 3
+"""Fault reports that are shown, each with its first :data:`REPORT_LENGTH` characters."""
+
+REPORT_LENGTH = 2500
 
 
 @dataclass(frozen=True)
 class FaultReport:
-    """A fault report as it was written (Markdown), shortened if it is long."""
+    """A fault report and the beginning of it as it was written (Markdown); no text for all but the first few."""
 
-    name: str
+    file: Path
     text: str
 
 
 @dataclass(frozen=True)
 class Incidents:
-    """What alerting did. Each at most :data:`MOST`; the numbers of those left out are in ``left_out``."""
+    """What alerting did; how many alerts and SOP runs are not shown is in ``left_out``."""
 
     alerts: list[Alert]
     sops: list[SopRun]
@@ -37,11 +41,13 @@ def of(folder: Path) -> Incidents:
     alerts = list(rows(folder, Alert))
     sops = list(rows(folder, SopRun))
     files = sorted(folder.glob("fault-reports/*.md"))
-    reports = [FaultReport(file.stem, clip(mask(_text(file)), REPORT_LENGTH)) for file in files[:MOST]]
-    counts = {"alerts": len(alerts), "SOP runs": len(sops), "fault reports": len(files)}
+    reports = [FaultReport(file, _beginning(file) if number < REPORTS else "") for number, file in enumerate(files)]
+    counts = {"steps of alerts": len(alerts), "SOP runs": len(sops)}
     left_out = {name: count - MOST for name, count in counts.items() if count > MOST}
     return Incidents(alerts[:MOST], sops[:MOST], reports, left_out)
 
 
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8", errors="replace")
+def _beginning(file: Path) -> str:
+    with file.open(encoding="utf-8", errors="replace") as text:
+        head = mask(text.read(2 * REPORT_LENGTH))  # more than is shown: a secret must not be cut in two
+    return head if len(head) <= REPORT_LENGTH else head[:REPORT_LENGTH] + " …"

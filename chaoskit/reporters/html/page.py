@@ -138,7 +138,7 @@ def _environment() -> Any:
     environment.filters |= {
         "duration": lambda value: "–" if value is None else format_duration(value),
         "ratio": lambda value: "–" if value is None else format_ratio(value),
-        "offset": lambda value: f"{value:+.2f} s",
+        "offset": lambda value: f"{value:+.2f}\u00a0s",
         "evidence": lambda value: clip(evidence(value), 400),
         "clip": clip,
     }

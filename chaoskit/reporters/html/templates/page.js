@@ -11,7 +11,7 @@
   // What held is folded; what failed stays open. Without this script everything is open.
   const failed = (card) => !["held", "caught", "skipped"].includes(card.dataset.outcome);
   cards.forEach((card) => { body(card).open = failed(card); });
-  document.querySelectorAll("details[data-keep]").forEach((details) => { details.open = true; });
+  document.querySelectorAll("details.inner").forEach((details) => { details.open = "keep" in details.dataset; });
 
   // Filter and search
   function apply() {
