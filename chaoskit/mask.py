@@ -1,4 +1,4 @@
-"""Secrets out of everything that leaves the run's folder: URLs with passwords, tokens, keys."""
+"""Secrets out of everything that is written: URLs with passwords, tokens, keys."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 MASK = "***"
+STORED = "chaoskit.masked"
+"""What stands for a secret in a history's files. Whoever judges them again still sees that there was one."""
 _NO_VALUE = {"", "null", "none", "nil", "true", "false", "undefined", "redacted", "masked", "hidden", "filtered"}
 """What stands where a secret is missing, or was taken out."""
 
@@ -15,13 +17,13 @@ _PATTERNS = (
     (
         "a password in a URL",
         re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+(@)", re.IGNORECASE),
-        rf"\1{MASK}\2",
+        r"\1{}\2",
     ),
     # Authorization: Bearer secret
     (
         "credentials of an Authorization header",
         re.compile(r"(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
-        rf"\1{MASK}",
+        r"\1{}",
     ),
     # password=secret, "api_key": "secret", and the same escaped within a text of JSON
     (
@@ -31,15 +33,15 @@ _PATTERNS = (
             r"(?:[^\s\"',;&}\\]|\\+(?![\\\"']))+",
             re.IGNORECASE,
         ),
-        rf"\1{MASK}",
+        r"\1{}",
     ),
 )
 
 
-def mask(text: str) -> str:
+def mask(text: str, by: str = MASK) -> str:
     """``text`` with what looks like a secret replaced by ``***``."""
     for _, pattern, replacement in _PATTERNS:
-        text = pattern.sub(replacement, text)
+        text = pattern.sub(replacement.format(by), text)
     return text
 
 
@@ -61,14 +63,14 @@ def _tells(match: re.Match[str]) -> bool:
 _KEPT_SECRET = re.compile(r"^(?:proxy-)?authorization$|^(?:set-)?cookie$", re.IGNORECASE)
 
 
-def mask_values(data: Any) -> Any:
+def mask_values(data: Any, by: str = MASK) -> Any:
     """JSON-like ``data`` with every text masked, and what stands under the name of a secret replaced as a whole."""
     if isinstance(data, str):
-        return mask(data)
+        return mask(data, by)
     if isinstance(data, Mapping):
-        return {key: MASK if _names_secret(str(key)) else mask_values(value) for key, value in data.items()}
+        return {key: by if _names_secret(str(key)) else mask_values(value, by) for key, value in data.items()}
     if isinstance(data, list | tuple):
-        return [mask_values(item) for item in data]
+        return [mask_values(item, by) for item in data]
     return data
 
 

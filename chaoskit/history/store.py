@@ -15,8 +15,21 @@ import msgspec
 
 from chaoskit.errors import BrokenError
 from chaoskit.history import rows as r
+from chaoskit.mask import STORED, mask_values
 
 R = TypeVar("R", bound=r.Row)
+_TOLD: dict[type[r.Row], tuple[str, ...]] = {
+    r.Request: ("path", "headers", "body"),
+    r.Exchange: ("path", "headers"),
+    r.Log: ("line",),
+    r.Event: ("detail",),
+    r.Read: ("rows", "error"),
+    r.Fault: ("evidence", "error"),
+    r.Alert: ("labels", "annotations"),
+    r.SopRun: ("detail", "payload"),
+    r.Span: ("attributes",),
+}
+"""Fields that hold what services have told, by kind of row."""
 _NAMES = {kind: name for name, kind in r.KINDS.items()}
 
 
@@ -44,7 +57,7 @@ class History:
                 if file is None:
                     file = (self.folder / f"{_NAMES[kind]}.jsonl").open("wb", buffering=1 << 16)
                     self._files[kind] = file
-                file.write(self._encode(row) + b"\n")
+                file.write(self._encode(_masked(row)) + b"\n")
 
     def of(self, kind: type[R]) -> list[R]:
         """A copy of all rows of one kind so far."""
@@ -74,6 +87,16 @@ class History:
         """Number of rows of each kind, by file name."""
         with self._lock:
             return {_NAMES[kind]: len(rows) for kind, rows in self._rows.items() if rows}
+
+
+def _masked(row: r.Row) -> r.Row:
+    """The row with what services have told masked: files are kept, copied and uploaded."""
+    kept = {}
+    for name in _TOLD.get(type(row), ()):
+        text = getattr(row, name)
+        if text and (masked := mask_values(text, STORED)) != text:
+            kept[name] = masked
+    return msgspec.structs.replace(row, **kept) if kept else row
 
 
 def load(folder: Path) -> History:

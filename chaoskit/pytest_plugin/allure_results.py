@@ -20,6 +20,7 @@ class AllureResults:
         self.results = Path(config.option.allure_report_dir)
         self._patterns = dict(config.option.allure_link_pattern)
         self._folders: list[Path] = []
+        self._names: dict[tuple[Path, str, bool], str] = {}
         self._controller = not hasattr(config, "workerinput")
         self._earlier = 0
 
@@ -37,6 +38,13 @@ class AllureResults:
         """allure-pytest has emptied the folder by now if it was asked to."""
         if self._controller:
             self._earlier = sum(1 for _ in self.results.glob("*-result.json"))
+
+    @pytest.hookimpl
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Names that tell all scenarios of this run apart."""
+        from chaoskit.reporters.allure.identity import names
+
+        self._names = names((item.scenario, item.control) for item in session.items if isinstance(item, ScenarioItem))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -58,7 +66,8 @@ class AllureResults:
         if isinstance(item, ScenarioItem):
             from chaoskit.reporters.allure.identity import identify
 
-            identify(test, item.scenario, item.control, self._patterns)
+            name = self._names.get((item.scenario.file, item.scenario.slug, item.control), "")
+            identify(test, item.scenario, item.control, self._patterns, name)
         elif isinstance(item, InvalidItem):
             test.name = f"{item.path.name}: mistakes in the file"
         details = test.statusDetails

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from chaoskit.errors import BrokenError
 from chaoskit.history import rows as r
 from chaoskit.history.store import History, load
+from chaoskit.mask import mask, secrets_in
 
 
 def sample(value: float) -> r.Sample:
@@ -152,3 +153,20 @@ def test_any_rows_survive(tmp_path_factory: pytest.TempPathFactory, rows: list[r
     again = load(folder)
     for kind in r.KINDS.values():
         assert again.of(kind) == [row for row in rows if type(row) is kind]
+
+
+def test_secrets_are_not_written(tmp_path: Path) -> None:
+    """What a service gave away is judged as it was, and stands in no file; read back, it still counts as given away."""
+    history = History(tmp_path / "run")
+    line = 'connecting to postgres://shop:hunter2hunter2@db/shop with {"api_key": "s3cret-value"}'
+    history.add(r.Log(service="orders", at=1, line=line))
+    history.add(
+        r.Alert(name="A", state="delivered", at=1, source="prometheus", fingerprint="f", labels={"token": "abcdef"})
+    )
+    history.close()
+    assert history.of(r.Log)[0].line == line
+    written = "".join(file.read_text() for file in (tmp_path / "run").iterdir())
+    assert not [secret for secret in ("hunter2hunter2", "s3cret-value", "abcdef") if secret in written]
+    again = load(tmp_path / "run").of(r.Log)[0].line
+    assert secrets_in(again) == secrets_in(line) != []
+    assert mask(again) == mask(line)

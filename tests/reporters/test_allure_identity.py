@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from chaoskit.reporters.allure.identity import place
+from chaoskit.reporters.allure.identity import names, place
 
 
 def made(file: Path) -> Path:
@@ -39,3 +41,18 @@ def test_links_are_followed(tmp_path: Path) -> None:
     made(tmp_path / "real" / "scenarios" / "slow.chaos.yaml")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert str(place(tmp_path / "link" / "scenarios" / "slow.chaos.yaml")) == "scenarios/slow"
+
+
+def test_two_projects_with_the_same_scenario(tmp_path: Path) -> None:
+    """Run together they have names of their own; one that stands alone keeps the usual one."""
+
+    def scenario(folder: str, slug: str) -> Any:
+        made(tmp_path / folder / "pytest.ini")
+        return SimpleNamespace(file=made(tmp_path / folder / "scenarios" / "slow.chaos.yaml"), slug=slug)
+
+    found = names([(scenario("shop", "slow"), False), (scenario("till", "slow"), False), (scenario("till", "x"), True)])
+    assert list(found.values()) == [
+        "shop.scenarios.slow.chaos#slow",
+        "till.scenarios.slow.chaos#slow",
+        "scenarios.slow.chaos#x--control",
+    ]

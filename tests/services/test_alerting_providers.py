@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from chaoskit.clock import wait_for
 from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.services.base import Neighbours
 from chaoskit.services.providers import _alerting, _settling
@@ -24,7 +25,7 @@ def team(bench, tmp_path):
     (tmp_path / "b" / "a.rules.yml").write_text(RULES.replace("Down", "Gone"))
     (tmp_path / "am.yml").write_text(ROUTES)
 
-    def make(alerting: str = "embedded", **args):
+    def make(alerting: str = "embedded", proxied: bool = True, **args):
         others = {
             "web": SimpleNamespace(inside=("127.0.0.1", 1), spec=ServiceSpec(command="true", metrics="/metrics")),
             "db": SimpleNamespace(inside=("127.0.0.1", 2), spec=ServiceSpec(command="true")),
@@ -35,11 +36,12 @@ def team(bench, tmp_path):
             "alertmanager": bench.make("alertmanager", provider="alertmanager", args={"config": "am.yml"}),
         }
         services = {**others, **made}
+        link = {"alertmanager": ("127.0.0.1", 4000) if proxied else made["alertmanager"].inside}.__getitem__
         for service in made.values():
             service.join(
                 Neighbours(
                     services,
-                    lambda name: ("127.0.0.1", 4000 if name == "alertmanager" else 0),
+                    link,
                     lambda *_: None,
                     folder=tmp_path,
                     receiver=lambda: {"host": "127.0.0.1", "port": 5000, "alerts_url": "http://127.0.0.1:5000/alerts"},
@@ -95,11 +97,15 @@ def test_a_target_that_does_not_answer(team, monkeypatch) -> None:
 
 def test_the_stand_ins_start_and_answer(team) -> None:
     """Each is ready as the original would be, and leaves nothing."""
-    made = team(alertmanager="alertmanager")
+    made = team(alertmanager="alertmanager", proxied=False)
     made.alertmanager.start()
     made.prometheus.start()
-    assert made.alertmanager.silent()
-    assert made.prometheus.call("GET", "/api/v1/alerts") == {"status": "success", "data": {"alerts": []}}
+    wait_for(lambda: not made.alertmanager.silent(), what="an alert", limit=10)  # nobody is at home at web
+    alerts = made.prometheus.call("GET", "/api/v1/alerts")["data"]["alerts"]
+    assert {(alert["labels"]["alertname"], alert["state"]) for alert in alerts} == {
+        ("Down", "firing"),
+        ("Gone", "firing"),
+    }
     groups = made.prometheus.call("GET", "/api/v1/rules")["data"]["groups"]
     assert [rule["name"] for group in groups for rule in group["rules"]] == ["Down", "Gone"]
     assert made.prometheus.told()["version"] == "embedded"

@@ -7,7 +7,8 @@ and the arguments. Trends would break where somebody runs one folder alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -48,17 +49,31 @@ def full_name(scenario: Scenario, control: bool) -> str:
     return f"{package}#{scenario.slug}{'--control' if control else ''}"
 
 
-def identify(test: Any, scenario: Scenario, control: bool, patterns: Mapping[str, str]) -> None:
+def names(scenarios: Iterable[tuple[Scenario, bool]]) -> dict[tuple[Path, str, bool], str]:
+    """Full names by file, slug and whether it is the control. Allure takes two of one name for a retry, and hides one.
+
+    So where two projects that run together have the same scenario, the folders of the projects are part of its name.
+    """
+    found = {(each.file, each.slug, control): full_name(each, control) for each, control in scenarios}
+    counts = Counter(found.values())
+    for key, name in found.items():
+        if counts[name] > 1:
+            project = _project(key[0].resolve().parent) or key[0].resolve().parent
+            found[key] = f"{project.name}.{name}"
+    return found
+
+
+def identify(test: Any, scenario: Scenario, control: bool, patterns: Mapping[str, str], name: str = "") -> None:
     """Give an Allure result its title, its names and its links. ``test`` is allure-pytest's own ``TestResult``.
 
-    ``patterns`` are allure-pytest's ``--allure-link-pattern``: with one for ``tms`` the case is a link. The history id
+    ``name`` is its full name if that is not :func:`full_name`. ``patterns`` are allure-pytest's ``--allure-link-pattern``: with one for ``tms`` the case is a link. The history id
     is made from these names by allure-pytest afterwards, so call it before the item's teardown has ended.
     """
     from allure_commons.model2 import Link
 
     path = place(scenario.file)
     test.name = f"control: {scenario.name}" if control else scenario.name
-    test.fullName = full_name(scenario, control)
+    test.fullName = name or full_name(scenario, control)
     test.testCaseId = hashlib.md5(test.fullName.encode(), usedforsecurity=False).hexdigest()
     test.titlePath = list(path.parts)
     known = {link.url for link in test.links}
