@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,9 @@ def test_the_options_explain_themselves(project: Any) -> None:
         assert option in text
     project.write(slow=project.scenario)
     outcome = project.run("--chaos", "--collect-only", "--chaos-seed", "7", "--chaos-reports", "out")
-    assert "chaoskit: Toxiproxy embedded; runtime auto; seed 7; reports out/" in outcome.out
+    assert re.search(
+        "chaoskit: Toxiproxy embedded; runtime auto; alerting (embedded|prometheus); seed 7; reports out/", outcome.out
+    )
 
 
 def test_the_fixture_needs_chaos(project: Any) -> None:

@@ -22,7 +22,7 @@ from chaoskit.services.providers.http_stub import Route
 
 def test_the_shipped_providers():
     """One file each."""
-    assert PROVIDERS.names() == ["http_stub", "noop", "postgres", "redis"]
+    assert PROVIDERS.names() == ["alertmanager", "http_stub", "noop", "postgres", "prometheus", "redis"]
 
 
 def test_unknown_providers_and_arguments(bench):

@@ -66,8 +66,9 @@ def names(scenarios: Iterable[tuple[Scenario, bool]]) -> dict[tuple[Path, str, b
 def identify(test: Any, scenario: Scenario, control: bool, patterns: Mapping[str, str], name: str = "") -> None:
     """Give an Allure result its title, its names and its links. ``test`` is allure-pytest's own ``TestResult``.
 
-    ``name`` is its full name if that is not :func:`full_name`. ``patterns`` are allure-pytest's ``--allure-link-pattern``: with one for ``tms`` the case is a link. The history id
-    is made from these names by allure-pytest afterwards, so call it before the item's teardown has ended.
+    ``name`` is its full name if that is not :func:`full_name`. ``patterns`` are allure-pytest's
+    ``--allure-link-pattern``: with one for ``tms`` the case is a link. The history id is made from these names by
+    allure-pytest afterwards, so call it before the item's teardown has ended.
     """
     from allure_commons.model2 import Link
 
