@@ -63,6 +63,7 @@ def test_without_chaos_nothing_heavy_is_imported(project: Any) -> None:
 def test_collecting_touches_nothing(project: Any) -> None:
     """With ``--collect-only`` no process is started, no socket is used, and no folder is made: the whole library."""
     shutil.copytree(LIBRARY, project.folder / "library")
+    shutil.copytree(LIBRARY.parent / "examples/shop/alerts", project.folder / "examples/shop/alerts")  # rules it names
     project.write(slow=project.scenario)
     (project.folder / "watch.py").write_text(WATCH)
     outcome = project.run("--chaos", "--chaos-controls", "--collect-only", "-q", "-p", "watch", "-p", "no:xdist")

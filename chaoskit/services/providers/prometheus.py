@@ -13,6 +13,7 @@ from pydantic import Field
 from chaoskit.errors import BrokenError, InputError, Problem
 from chaoskit.rules import durations, files, hasten, subset
 from chaoskit.rules.hasten import Copy
+from chaoskit.scenario.source import shown
 from chaoskit.scenario.types import Duration, Model, ServiceName
 from chaoskit.services.providers._alerting import AlertingProvider
 from chaoskit.services.providers._settling import Settling
@@ -51,7 +52,7 @@ class Prometheus(AlertingProvider):
         """Of the rule files; with ``embedded`` also what the stand-in does not understand."""
         args = PrometheusArgs.model_validate(spec.args)
         found, missing = files.find(args.rules, folder)
-        problems = [Problem(folder / pattern, 1, "there is no such rule file") for pattern in missing]
+        problems = [Problem(shown(folder / pattern), 1, "there is no such rule file") for pattern in missing]
         for file in found:
             try:
                 loaded = files.load(file)
