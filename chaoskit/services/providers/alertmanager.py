@@ -26,8 +26,8 @@ class AlertmanagerArgs(Model):
     """Arguments of the provider ``alertmanager``. The times hold for all routes, whatever the team's file says."""
 
     config: str = Field(min_length=1, description="the team's configuration, relative to the environment's file")
-    group_wait: Duration = 0.0
-    group_interval: Duration = Field(0.2, gt=0)
+    group_wait: Duration = Field(0.0, description="before the first notification of a group")
+    group_interval: Duration = Field(0.2, gt=0, description="between two notifications of a group")
     repeat_interval: Duration | None = Field(None, gt=0, description="as in the team's file unless given")
 
 

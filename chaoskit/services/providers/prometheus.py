@@ -30,9 +30,9 @@ class PrometheusArgs(Model):
 
     rules: list[str] = Field(min_length=1, description="the team's rule files: paths and globs, relative to this file")
     scrape: list[ServiceName] | None = Field(None, description="services; every one that has metrics unless given")
-    scrape_every: Duration = Field(0.2, ge=0.05)
-    evaluate_every: Duration = Field(0.2, ge=0.05)
-    speed_up: float = Field(1.0, ge=1, le=10_000)
+    scrape_every: Duration = Field(0.2, ge=0.05, description="between two scrapes of a service")
+    evaluate_every: Duration = Field(0.2, ge=0.05, description="between two evaluations of the rules")
+    speed_up: float = Field(1.0, ge=1, le=10_000, description="what ranges and waiting times are divided by")
     alertmanager: ServiceName | None = Field(None, description="a service; the alert sink is told directly without")
     resend_every: Duration = Field(
         60.0, description="how often a firing alert is told again: --rules.alert.resend-delay"
