@@ -1,6 +1,4 @@
-"""Which SOPs alerts have started, and what became of them.
-
-.. code-block:: yaml
+"""Which SOPs alerts have started, and what became of them::
 
     expect:
       sop:

@@ -11,7 +11,7 @@ _ASIDE = re.compile(r"\s+(\(see :\w+:`[^`]+`\)|in\s+:mod:`[^`]+`)")
 """Where the code goes on: nothing for a reader of the reference."""
 
 _ROLE = re.compile(r":\w+:`~?(?:[\w.]+\.)?(\w+)`")
-_CODE = re.compile(r"``(.+?)``", re.DOTALL)
+_CODE = re.compile(r"(?<!`)``(?!`)(.+?)(?<!`)``(?!`)", re.DOTALL)
 _RULE = re.compile(r"=+( +=+)+")
 
 
