@@ -1,9 +1,9 @@
 """Which SOPs alerts have started, and what became of them::
 
-    expect:
-      sop:
-        - {action_type: restart, target_service: orders, priority: high, within: 5s, times: 1, report: true}
-        - {never: true, target_service: worker}
+expect:
+  sop:
+    - {action_type: restart, target_service: orders, priority: high, within: 5s, times: 1, report: true}
+    - {never: true, target_service: worker}
 """
 
 from __future__ import annotations
