@@ -60,6 +60,8 @@ class Recorded:
     started: str = ""
     toxiproxy: str = ""
     runtime: str = ""
+    alerting: str = ""
+    alerting_changes: Sequence[str] = ()
     chaoskit: str = ""
     python: str = ""
     reproduce: str = ""
@@ -100,7 +102,7 @@ def from_dict(data: Mapping[str, Any]) -> Recorded:
     """The opposite of :meth:`Recorded.as_dict`. Unknown keys are left out. Raises TypeError for missing ones."""
     known = {each.name: data[each.name] for each in fields(Recorded) if each.name in data}
     known["folder"] = Path(known["folder"]) if known.get("folder") else None
-    known |= {name: tuple(known[name]) for name in ("tags", "findings", "faults") if name in known}
+    known |= {name: tuple(known[name]) for name in ("tags", "findings", "faults", "alerting_changes") if name in known}
     known["operations"] = {op: Measured(**figures) for op, figures in known.get("operations", {}).items()}
     return Recorded(**known)
 
@@ -119,6 +121,7 @@ def read(folder: Path) -> Recorded:
     outcome = verdict["outcome"]
     if control and outcome != "broken":
         outcome = "caught" if caught.get("caught") else "not caught"
+    alerting = meta.get("alerting") or {}
     text = {
         name: str(meta.get(name) or "")
         for name in ("case", "owner", "description", "file", "nodeid", "started", "toxiproxy", "runtime", "chaoskit")
@@ -140,6 +143,8 @@ def read(folder: Path) -> Recorded:
         samples=verdict["samples"],
         seed=meta.get("seed"),
         wall=meta.get("wall", 0.0),
+        alerting=alerting.get("served_by", ""),
+        alerting_changes=tuple(map(mask, alerting.get("changes", ()))),
         python=meta.get("python", ""),
         reproduce=meta.get("reproduce", ""),
         **text,

@@ -49,6 +49,8 @@ def attach_all(result: Result, reproduce: str) -> bytes | None:
     for file in _fault_reports(result.folder):
         # As plain text: Allure would render Markdown, and what services wrote stands in it.
         _text(_head(file), f"fault report {file.name}", kinds.JSON if file.suffix == ".json" else kinds.TEXT)
+    if changes := _alerting_changes(result.folder):
+        _text("\n".join(changes), "alerting: changed for the rehearsal", kinds.TEXT)
     for service, text in _logs(result):
         _text(text, f"log of {service}", kinds.TEXT)
     # Through JSON once: what it cannot hold as it is becomes text, which is masked.
@@ -61,6 +63,12 @@ def attach_all(result: Result, reproduce: str) -> bytes | None:
     for figure in drawn:
         attach.file(str(figure.png), name=f"{figure.name} (PNG)", attachment_type=kinds.PNG)
     return next((figure.svg.read_bytes() for figure in drawn if figure.svg and figure.name == "timeline"), None)
+
+
+def _alerting_changes(folder: Path) -> list[str]:
+    """What a team's rules and routing were changed in, in the copies that the rehearsal ran."""
+    meta = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return list((meta.get("alerting") or {}).get("changes", ()))
 
 
 def _figures(result: Result) -> Iterator[Saved]:

@@ -43,6 +43,8 @@ def _environment(metas: list[dict[str, Any]]) -> dict[str, str]:
         ("environment", "environments", metas),
     ):
         found[name] = ", ".join(sorted({str(meta[key]) for meta in source if meta.get(key)}))
+    served = {str(meta["alerting"]["served_by"]) for meta in metas if meta.get("alerting")}
+    found["alerting"] = "; ".join(sorted(served))
     seeds = sorted({str(meta["seed"]) for meta in metas})
     more = f" and {len(seeds) - SEEDS} more" if len(seeds) > SEEDS else ""
     found["seed"] = ", ".join(seeds[:SEEDS]) + more

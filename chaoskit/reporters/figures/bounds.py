@@ -10,7 +10,7 @@ from chaoskit.expectations.after import After
 from chaoskit.expectations.during import During
 from chaoskit.history.windows import Window
 from chaoskit.reporters.figures.facts import Facts
-from chaoskit.reporters.figures.lanes import Note, note_of
+from chaoskit.reporters.figures.lane import Note, note_of
 from chaoskit.scenario.model import OperationBounds
 
 

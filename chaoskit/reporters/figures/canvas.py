@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaoskit.reporters.figures import style, text
-from chaoskit.reporters.figures.lanes import Note
+from chaoskit.reporters.figures.lane import Note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

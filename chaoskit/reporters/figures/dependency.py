@@ -14,7 +14,7 @@ from chaoskit.history import rows as r
 from chaoskit.reporters.figures import canvas, style, timeaxis
 from chaoskit.reporters.figures.buckets import Buckets
 from chaoskit.reporters.figures.facts import Facts
-from chaoskit.reporters.figures.lanes import Note, note_of
+from chaoskit.reporters.figures.lane import Note, note_of
 from chaoskit.units import format_duration, format_rate
 
 if TYPE_CHECKING:

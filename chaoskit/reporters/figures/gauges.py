@@ -11,7 +11,7 @@ from chaoskit.expectations.resources import Resources
 from chaoskit.history import rows as r
 from chaoskit.reporters.figures import canvas, style, timeaxis
 from chaoskit.reporters.figures.facts import Facts
-from chaoskit.reporters.figures.lanes import Note, note_of
+from chaoskit.reporters.figures.lane import Note, note_of
 from chaoskit.scenario.bounds import Bound
 
 if TYPE_CHECKING:

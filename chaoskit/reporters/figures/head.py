@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from chaoskit.reporters.figures import canvas, style, text, timeaxis
 from chaoskit.reporters.figures.facts import Facts
-from chaoskit.reporters.figures.lanes import Lane, Mark, Span, lanes_of
+from chaoskit.reporters.figures.lane import Lane, Mark, Span
+from chaoskit.reporters.figures.lanes import lanes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

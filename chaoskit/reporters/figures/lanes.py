@@ -1,21 +1,18 @@
-"""The lanes at the head of the timeline: phases, faults, recovery, alerts, processes; pure data.
+"""The lanes at the head of the timeline: phases, faults, recovery, alerts, SOPs, processes; pure data.
 
-A source is a function of the facts that gives lanes; :data:`SOURCES` holds them in the order of drawing. What is
-marked on the timeline beside them (runs of an SOP) is one more source.
+A source is a function of the facts that gives lanes; :data:`SOURCES` holds them in the order of drawing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from math import inf
+from collections.abc import Callable, Iterable, Iterator
 
-from chaoskit.expectations.base import Finding
 from chaoskit.expectations.recovery import Recovery
 from chaoskit.history import rows as r
-from chaoskit.history.alerts import incidents
 from chaoskit.reporters.figures.facts import Facts
+from chaoskit.reporters.figures.incident_lanes import alerts, sops
+from chaoskit.reporters.figures.lane import Lane, Mark, Note, Span, apart, joined, note_of
 from chaoskit.units import format_duration
 
 LABEL = 16
@@ -23,53 +20,6 @@ LABEL = 16
 
 MOST_FAULTS = 12
 MOST_PROCESSES = 6
-MOST_ALERTS = 6
-FINEST = 200
-"""Parts of the axis: what lies closer together cannot be told apart."""
-
-
-@dataclass(frozen=True)
-class Span:
-    """Something that lasted. ``look`` names how it is drawn, ``id`` becomes the element's id in the SVG."""
-
-    start: float
-    end: float
-    look: str
-    text: str = ""
-    id: str = ""
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Something that happened at one moment."""
-
-    at: float
-    look: str
-    text: str = ""
-
-
-@dataclass(frozen=True)
-class Note:
-    """Words in the right margin; ``outcome`` gives colour and sign, empty for neither."""
-
-    text: str
-    outcome: str = ""
-
-
-@dataclass(frozen=True)
-class Lane:
-    """One line: a label at the left, what happened, a note at the right."""
-
-    label: str
-    spans: list[Span] = field(default_factory=list)
-    marks: list[Mark] = field(default_factory=list)
-    note: Note | None = None
-
-
-def note_of(finding: Finding, words: str) -> Note:
-    """A finding as a note: ``words`` (what was asked), then what was seen."""
-    # What stands in brackets is detail, for the table of findings.
-    return Note(f"{words} · {finding.seen.partition(' (')[0]}", str(finding.outcome))
 
 
 def phases(facts: Facts) -> Iterator[Lane]:
@@ -147,7 +97,7 @@ def processes(facts: Facts) -> Iterator[Lane]:
     yield from lanes[:MOST_PROCESSES]
     if len(lanes) > MOST_PROCESSES:
         rest = sorted((mark for lane in lanes[MOST_PROCESSES:] for mark in lane.marks), key=lambda mark: mark.at)
-        yield Lane(f"{len(lanes) - MOST_PROCESSES} more processes", marks=_apart(rest, facts.range.length))
+        yield Lane(f"{len(lanes) - MOST_PROCESSES} more processes", marks=apart(rest, facts.range.length))
 
 
 _DOWN = {"killed", "exited", "given up"}
@@ -184,77 +134,10 @@ def _process(facts: Facts, service: str, events: Iterable[r.Event]) -> Lane | No
     note, length = Note(told), facts.range.length
     if finding := facts.finding(f"resources.{service}.pid"):
         note = Note(f"pid {finding.expected} · {told}", str(finding.outcome))
-    return Lane(f"process {service}", _joined(spans, length), _apart(marks, length), note)
+    return Lane(f"process {service}", joined(spans, length), apart(marks, length), note)
 
 
-def _apart(marks: Iterable[Mark], length: float) -> list[Mark]:
-    """Marks in order, without those that would lie on the one before: of a crash loop there may be thousands."""
-    kept: list[Mark] = []
-    for mark in marks:
-        if all(mark.at - other.at > length / FINEST for other in kept[-2:] if other.look == mark.look):
-            kept.append(mark)
-    return kept
-
-
-def _joined(spans: Iterable[Span], length: float) -> list[Span]:
-    """Spans in order, those put together that have no gap between them that could be seen."""
-    kept: list[Span] = []
-    for span in spans:
-        if kept and kept[-1].look == span.look and span.start - kept[-1].end < length / FINEST:
-            kept[-1] = replace(kept[-1], end=span.end)
-        else:
-            kept.append(span)
-    return kept
-
-
-def alerts(facts: Facts) -> Iterator[Lane]:
-    """One lane for each name of an alert: when it was pending and firing, and what of it was delivered."""
-    shown = facts.range
-    rows = sorted(facts.history.of(r.Alert), key=lambda row: row.at)
-    names = list(dict.fromkeys(row.name for row in rows if facts.at(row.at) <= shown.end))
-    for name in names[:MOST_ALERTS]:
-        yield _alert(facts, name, [row for row in rows if row.name == name])
-    if len(names) > MOST_ALERTS:
-        fired = [
-            Mark(facts.at(life.fired), "alert", life.name)
-            for life in incidents(rows)
-            if life.name in names[MOST_ALERTS:]
-        ]
-        yield Lane(f"{len(names) - MOST_ALERTS} more alerts", marks=_apart(fired, shown.length))
-
-
-def _alert(facts: Facts, name: str, rows: Sequence[r.Alert]) -> Lane:
-    lives, end = incidents(rows), facts.range.end
-    spans = [Span(facts.at(pending), facts.at(until), "pending", "pending") for pending, until in _pending(rows)]
-    spans += [
-        Span(facts.at(life.fired), facts.at(life.ended) if life.ended is not None else end, "firing", "firing")
-        for life in lives
-    ]
-    spans = [span for span in spans if span.start < end]
-    sent = [row for row in rows if row.state == "delivered" and facts.at(row.at) <= end]
-    looks = {False: ("start", "delivered"), True: ("end", "refused")}
-    marks = [Mark(facts.at(row.at), *looks[bool(row.refused)]) for row in sent]
-    found = facts.findings(f"alerts.{name}")
-    if found:
-        note = note_of(found[0], found[0].id.rpartition(".")[2].replace("_", " "))
-    else:
-        note = Note(f"fired {len(lives)}×" if lives else "never fired")
-    spans.sort(key=lambda span: span.start)
-    return Lane(f"alert {name}", _joined(spans, facts.range.length), _apart(marks, facts.range.length), note)
-
-
-def _pending(rows: Sequence[r.Alert]) -> Iterator[tuple[float, float]]:
-    """From when to when an alert was pending, whether it fired then or not."""
-    since: dict[str, float] = {}
-    for row in rows:
-        if row.state == "pending":
-            since.setdefault(row.fingerprint, row.at)
-        elif row.state in ("firing", "inactive") and row.fingerprint in since:
-            yield since.pop(row.fingerprint), row.at
-    yield from ((at, inf) for at in since.values())
-
-
-SOURCES: tuple[Callable[[Facts], Iterator[Lane]], ...] = (phases, faults, recovery, alerts, processes)
+SOURCES: tuple[Callable[[Facts], Iterator[Lane]], ...] = (phases, faults, recovery, alerts, sops, processes)
 """What is drawn, from top to bottom."""
 
 

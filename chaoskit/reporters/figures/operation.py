@@ -13,7 +13,7 @@ from chaoskit.reporters.figures import bounds, canvas, style, timeaxis
 from chaoskit.reporters.figures.bounds import Line
 from chaoskit.reporters.figures.buckets import Buckets, share
 from chaoskit.reporters.figures.facts import Facts
-from chaoskit.reporters.figures.lanes import Note
+from chaoskit.reporters.figures.lane import Note
 from chaoskit.units import format_duration
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from chaoskit.expectations.retries import Retries
 from chaoskit.reporters.figures import canvas, style
 from chaoskit.reporters.figures.dependency import ending, retry_notes
 from chaoskit.reporters.figures.facts import Facts
-from chaoskit.reporters.figures.lanes import Note
+from chaoskit.reporters.figures.lane import Note
 from chaoskit.scenario.bounds import Bound
 from chaoskit.units import format_duration
 

@@ -98,6 +98,7 @@ def _run(recorded: Sequence[Recorded]) -> list[tuple[str, str]]:
         "seed": [str(one.seed) for one in recorded if one.seed is not None],
         "Toxiproxy": [one.toxiproxy for one in recorded],
         "runtime": [one.runtime for one in recorded],
+        "alerting": [one.alerting for one in recorded],
         "chaoskit": [one.chaoskit for one in recorded],
         "Python": [one.python for one in recorded],
     }
