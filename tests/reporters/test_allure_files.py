@@ -108,7 +108,7 @@ def test_environment(tmp_path: Path) -> None:
     """Versions, servers, seeds of all workers; in one line each, without secrets."""
     folders = [
         folder(tmp_path / "0", toxiproxy="embedded 2.12.0", runtime="process", environment="shöp\nb=c"),
-        folder(tmp_path / "1", seed=2, started="2026-01-02T03:04:04+0000"),
+        folder(tmp_path / "1", seed=2, started="2026-01-02T03:04:04+0000", alerting={"served_by": "prometheus 2"}),
         folder(tmp_path / "2", environment="http://u:geheim@x"),
         *(folder(tmp_path / f"more-{seed}", seed=seed) for seed in range(3, 7)),
     ]
@@ -116,6 +116,7 @@ def test_environment(tmp_path: Path) -> None:
     found = read(tmp_path / "results" / "environment.properties")
     assert found["Toxiproxy"] == "embedded 2.12.0"
     assert found["runtime"] == "process"
+    assert found["alerting"] == "prometheus 2"
     assert found["environments"] == "http://u:***@x, shop, shöp\nb=c"
     assert found["seed"] == "1, 2, 3, 4 and 2 more"
     assert found["started"] == "2026-01-02T03:04:04+0000"

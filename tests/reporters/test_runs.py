@@ -46,6 +46,16 @@ def test_what_is_read(tmp_path):
     assert from_dict(json.loads(json.dumps(recorded.as_dict()))) == recorded
 
 
+def test_alerting(tmp_path):
+    """How it was served, and what was changed for it; another run without it has neither."""
+    meta = {"alerting": {"served_by": "prometheus 2.42.0", "changes": ["for 5m → 1s", "url http://u:geheim@x left out"]}}
+    recorded = read(folder(tmp_path, "a", meta))
+    assert recorded.alerting == "prometheus 2.42.0"
+    assert recorded.alerting_changes == ("for 5m → 1s", "url http://u:***@x left out")
+    assert from_dict(json.loads(json.dumps(recorded.as_dict()))) == recorded
+    assert (read(folder(tmp_path, "b", {})).alerting, recorded.runtime) == ("", "")
+
+
 @pytest.mark.parametrize(
     ("outcome", "control", "expected"),
     [
