@@ -21,7 +21,7 @@ from chaoskit.toxiproxy.fronted import FrontedToxiproxy
 from chaoskit.toxiproxy.launch import address_in, server_command
 
 if TYPE_CHECKING:
-    from chaoskit.engine.toxiproxy_container import ToxiproxyContainer
+    from chaoskit.engine.docker.toxiproxy import ToxiproxyContainer
 
 BINARY = "toxiproxy-server"
 MODES = ("auto", "embedded", "binary", "docker")
@@ -163,7 +163,7 @@ class Interposer:
         if self.mode == "binary":
             return self._start_binary()
         if self.mode == "docker":
-            from chaoskit.engine.toxiproxy_container import ToxiproxyContainer
+            from chaoskit.engine.docker.toxiproxy import ToxiproxyContainer
 
             self._container = ToxiproxyContainer(self._journal)
             return self._container.start()

@@ -219,12 +219,12 @@ class Session:
                 refuse_docker_host(self.allow)
             return ProcessPlatform(self.toxiproxy, folder, self.journal, self.seed)
         refuse_docker_host(self.allow)
-        from chaoskit.engine.docker_platform import DockerPlatform
+        from chaoskit.engine.docker.platform import DockerPlatform
 
         toxiproxy = resolve(self._asked, self.allow, "docker")
         name = re.sub(r"[^a-zA-Z0-9_.-]", "-", f"chaoskit-{self.id}-{folder.name}")
         if environment.compose:
-            from chaoskit.engine.compose_platform import ComposePlatform
+            from chaoskit.engine.docker.compose import ComposePlatform
 
             return ComposePlatform(environment, folder, toxiproxy, name, self.journal, self.note, self.seed)
         return DockerPlatform(toxiproxy, name, self.journal, self.note, self.seed)

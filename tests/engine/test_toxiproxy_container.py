@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from chaoskit.engine.docker.toxiproxy import IMAGE, ToxiproxyContainer
 from chaoskit.engine.session import Session
-from chaoskit.engine.toxiproxy_container import IMAGE, ToxiproxyContainer
 from chaoskit.errors import BrokenError
 from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r

@@ -48,7 +48,9 @@ def test_what_is_read(tmp_path):
 
 def test_alerting(tmp_path):
     """How it was served, and what was changed for it; another run without it has neither."""
-    meta = {"alerting": {"served_by": "prometheus 2.42.0", "changes": ["for 5m → 1s", "url http://u:geheim@x left out"]}}
+    meta = {
+        "alerting": {"served_by": "prometheus 2.42.0", "changes": ["for 5m → 1s", "url http://u:geheim@x left out"]}
+    }
     recorded = read(folder(tmp_path, "a", meta))
     assert recorded.alerting == "prometheus 2.42.0"
     assert recorded.alerting_changes == ("for 5m → 1s", "url http://u:***@x left out")

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
+from chaoskit.engine.docker.proxy_server import ProxyServer
 from chaoskit.engine.platform import Platform, Proxy, together
-from chaoskit.engine.proxy_server import ProxyServer
 from chaoskit.errors import BrokenError
 from chaoskit.journal import Journal
 from chaoskit.services.base import Service

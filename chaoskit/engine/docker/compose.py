@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from chaoskit.engine.docker_platform import DockerPlatform
+from chaoskit.engine.docker.platform import DockerPlatform
 from chaoskit.engine.platform import Proxy
 from chaoskit.journal import Journal
 from chaoskit.scenario.compose import ComposedSpec

@@ -7,7 +7,7 @@ import secrets
 from typing import Any
 
 from chaoskit.clock import wait_for
-from chaoskit.engine.toxiproxy_container import IMAGE
+from chaoskit.engine.docker.toxiproxy import IMAGE
 from chaoskit.errors import BrokenError
 from chaoskit.journal import Journal
 from chaoskit.ports import free_port

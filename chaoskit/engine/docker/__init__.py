@@ -1,0 +1,1 @@
+"""What an environment stands on when its services are containers."""
