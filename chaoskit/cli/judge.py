@@ -8,10 +8,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+DESCRIPTION = """\
+Judge recorded runs again without running anything, with other bounds if wanted: in FILE only what is expected
+(steady_state, expect, what the control violates), the severity and texts may differ from what was recorded.
+
+exit status: 0 all held (controls: were caught), 1 some did not, 2 nothing was judged, as the input is bad
+"""
+
 
 def add(commands: Any) -> None:
     """The subcommand's arguments."""
-    parser = commands.add_parser("judge", help="judge a recorded run again")
+    parser = commands.add_parser(
+        "judge",
+        help="judge a recorded run again",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "paths", nargs="+", type=Path, metavar="RUN", help="the folder of a run or of one scenario in it"
     )
@@ -20,7 +32,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 when all held (controls: were caught), else 1."""
+    """0 when all held (controls: were caught), 1 when some did not, 2 when there is nothing to judge."""
     from chaoskit.engine.session import META, rejudge
     from chaoskit.expectations.base import Outcome
     from chaoskit.units import format_duration
@@ -56,11 +68,11 @@ def _of(folders: list[Path], file: Path) -> list[Path]:
     """The recordings of the scenarios in ``file``. Raises BrokenError when it is of none of them."""
     from chaoskit.engine.session import META
     from chaoskit.errors import BrokenError
-    from chaoskit.scenario.loader import load
+    from chaoskit.scenario.loader import names as names_in
 
-    names = {scenario.name for scenario in load(file)}
+    names = names_in(file)  # only read: what it refers to lies beside each recording
     recorded = {folder: json.loads((folder / META).read_text(encoding="utf-8")).get("scenario") for folder in folders}
-    found = [folder for folder, name in recorded.items() if name is None or name in names]
+    found = [folder for folder, name in recorded.items() if not names or name is None or name in names]
     if not found:
         raise BrokenError(
             f"{file} is of {', '.join(sorted(names))!r}; recorded is {', '.join(sorted(map(str, recorded.values())))!r}"

@@ -23,6 +23,7 @@ from chaoskit.engine.alerting import alerting_of
 from chaoskit.engine.environment import LiveEnvironment, discard
 from chaoskit.engine.interposer import resolve
 from chaoskit.engine.judge import judge
+from chaoskit.engine.others import refuse_another
 from chaoskit.engine.platform import Platform, ProcessPlatform
 from chaoskit.engine.run import OnProgress, Run
 from chaoskit.engine.verdict import ControlVerdict, Verdict, judge_control
@@ -281,7 +282,7 @@ class Session:
 def rejudge(folder: Path, scenario_file: Path | None = None) -> tuple[Scenario, Verdict, ControlVerdict | None]:
     """Judge a recorded scenario again, without running anything; ``scenario_file`` for other bounds.
 
-    Raises BrokenError when the folder holds no run, InputError when the scenario has mistakes.
+    Raises BrokenError when the folder holds no run, InputError when the scenario has mistakes or ran otherwise.
     """
     file = folder / META
     if not file.exists():
@@ -292,10 +293,12 @@ def rejudge(folder: Path, scenario_file: Path | None = None) -> tuple[Scenario, 
         raise BrokenError(f"{file} cannot be read: {error}") from None
     source = scenario_file or folder / "scenario.chaos.yaml"
     environment = folder / "environment.yaml"
-    found = load_scenarios(source, environment_file=environment if environment.exists() else None)
+    found = load_scenarios(source, environment_file=environment if environment.exists() else None, recorded=folder)
     matching = [scenario for scenario in found if dict(scenario.matrix) == meta["matrix"]]
     if not matching:
         raise BrokenError(f"{source}: no scenario with the matrix values {meta['matrix']}")
+    if scenario_file is not None:
+        refuse_another(folder, matching[0], control=meta["control"])
     verdict = judge(matching[0], load(folder), meta.get("broken"))
     control = matching[0].model.control
     judged = judge_control(verdict, control.violates) if meta["control"] and control else None

@@ -82,7 +82,9 @@ class Judge:
             elif not rules.count(self.name, lives.origin):
                 why = "its rule was not evaluated after the first fault began"
                 return Finding(id_, Outcome.BROKEN, expected, why, 0, path)
-        return Finding(id_, Outcome.VIOLATED, expected, words, 0, path, rows=tuple(pending[:SHOWN]))
+        missing = self.rules.unscraped(self.name) if self.observed else ""
+        worst = f"its rule selects no series: {missing} was never scraped" if missing else ""
+        return Finding(id_, Outcome.VIOLATED, expected, words, 0, path, worst, tuple(pending[:SHOWN]))
 
     def not_before_fault(self) -> Finding:
         """It was neither pending nor firing before the first fault: else the fault is not why it fires."""
@@ -97,14 +99,15 @@ class Judge:
         return Finding(id_, Outcome.HELD, expected, "silent until then", looks, path)
 
     def silent(self, id_: str, expected: str, path: Path_, names: Collection[str]) -> Finding:
-        """None of them fires; ``names`` are the alerts whose rules must have been evaluated for that to say much."""
+        """None of them fires; ``names`` are the alerts whose rules must have been evaluated, and able to fire, for that
+        to say much."""
         lives = self.lives
         if lives.all:
             titles = Counter(titled(life.name, life.labels) for life in lives.all)
             seen = ", ".join(f"{title} fired {many(str(count), 'time')}" for title, count in titles.most_common(SHOWN))
             return Finding(id_, Outcome.VIOLATED, expected, seen, len(lives.all), path, rows=self._told(lives.all))
         if self.observed:
-            if why := self.gap(names):
+            if why := self.gap(names) or self.rules.blind(names):
                 return vacuous(id_, expected, f"silent, but {why}", path)
             looks = min(self.rules.count(name, lives.origin) for name in names)
             return Finding(id_, Outcome.HELD, expected, f"silent in {looks} evaluations", looks, path)

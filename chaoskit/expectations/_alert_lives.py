@@ -11,6 +11,7 @@ from math import inf
 from chaoskit.history import rows as r
 from chaoskit.history.alerts import RULES, Incident, incidents
 from chaoskit.history.view import View
+from chaoskit.rules.promql.selected import needed
 from chaoskit.units import format_duration
 
 NEEDED = 2
@@ -88,6 +89,7 @@ class Evaluations:
     """Whether the rules were evaluated, as far as the history tells."""
 
     def __init__(self, view: View) -> None:
+        self._view = view
         self._rows = sorted(view.history.of(r.Rules), key=lambda row: row.at)
 
     @property
@@ -135,6 +137,33 @@ class Evaluations:
                     f"the rule {name} was evaluated {inside} times while faults were active, {after} times after that"
                 )
         return ""
+
+    def blind(self, names: Collection[str]) -> str:
+        """Why the rule of one of these alerts could never see a sample; empty when each could."""
+        for name in sorted(names):
+            if missing := self.unscraped(name):
+                return f"no series {missing} was ever scraped: the rule {name} could not fire"
+        return ""
+
+    def unscraped(self, name: str) -> str:
+        """The metrics that the rule's query needs and that no service ever gave; empty when there are none."""
+        return " or ".join(sorted(metric for metric in needed(self.query(name)) if not self._was_scraped(metric)))
+
+    def _was_scraped(self, metric: str) -> bool:
+        if metric.startswith("ALERTS") or ":" in metric:  # Prometheus' own; the colon marks what rules record
+            return True
+        if metric == "up" or metric.startswith("scrape_"):
+            return bool(self._scraped)  # Prometheus adds these to whatever it scrapes
+        # Our own scraper leaves out when a series was created, and a histogram's buckets, but not their count.
+        if metric.endswith("_created"):
+            return True
+        return bool({metric, re.sub("_bucket$", "_count", metric)} & self._scraped)
+
+    @cached_property
+    def _scraped(self) -> frozenset[str]:
+        """The metrics that services gave; not the figures of their processes, whose names have a dot."""
+        names = {row.name.partition("{")[0] for row in self._view.history.of(r.Sample)}
+        return frozenset(name for name in names if not name.startswith("process."))
 
 
 def heard(view: View, source: str = "") -> int:

@@ -1,18 +1,21 @@
-"""Which SOPs alerts have started, and what became of them::
+"""Which SOPs alerts have started, and what became of them.
 
-expect:
-  sop:
-    - {action_type: restart, target_service: orders, priority: high, within: 5s, times: 1, report: true}
-    - {never: true, target_service: worker}
+Each entry of the list selects runs, and says what is expected of them::
+
+    sop:
+      - {action_type: restart, target_service: orders, priority: high, within: 5s, times: 1, report: true}
+      - {never: true, target_service: worker}
+
+``report: true`` needs a service that writes trace ids into its log, which is JSON lines.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from chaoskit.expectations import _reports
 from chaoskit.expectations._body import ABSENT, at
@@ -22,11 +25,26 @@ from chaoskit.expectations.base import Expectation, Finding, Outcome, Reader, ch
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.scenario.bounds import Bound
+from chaoskit.scenario.rooms import room
 from chaoskit.scenario.sop import Priority
 from chaoskit.scenario.types import Duration, ServiceName, problem
 from chaoskit.units import format_duration
 
 _SOME = Bound.parse(">= 1", "number")
+_CALL = "call"
+
+
+def _known_sop(name: str | None, info: ValidationInfo) -> str | None:
+    names = (info.context or {}).get("sops")
+    if name is not None and names and name not in names:
+        raise problem(f"no SOP of the scenario is named {name!r}", sorted(names), name)
+    return name
+
+
+def _known_action(kind: str | None) -> str | None:
+    if kind is not None and kind != _CALL and kind not in room("actions"):
+        raise problem(f"unknown action {kind!r}", sorted([*room("actions").names(), _CALL]), kind)
+    return kind
 
 
 class Sop(Expectation):
@@ -41,8 +59,8 @@ class Sop(Expectation):
     a trace that stands in its logs. ``never``: no such run; it proves something only when an alert was delivered.
     """
 
-    sop: str | None = None
-    action_type: str | None = None
+    sop: Annotated[str | None, AfterValidator(_known_sop)] = None
+    action_type: Annotated[str | None, AfterValidator(_known_action)] = None
     target_service: ServiceName | None = None
     alert: str | None = None
     priority: Priority | None = None
@@ -59,6 +77,13 @@ class Sop(Expectation):
         ]
         if self.never and asked:
             raise problem(f"never: what never runs has no {asked[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def _some_are_started(self, info: ValidationInfo) -> Sop:
+        names = (info.context or {}).get("sops")
+        if names is not None and not names:
+            raise problem("the scenario starts no SOPs, so that nothing is expected here: say sops:", ["sops: [NAME]"])
         return self
 
     def collect(self, reader: Reader, view: View) -> Iterable[r.Read]:  # noqa: ARG002  # they lie in the run's folder

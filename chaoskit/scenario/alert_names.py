@@ -1,4 +1,4 @@
-"""The names of the alerts that an environment's own rule files define: what a scenario may expect to fire."""
+"""The names of the alerts that an environment's own rule files define: what may fire, and what may start an SOP."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from chaoskit.scenario.check import Check, Path_
 from chaoskit.scenario.model import Environment
 from chaoskit.scenario.names import mapping
 
@@ -42,6 +43,31 @@ def alert_names(environment: Environment, scenario: Mapping[str, Any]) -> frozen
         if not files:
             return None
     return frozenset(found) if patterns else None
+
+
+def sent_by_applications(scenario: Mapping[str, Any]) -> frozenset[str]:
+    """The alerts that ``scenario`` (a file's data) expects from services themselves: no rule stands behind them."""
+    entries = mapping(scenario, "expect").get("alerts")
+    given = [entry for entry in (entries if isinstance(entries, list) else [entries]) if isinstance(entry, dict)]
+    return frozenset(str(entry.get("name")) for entry in given if entry.get("source") == "application")
+
+
+def check_triggers(
+    check: Check, path: Path_, names: str | list[str] | None, known: frozenset[str] | None, *, shared: bool
+) -> None:
+    """Note the alerts of an SOP that are none of ``known`` (None: not to be known); ``path`` is where they stand.
+
+    An SOP that scenarios of several environments share may name alerts of the others: one known alert is enough.
+    """
+    given = [names] if isinstance(names, str) else names or []
+    if known is None or (shared and known.intersection(given)):
+        return
+    for index, name in enumerate(given):
+        if name not in known:
+            what = (
+                f"no rule file of the environment has an alert {name!r}, and none is expected with source: application"
+            )
+            check.wrong((*path, index) if isinstance(names, list) else path, what, known, name)
 
 
 def _names_in(file: Path) -> frozenset[str] | None:

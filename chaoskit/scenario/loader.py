@@ -10,7 +10,7 @@ from pydantic import RootModel, ValidationError
 
 from chaoskit.errors import InputError, Problem
 from chaoskit.scenario import matrix, source
-from chaoskit.scenario.alert_names import alert_names
+from chaoskit.scenario.alert_names import alert_names, sent_by_applications
 from chaoskit.scenario.check import Check
 from chaoskit.scenario.environments import changed, environment_of, load_environment
 from chaoskit.scenario.model import PlannedExpectation, PlannedFault, Scenario, ScenarioFile
@@ -20,7 +20,7 @@ from chaoskit.scenario.sop import NAMES, sops_of
 from chaoskit.scenario.source import Source
 from chaoskit.scenario.types import Duration, Model
 
-__all__ = ["SUFFIX", "changed", "find", "load", "load_environment", "room", "slug"]
+__all__ = ["SUFFIX", "changed", "find", "load", "load_environment", "names", "room", "slug"]
 
 SUFFIX = ".chaos.yaml"
 
@@ -32,8 +32,13 @@ class Window(Model):
     length: Duration
 
 
-def load(file: Path, *, environment_file: Path | None = None, text: str | None = None) -> list[Scenario]:
+def load(
+    file: Path, *, environment_file: Path | None = None, recorded: Path | None = None, text: str | None = None
+) -> list[Scenario]:
     """All scenarios of a file: one, or one for each combination of its matrix.
+
+    ``environment_file`` is taken instead of the environment that the file names, ``recorded`` is the folder of a run
+    whose copies of SOPs are taken.
 
     Raises InputError with every mistake of the file.
     """
@@ -42,7 +47,7 @@ def load(file: Path, *, environment_file: Path | None = None, text: str | None =
     for values in matrix.combinations(page.data.get("matrix")):
         try:
             filled = Source(page.file, page.text, matrix.fill(page.data, values)) if values else page
-            scenarios.append(_scenario(filled, page.data, values, environment_file))
+            scenarios.append(_scenario(filled, page.data, values, environment_file, recorded))
         except InputError as error:
             problems.update((str(problem), problem) for problem in error.problems)
     slugs = [scenario.slug for scenario in scenarios]
@@ -51,6 +56,16 @@ def load(file: Path, *, environment_file: Path | None = None, text: str | None =
     if problems:
         raise InputError(problems.values())
     return scenarios
+
+
+def names(file: Path) -> frozenset[str]:
+    """What the scenarios of a file are called, which may have mistakes; none if it does not say.
+
+    Raises InputError for a file that cannot be read.
+    """
+    data = source.read(file).data
+    filled = [(matrix.fill(data, values), values) for values in matrix.combinations(data.get("matrix"))]
+    return frozenset(_titled(str(one["scenario"]), values) for one, values in filled if "scenario" in one)
 
 
 def find(paths: Iterable[Path]) -> Iterator[Path]:
@@ -65,18 +80,30 @@ def find(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _scenario(
-    page: Source, raw: Mapping[str, Any], values: Mapping[str, Any], environment_file: Path | None
+    page: Source,
+    raw: Mapping[str, Any],
+    values: Mapping[str, Any],
+    environment_file: Path | None,
+    recorded: Path | None,
 ) -> Scenario:
     check = Check(page)
     data = page.data
     environment = environment_of(page, check, environment_file)
     traffic = data.get("traffic")
+    alerts = alert_names(environment, data) if environment else None
     context = {
         "services": set(environment.services) if environment else None,
         "unproxied": {name for name, spec in environment.services.items() if not spec.proxy} if environment else set(),
         "operations": set(traffic) if isinstance(traffic, dict) else None,
-        "alerts": alert_names(environment, data) if environment else None,
+        "alerts": alerts,
+        "triggers": alerts | sent_by_applications(data) if alerts is not None else None,
     }
+    known = frozenset({*environment.data, *mapping(data, "data"), *NAMES}) if environment else frozenset[str]()
+    sops = sops_of(check, data, context, known, recorded) if environment else []
+    named = data.get("sops", [])
+    # Where some of them have mistakes, these are told, and not what asks for them.
+    complete = isinstance(named, list) and len(named) == len(sops)
+    context["sops"] = {sop.name for sop in sops} if complete else None
     model: ScenarioFile | None = check.typed(ScenarioFile, data, (), context)
 
     entries = mapping(data, "timeline").get("faults")
@@ -90,18 +117,20 @@ def _scenario(
         for kind, arguments in mapping(data, "expect").items()
         for planned in _expectations(check, kind, arguments, context)
     ]
-    known = frozenset({*environment.data, *mapping(data, "data"), *NAMES}) if environment else frozenset[str]()
-    sops = sops_of(check, data, context, known) if environment else []
     check_names(check, raw, environment, set(values))
     _duplicates(check, faults)
     if check.problems or model is None or environment is None:
         raise InputError(check.problems)
-    name = model.scenario + "".join(f" [{key}={value}]" for key, value in values.items())
+    name = _titled(model.scenario, values)
     parts = [
         slug(page.file.name.removesuffix(SUFFIX)) or "scenario",
         *(f"{slug(k)}-{slug(str(v))}" for k, v in values.items()),
     ]
     return Scenario(name, "--".join(parts), page, environment, model, faults, expectations, dict(values), sops)
+
+
+def _titled(name: str, values: Mapping[str, Any]) -> str:
+    return name + "".join(f" [{key}={value}]" for key, value in values.items())
 
 
 def _fault(check: Check, entry: Any, path: tuple[str | int, ...], context: Any) -> PlannedFault | None:

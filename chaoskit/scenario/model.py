@@ -175,7 +175,10 @@ class EnvironmentFile(Model):
     """An environment: the services that a scenario runs against, in the order in which they start."""
 
     environment: str
-    extends: str | None = Field(None, description="an environment beside this one, to which this one adds")
+    extends: str | None = Field(
+        None,
+        description="an environment beside this one; a service that is named again here takes only the new keys",
+    )
     production: bool = False
     services: dict[str, ServiceSpec] = Field(min_length=1)
     data: dict[str, Any] = {}

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from chaoskit.errors import InputError
 from chaoskit.mask import MASK, mask
 from chaoskit.scenario import source, template
+from chaoskit.scenario.alert_names import check_triggers
 from chaoskit.scenario.check import Check, Path_
 from chaoskit.scenario.names import texts
 from chaoskit.scenario.rooms import room
@@ -151,15 +152,20 @@ class PlannedSop:
         return self.model.service or (self.main.action.target if self.main is not None else "")
 
 
-def sops_of(check: Check, data: Mapping[str, Any], context: Any, names: frozenset[str]) -> list[PlannedSop]:
-    """The SOPs that a scenario names or holds, those with mistakes left out; ``names`` is what templates may ask."""
+def sops_of(
+    check: Check, data: Mapping[str, Any], context: Any, names: frozenset[str], recorded: Path | None = None
+) -> list[PlannedSop]:
+    """The SOPs that a scenario names or holds, those with mistakes left out; ``names`` is what templates may ask.
+
+    ``recorded`` is the folder of a run whose copies are taken before any other file.
+    """
     entries = data.get("sops")
     found: list[PlannedSop] = []
     for index, entry in enumerate(entries if isinstance(entries, list) else []):
         path: Path_ = ("sops", index)
         planned: PlannedSop | None = None
         if isinstance(entry, str):
-            planned = _from_file(check, entry, path, context, names)
+            planned = _from_file(check, entry, path, context, names, recorded)
         elif isinstance(entry, dict):
             inner = Check(check.page)
             planned = _planned(inner, entry, path, f"inline-{index + 1}", context, names)
@@ -176,10 +182,12 @@ def sops_of(check: Check, data: Mapping[str, Any], context: Any, names: frozense
     return found
 
 
-def _from_file(check: Check, name: str, path: Path_, context: Any, names: frozenset[str]) -> PlannedSop | None:
+def _from_file(
+    check: Check, name: str, path: Path_, context: Any, names: frozenset[str], recorded: Path | None
+) -> PlannedSop | None:
     """``sops/NAME.yaml`` beside the scenario or in a folder above, up to the project's root."""
     known: dict[str, Path] = {}
-    for folder in check.page.file.absolute().parents:
+    for folder in (*([recorded] if recorded else []), *check.page.file.absolute().parents):
         known = {**{file.stem: file for file in sorted((folder / "sops").glob("*.yaml"))}, **known}
         if name in known or (folder / "pyproject.toml").exists() or (folder / ".git").exists():
             break
@@ -205,10 +213,12 @@ def _planned(
             check.wrong(path, what, legal, found)
     if "endpoint" in data:
         endpoint: Endpoint | None = check.typed(Endpoint, data, base, context)
+        _triggers(check, endpoint, base, context)
         if endpoint is None or check.problems:
             return None
         return PlannedSop(endpoint.name, endpoint, (), _escalation(check, data, base, context), check.page, base)
     sop: SopFile | None = check.typed(SopFile, data, base, context)
+    _triggers(check, sop, base, context)
     steps = data.get("steps")
     typed = [
         step
@@ -219,6 +229,11 @@ def _planned(
     if sop is None or check.problems:
         return None
     return PlannedSop(name, sop, tuple(typed), escalation, check.page, base)
+
+
+def _triggers(check: Check, model: Procedure | None, base: Path_, context: Any) -> None:
+    if model is not None:  # a file of its own (nothing is above it) is for any scenario
+        check_triggers(check, (*base, "on", "alert"), model.on.alert, context.get("triggers"), shared=not base)
 
 
 def _step(check: Check, entry: Any, path: Path_, context: Any) -> PlannedStep | None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 Chaoskit = Callable[..., Any]
 Record = Callable[..., Path]
 
@@ -40,6 +42,64 @@ def test_other_bounds_need_no_other_run(chaoskit: Chaoskit, record: Record, tmp_
     answer = chaoskit("judge", folder, "--scenario", wider)
     assert answer.status == 0
     assert "wider.chaos.yaml:14" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "names"),
+    [
+        ("at: 0s, for: 2s", "at: 0s, for: 1s", "timeline.faults.0.slow.for"),
+        ("slow: {noop: {}", "slow: {kill: {on: stub}", "timeline.faults.0.slow.noop, timeline.faults.0.slow.kill"),
+        ("rate: 50/s", "rate: 90/s", "traffic.ask.rate"),
+        ("recovery: 3s", "recovery: 9s", "timeline.recovery"),
+        ("provider: noop", "provider: noop, env: {A: b}", "environment.services.stub.env"),
+        ("traffic:", "with: {stub: {env: {A: b}}}\ntraffic:", "with"),
+    ],
+)
+def test_another_run_is_not_judged(
+    chaoskit: Chaoskit, record: Record, tmp_path: Path, old: str, new: str, names: str
+) -> None:
+    """What was recorded tells nothing of other faults, traffic or services: what differs is named."""
+    folder = record()
+    text = (folder / "scenario.chaos.yaml").read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    (tmp_path / "other.chaos.yaml").write_text(text.replace(old, new), encoding="utf-8")
+    answer = chaoskit("judge", folder, "--scenario", tmp_path / "other.chaos.yaml")
+    assert (answer.status, answer.out) == (2, "")
+    assert f": {names}: not as recorded in reports/runs/1/made-up; only bounds" in answer.err
+    assert len(answer.err.splitlines()) == 1
+
+
+def test_what_was_off_in_a_control_stays(chaoskit: Chaoskit, record: Record, tmp_path: Path) -> None:
+    """Of a control's run; another run has not seen it."""
+    text = (record("x") / "scenario.chaos.yaml").read_text(encoding="utf-8") + CONTROL
+    other = tmp_path / "other.chaos.yaml"
+    other.write_text(text.replace("{A: b}", "{A: c}"), encoding="utf-8")
+    answer = chaoskit("judge", record("control", latency=0.6, text=text, control=True), "--scenario", other)
+    assert answer.status == 2
+    assert ": control.with.stub.env.A: not as recorded" in answer.err
+    assert chaoskit("judge", record("run", text=text), "--scenario", other).status == 0
+
+
+def test_a_copy_finds_what_lies_beside_the_recording(chaoskit: Chaoskit, record: Record, tmp_path: Path) -> None:
+    """The environment and the SOPs, wherever the copy lies."""
+    text = (record("x") / "scenario.chaos.yaml").read_text(encoding="utf-8")
+    inline = "environment: {services: {stub: {provider: noop}}}"
+    assert inline in text
+    folder = record("named", text=text.replace(inline, "environment: gone\nsops: [mend]"), scenario="Made up")
+    (folder / "environment.yaml").write_text("environment: gone\nservices: {stub: {provider: noop}}\n")
+    (folder / "sops").mkdir()
+    (folder / "sops" / "mend.yaml").write_text("sop: Mend\nsteps: [{restart: {service: stub}}]\n")
+    copy = tmp_path / "x.chaos.yaml"
+    copy.write_text((folder / "scenario.chaos.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    answer = chaoskit("judge", folder, "--scenario", copy)
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.startswith("named: held")
+
+
+def test_help_tells_the_exit_statuses(chaoskit: Chaoskit) -> None:
+    """All three."""
+    answer = chaoskit("judge", "--help")
+    assert "exit status: 0 all held (controls: were caught), 1 some did not, 2 nothing was judged" in answer.out
 
 
 def test_all_scenarios_of_a_run(chaoskit: Chaoskit, record: Record) -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from chaoskit.errors import BrokenError
 from chaoskit.expectations.base import EXPECTATIONS, Awaits, Collects, Outcome
 from chaoskit.history.alerts import fingerprint, incidents
-from chaoskit.history.rows import Alert, Read, Rules
+from chaoskit.history.rows import Alert, Read, Rules, Sample
 from chaoskit.history.view import View
 
 Alerts = EXPECTATIONS.get("alerts")
@@ -32,8 +32,13 @@ def alert(at: float, state: str, name: str = NAME, *, source: str = "rules", **m
     )  # fmt: skip
 
 
-def look(rehearsal: Any, names: tuple[str, ...] = (NAME,), *, start: float = -5.0, end: float = 11.0, **more: Any):
-    """Rules that are evaluated five times a second, seen once a second."""
+def look(
+    rehearsal: Any, names: tuple[str, ...] = (NAME,), *, start: float = -5.0, end: float = 11.0,
+    scraped: tuple[str, ...] = ("panics_total",), **more: Any,
+) -> None:  # fmt: skip
+    """Rules that are evaluated five times a second, seen once a second; their metrics are there, and stand still."""
+    for metric in scraped:
+        rehearsal.add(Sample(service="orders", name=metric, at=ORIGIN + start, value=0.0))
     at = start
     while at < end:
         fields = {"evaluated": dict.fromkeys(names, ORIGIN + at - 0.1), "queries": dict.fromkeys(names, QUERY), **more}
@@ -243,6 +248,73 @@ def test_silence_that_proves_nothing(rehearse: Any, by_id: Any, rules: dict[str,
     finding = judged(by_id, rehearsal, name="OrdersDown", never=True)["alerts.OrdersDown.never"]
     assert finding.outcome is VACUOUS
     assert words in finding.seen
+
+
+@pytest.mark.parametrize(
+    ("query", "scraped", "missing"),
+    [
+        ("prices_degraded_total > 0", (), "prices_degraded_total"),
+        ("prices_degraded_total > 0", ("process.memory", "price_degraded_total"), "prices_degraded_total"),
+        ("prices_degraded_total > 0", ('prices_degraded_total{service="a"}',), ""),
+        ('sum by (a) (rate({__name__="b_total", x="1"}[1m])) / sum(rate(a_total[1m]))', ("a_total",), "b_total"),
+        ("max_over_time(rate(b_total[1m])[5m:1m]) + -topk(1, c)", ("d",), "b_total or c"),
+        ("histogram_quantile(0.9, rate(h_bucket[1m])) > 1", ("h_count",), ""),
+        ("histogram_quantile(0.9, rate(h_bucket[1m])) > 1", ("g_count",), "h_bucket"),
+        ('up{job="orders"} == 0', ("a_total",), ""),
+        ('up{job="orders"} == 0', ("process.memory",), "up"),
+        ("scrape_samples_scraped < 1", ("a_total",), ""),
+        ("absent(a_total) or absent_over_time(b_total[5m])", (), ""),
+        ("a_total > 1 unless on () maintenance", ("a_total",), ""),
+        ("a_total > 1 and ALERTS == 1 and job:rate5m > 1", ("a_total",), ""),
+        ('{__name__=~"a_.*"} > 1', (), ""),
+        ("vector(1)", (), ""),
+        ("", (), ""),
+        ("a newer (PromQL", (), ""),
+    ],
+)
+@pytest.mark.parametrize("asked", [{"name": "PricesDegraded", "never": True}, {"nothing_else": True}])
+def test_silence_of_a_rule_that_sees_nothing(
+    rehearse: Any, by_id: Any, asked: dict[str, Any], query: str, scraped: tuple[str, ...], missing: str
+) -> None:
+    """A rule over a metric that no service ever gave could not fire; what cannot be parsed is not held against it."""
+    rehearsal = rehearse()
+    look(rehearsal, ("PricesDegraded",), scraped=scraped, queries={"PricesDegraded": query})
+    (finding,) = judged(by_id, rehearsal, **asked).values()
+    if not missing:
+        assert (finding.outcome, finding.seen) == (HELD, "silent in 10 evaluations")
+        return
+    assert (finding.outcome, finding.seen) == (
+        VACUOUS, f"silent, but no series {missing} was ever scraped: the rule PricesDegraded could not fire"
+    )  # fmt: skip
+
+
+def test_only_the_rules_behind_silence_must_see_something(rehearse: Any, by_id: Any) -> None:
+    """Another rule does not matter to a name, nor does one that is ignored."""
+    rehearsal = rehearse()
+    look(rehearsal, ("OrdersDown", "Typo"), queries={"OrdersDown": QUERY, "Typo": "panic_total > 0"})
+    assert judged(by_id, rehearsal, name="OrdersDown", never=True)["alerts.OrdersDown.never"].held
+    assert judged(by_id, rehearsal, nothing_else=True, ignore=["Typo"])["alerts.nothing_else"].held
+    assert judged(by_id, rehearsal, nothing_else=True)["alerts.nothing_else"].outcome is VACUOUS
+    assert judged(by_id, rehearsal, never=True, severity="P1")["alerts.never"].outcome is VACUOUS
+
+
+def test_silence_in_a_history_without_queries(rehearse: Any, by_id: Any) -> None:
+    """One recorded without them is judged as before."""
+    rehearsal = rehearse()
+    look(rehearsal, scraped=(), queries={NAME: ""})
+    assert judged(by_id, rehearsal, name=NAME, never=True)[f"alerts.{NAME}.never"].held
+
+
+@pytest.mark.parametrize(
+    ("scraped", "worst"),
+    [((), "its rule selects no series: panics_total was never scraped"), (("panics_total",), "")],
+)
+def test_it_never_fired_because_it_saw_nothing(rehearse: Any, by_id: Any, scraped: tuple[str, ...], worst: str) -> None:
+    """Still violated, with the reason."""
+    rehearsal = rehearse()
+    look(rehearsal, scraped=scraped)
+    finding = judged(by_id, rehearsal, name=NAME)[f"alerts.{NAME}.fires"]
+    assert (finding.outcome, finding.seen, finding.worst) == (VIOLATED, "never fired", worst)
 
 
 def test_silence_without_rules(rehearse: Any, by_id: Any) -> None:

@@ -179,6 +179,17 @@ def test_alerts_sops_and_fault_reports(folders: Folders) -> None:
     assert "Fault report 1-OrdersSlow # OrdersSlow password=***" in text
 
 
+def test_what_was_changed_of_the_rules_is_shown_without_an_alert(folders: Folders) -> None:
+    """A rehearsal in which nothing fired ran on changed copies too; without alerting there is nothing to tell."""
+    changed = "What was changed of the team's rules and routing for the rehearsal"
+    folders.add("unalerted")
+    assert changed not in written(folders).text
+    folders.add("silent", alerting={"served_by": "prometheus 2.42.0", "changes": ["for 5m is 10s", "<b>bold</b>"]})
+    text = written(folders).text
+    assert f"{changed} for 5m is 10s <b>bold</b>" in text
+    assert "Alerts and SOPs" not in text
+
+
 def test_logs_are_bounded_and_tell_of_trouble_first(folders: Folders) -> None:
     """Of a thousand lines: the first errors, then the last lines, in order, masked, with times."""
     lines = [f"line {number}" for number in range(1000)]

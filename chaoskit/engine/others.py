@@ -1,0 +1,57 @@
+"""Whether a scenario's file is still of what was recorded: a history tells nothing of faults that it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from chaoskit.errors import InputError
+from chaoskit.scenario import matrix, source
+from chaoskit.scenario.check import Path_
+from chaoskit.scenario.model import Scenario
+
+RAN: tuple[tuple[str, ...], ...] = (("environment",), ("with",), ("data",), ("sops",), ("traffic",), ("timeline",))
+"""What a run was made of. All else is what is expected of it, or text."""
+CONTROL = (("control", "with"), ("control", "without"))
+SHOWN = 5
+
+
+def refuse_another(folder: Path, scenario: Scenario, *, control: bool) -> None:
+    """Raises InputError, with what differs, when ``scenario`` does not run what was recorded in ``folder``.
+
+    Of a run of the ``control`` what was off in it must be the same, too.
+    """
+    recorded = matrix.fill(source.read(folder / "scenario.chaos.yaml").data, scenario.matrix)
+    given = scenario.source.data
+    differing = [
+        path
+        for part in (*RAN, *(CONTROL if control else ()))
+        for path in _differences(_at(recorded, part), _at(given, part), part)
+    ]
+    if differing:
+        names = [".".join(map(str, path)) for path in differing[:SHOWN]]
+        more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+        what = (
+            f"{', '.join(names)}{more}: not as recorded in {source.shown(folder)}; only bounds (steady_state, expect), "
+            "severity and texts can be judged anew, anything else has to be run"
+        )
+        raise InputError([scenario.source.problem(differing[0], what)])
+
+
+def _at(data: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
+
+
+def _differences(recorded: Any, given: Any, path: Path_) -> Iterator[Path_]:
+    """The innermost places at which two values differ; nothing, and nothing in it, are the same."""
+    if isinstance(recorded, dict) and isinstance(given, dict):
+        for key in {**recorded, **given}:
+            yield from _differences(recorded.get(key), given.get(key), (*path, key))
+    elif isinstance(recorded, list) and isinstance(given, list) and len(recorded) == len(given):
+        for index, (one, other) in enumerate(zip(recorded, given, strict=True)):
+            yield from _differences(one, other, (*path, index))
+    elif recorded != given and (recorded or given or type(recorded) is type(given)):
+        yield path
