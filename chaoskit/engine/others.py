@@ -27,7 +27,7 @@ def refuse_another(folder: Path, scenario: Scenario, *, control: bool) -> None:
     differing = [
         path
         for part in (*RAN, *(CONTROL if control else ()))
-        for path in _differences(_at(recorded, part), _at(given, part), part)
+        for path in _differences(_at(recorded, part) or {}, _at(given, part) or {}, part)
     ]
     if differing:
         names = [".".join(map(str, path)) for path in differing[:SHOWN]]
@@ -46,12 +46,15 @@ def _at(data: Any, path: tuple[str, ...]) -> Any:
 
 
 def _differences(recorded: Any, given: Any, path: Path_) -> Iterator[Path_]:
-    """The innermost places at which two values differ; nothing, and nothing in it, are the same."""
+    """The innermost places at which two values differ."""
     if isinstance(recorded, dict) and isinstance(given, dict):
         for key in {**recorded, **given}:
-            yield from _differences(recorded.get(key), given.get(key), (*path, key))
+            if key in recorded and key in given:
+                yield from _differences(recorded[key], given[key], (*path, key))
+            else:
+                yield (*path, key)
     elif isinstance(recorded, list) and isinstance(given, list) and len(recorded) == len(given):
         for index, (one, other) in enumerate(zip(recorded, given, strict=True)):
             yield from _differences(one, other, (*path, index))
-    elif recorded != given and (recorded or given or type(recorded) is type(given)):
+    elif recorded != given:
         yield path

@@ -83,7 +83,7 @@ class Sop(Expectation):
     def _some_are_started(self, info: ValidationInfo) -> Sop:
         names = (info.context or {}).get("sops")
         if names is not None and not names:
-            raise problem("the scenario starts no SOPs, so that nothing is expected here: say sops:", ["sops: [NAME]"])
+            raise problem("the scenario starts no SOPs: say sops:", ["sops: [NAME]"])
         return self
 
     def collect(self, reader: Reader, view: View) -> Iterable[r.Read]:  # noqa: ARG002  # they lie in the run's folder

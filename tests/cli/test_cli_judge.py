@@ -48,11 +48,11 @@ def test_other_bounds_need_no_other_run(chaoskit: Chaoskit, record: Record, tmp_
     ("old", "new", "names"),
     [
         ("at: 0s, for: 2s", "at: 0s, for: 1s", "timeline.faults.0.slow.for"),
-        ("slow: {noop: {}", "slow: {kill: {on: stub}", "timeline.faults.0.slow.noop, timeline.faults.0.slow.kill"),
+        ("slow: {noop: {}", "slow: {kill: {service: stub}", "timeline.faults.0.slow.noop, timeline.faults.0.slow.kill"),
         ("rate: 50/s", "rate: 90/s", "traffic.ask.rate"),
         ("recovery: 3s", "recovery: 9s", "timeline.recovery"),
         ("provider: noop", "provider: noop, env: {A: b}", "environment.services.stub.env"),
-        ("traffic:", "with: {stub: {env: {A: b}}}\ntraffic:", "with"),
+        ("traffic:", "with: {stub: {env: {A: b}}}\ntraffic:", "with.stub"),
     ],
 )
 def test_another_run_is_not_judged(

@@ -89,7 +89,7 @@ def test_an_action_that_there_is_not(folder: Path) -> None:
 def test_without_sops_none_is_expected(folder: Path, entry: str, sops: str) -> None:
     """Neither that one runs, nor that none does."""
     told = mistakes(folder, entry, sops)
-    assert "x.chaos.yaml:9: the scenario starts no SOPs" in told
+    assert "x.chaos.yaml:9: sop: the scenario starts no SOPs: say sops:" in told
     assert len(told.splitlines()) == 1
 
 
