@@ -1,6 +1,6 @@
 """kill -9 of the run at many moments, from its first line to its last: each time nothing of it is left.
 
-``CHAOSKIT_KILLS`` says how many moments (default 6, 12 in ``.ci/run``), ``CHAOSKIT_KILLS_SEED`` where they lie. They
+``CHAOSKIT_KILLS`` says how many moments (default 6, 10 in ``.ci/run``), ``CHAOSKIT_KILLS_SEED`` where they lie. They
 are spread evenly over the length of a run that nobody kills. What sweeps is the guardian; or, where that is killed
 too, ``chaoskit clean`` (now and then with the reports folder deleted before), or the next run.
 """
