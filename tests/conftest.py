@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 pytest_plugins = ["pytester"]
+os.environ.pop("PYTEST_ADDOPTS", None)  # what this run was given is not for those that its tests start
 
 if not os.environ.get("CI"):  # hypothesis has a profile of its own for CI, without time limits and repeatable
     settings.register_profile("unhurried", deadline=None)  # a machine may be busy with other things

@@ -108,7 +108,10 @@ def _environment(definitions: dict[str, Any]) -> dict[str, Any]:
         }
         for name in providers
     ]
-    service["oneOf"] = [{"required": ["command"]}, {"required": ["provider"]}]
+    service["not"] = {"required": ["command", "provider"]}
+    whole = {"anyOf": [{"required": [kind]} for kind in ("command", "provider", "image", "build")]}
+    schema["if"] = {"not": {"required": ["extends"]}}  # with it, a service may hold no more than what is new
+    schema["then"] = {"properties": {"services": {"additionalProperties": whole}}}
     return schema
 
 

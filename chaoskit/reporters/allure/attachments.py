@@ -67,7 +67,8 @@ def attach_all(result: Result, reproduce: str) -> bytes | None:
 
 def _alerting_changes(folder: Path) -> list[str]:
     """What a team's rules and routing were changed in, in the copies that the rehearsal ran."""
-    meta = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    file = folder / "run.json"
+    meta = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     return list((meta.get("alerting") or {}).get("changes", ()))
 
 
