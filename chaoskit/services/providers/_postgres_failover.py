@@ -28,6 +28,7 @@ class Failover:
         self._after = after
         self._redirect = redirect
         self._cancelled = threading.Event()
+        self._lock = threading.Lock()  # a death is noticed while another thread cancels
         self._threads: list[threading.Thread] = []
         self._died = 0.0
 
@@ -37,19 +38,22 @@ class Failover:
 
     def cancel(self) -> None:
         """From now on a death is meant. Waits until a failover that has begun is over."""
-        self._cancelled.set()
-        while self._threads:
-            self._threads.pop().join()
+        with self._lock:
+            self._cancelled.set()
+            begun, self._threads = self._threads, []
+        for thread in begun:
+            thread.join()
 
     def died(self) -> None:
         """The primary has just died. Returns at once."""
-        if self._cancelled.is_set():
-            return
-        self._died = now()
-        name = f"chaoskit-failover-{self._primary.name}"
-        thread = threading.Thread(target=self._run, args=(self._died,), name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        with self._lock:
+            if self._cancelled.is_set():
+                return
+            self._died = now()
+            name = f"chaoskit-failover-{self._primary.name}"
+            thread = threading.Thread(target=self._run, args=(self._died,), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def _run(self, died: float) -> None:
         # Another death in the meantime has a thread of its own.
