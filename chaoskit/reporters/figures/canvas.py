@@ -175,5 +175,5 @@ def files(figure: Figure) -> tuple[bytes, bytes]:
     """The figure as SVG and as PNG. The same figure gives the same bytes."""
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", dpi=144, metadata={"Date": None, "Creator": "chaoskit"})
-    figure.savefig(png, format="png", dpi=_DPI, metadata={"Software": None})
+    figure.savefig(png, format="png", dpi=_DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
     return svg.getvalue(), png.getvalue()
