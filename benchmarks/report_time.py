@@ -16,7 +16,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from chaoskit.engine.session import Result, rejudge
+from chaoskit.engine.record import rejudge
+from chaoskit.engine.session import Result
 from chaoskit.history.store import load
 from chaoskit.reporters.allure.build import build
 from chaoskit.reporters.allure.commandline import Allure, find

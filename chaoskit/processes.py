@@ -155,9 +155,7 @@ class ManagedProcess:
             gone = self._child.returncode is not None
             if not gone:
                 signal_all(reversed(family(self._identity)), signal.SIGCONT)
-            if self._pause_entry is not None:
-                self._journal.done(self._pause_entry)
-                self._pause_entry = None
+            self._no_longer_paused()
             return not gone
 
     def terminate(self, grace: float = 5.0, number: int = signal.SIGTERM) -> int:
@@ -201,16 +199,20 @@ class ManagedProcess:
                 pass
             self._hand_out(name, splitters[name].flush())
             pipe.close()
-        with self._lock:
-            self._child.wait()
         try:
-            if self._pause_entry is not None:
-                self._journal.done(self._pause_entry)
+            with self._lock:  # somebody may be about to resume it
+                self._child.wait()
+                self._no_longer_paused()
             self._journal.done(self._entry)
         finally:
             self._ended.set()
         if self._on_exit is not None:
             self._on_exit(self)
+
+    def _no_longer_paused(self) -> None:
+        entry, self._pause_entry = self._pause_entry, None
+        if entry is not None:
+            self._journal.done(entry)
 
     def _read(self, name: str, pipe: IO[bytes], splitter: LineSplitter) -> bool:
         """Read once; False at the end of the stream, or when nothing is there."""
@@ -275,4 +277,9 @@ def start_process(
     except OSError as error:
         journal.done(entry)
         raise BrokenError(f"cannot start {name}: {error}") from error
-    return ManagedProcess(child, name, journal, entry, on_line, on_exit)
+    try:
+        return ManagedProcess(child, name, journal, entry, on_line, on_exit)
+    except BaseException:  # nobody would follow it, nor close its pipes; its entry stays open, for what it has started
+        child.kill()
+        with child:
+            raise

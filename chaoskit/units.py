@@ -106,6 +106,17 @@ def format_size(size: float) -> str:
     return f"{size:.3g}B"
 
 
+def counted(count: int, things: str) -> str:
+    """``1 connection``, ``2 connections``: ``things`` is the plural."""
+    return f"{count} {_one(things) if count == 1 else things}"
+
+
+def _one(things: str) -> str:
+    if things.endswith("ies") and things != "series":
+        return f"{things[:-3]}y"
+    return things[:-2] if things.endswith("sses") else things.removesuffix("s") if things != "series" else things
+
+
 def format_rate(rate: float) -> str:
     """Short text: ``40/s``."""
     return f"{rate:.0f}/s" if abs(rate) >= 100 else f"{rate:.3g}/s"

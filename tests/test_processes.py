@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -179,13 +182,61 @@ def test_pause_stops_all_descendants_and_is_journaled(run, journal):
     said(run, "tick")
     assert process.pause()
     assert [kind for kind, _ in journal.open_entries()] == ["process", "signal"]
-    time.sleep(0.1)  # what was in the pipe
+    time.sleep(0.1)  # until what was in the pipe has been read, which cannot be asked
     count = len(run.lines)
-    time.sleep(0.2)
+    time.sleep(0.2)  # ten ticks that do not come
     assert len(run.lines) == count
     assert process.resume()
     assert [kind for kind, _ in journal.open_entries()] == ["process"]
     wait_for(lambda: len(run.lines) > count, what="another tick", limit=10)
+
+
+def test_a_pause_is_closed_in_the_journal_once(run, tmp_path):
+    """By the thread that sees the death, or by whoever resumes it at the same moment; not by both."""
+    closing = threading.Event()
+    closed = []
+
+    class Slow(Journal):
+        def done(self, entry):
+            closed.append(entry)
+            closing.set()
+            time.sleep(0.1)  # for the other to come in between
+            super().done(entry)
+
+    journal = Slow(tmp_path / "slow.journal")
+    process = start_process(
+        ["sleep", "300"], name="it", journal=journal, pidfile=tmp_path / "slow.pid", on_line=lambda *_: None
+    )
+    assert process.pause()
+    (entry,) = (number for number, each in journal._open.items() if each.kind == "signal")
+    process.kill()
+    assert closing.wait(10)
+    assert not process.resume()
+    process.wait(10)
+    assert closed.count(entry) == 1
+    assert not process.paused
+    journal.close()
+
+
+def test_what_cannot_be_followed_is_ended(tmp_path):
+    """The journal is full when the pid is known: the program does not run on, and its pipes are closed."""
+
+    class Full(Journal):
+        def note(self, entry, **facts):
+            raise BrokenError("the disk is full")
+
+    journal = Full(tmp_path / "full.journal")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(BrokenError, match="the disk is full"):
+            start_process(
+                ["sleep", "300"], name="it", journal=journal, pidfile=tmp_path / "1.pid", on_line=lambda *_: None
+            )
+        gc.collect()
+        assert [str(each.message) for each in caught] == []
+    assert not marked(tmp_path)
+    journal.undo_all()
+    journal.close()
 
 
 def test_kill_takes_the_whole_family(run, tmp_path):

@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
+from chaoskit.clock import wait_for
 from chaoskit.journal import Journal
 from chaoskit.pids import family, identify, signal_all
 from chaoskit.sweep import state_folder, sweep
@@ -195,10 +195,7 @@ def test_a_stopped_family_goes_on(tmp_path):
     """A pause is undone for the descendants too."""
     parent = subprocess.Popen(["sh", "-c", "sleep 60 & wait"], start_new_session=True)
     try:
-        deadline = time.monotonic() + 10
-        while len(family(identify(parent.pid))) < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_for(lambda: len(family(identify(parent.pid))) >= 2, what="the child", limit=10)
         members = family(identify(parent.pid))
         signal_all(members, signal.SIGSTOP)
         Entry("signal", {"pid": parent.pid, "start": identify(parent.pid).start}).undo()

@@ -10,6 +10,16 @@ from hypothesis import strategies as st
 
 from chaoskit import units
 
+
+def test_counted() -> None:
+    """One thing is one thing: the unit is the plural, as the faults have it."""
+    told = [
+        units.counted(1, things) for things in ("connections", "processes", "deliveries", "files", "series", "bytes")
+    ]
+    assert told == ["1 connection", "1 process", "1 delivery", "1 file", "1 series", "1 byte"]
+    assert [units.counted(count, "processes") for count in (0, 2)] == ["0 processes", "2 processes"]
+
+
 PARSERS: dict[Callable[[object], float], dict[str, float]] = {
     units.parse_duration: units.DURATION_UNITS,
     units.parse_size: units.SIZE_UNITS,

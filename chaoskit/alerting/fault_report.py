@@ -12,6 +12,8 @@ import msgspec
 from chaoskit.errors import BrokenError
 
 FORMAT: Literal["chaoskit/fault-report/1"] = "chaoskit/fault-report/1"
+EMBEDDED = "embedded"
+"""What chaoskit's own evaluator and router of alerts call themselves."""
 FOLDER = "fault-reports"
 """Where the reports of a scenario lie, in its folder."""
 
@@ -21,12 +23,18 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Fired(Part, frozen=True, kw_only=True):
-    """The alert, as it was delivered. ``deliveries`` counts its notifications so far."""
+    """The alert, as it was delivered. ``deliveries`` counts its notifications so far.
+
+    ``source`` is whose form the notification had (``prometheus``, ``alertmanager`` or ``application``), ``served_by``
+    what really sent it: a server with its version, or ``embedded`` for chaoskit's stand-in; empty where chaoskit did
+    not start the sender.
+    """
 
     name: str
     severity: str
     fingerprint: str
     source: str
+    served_by: str
     delivered: str
     starts_at: str
     resolved: str | None
@@ -36,7 +44,10 @@ class Fired(Part, frozen=True, kw_only=True):
 
 
 class Failure(Part, frozen=True, kw_only=True):
-    """A request that failed. ``trace_id`` is empty where none could be found."""
+    """A request that failed, or that was answered by a ``fallback`` while a fault was active.
+
+    ``trace_id`` is empty where none could be found.
+    """
 
     time: str
     operation: str
@@ -44,6 +55,7 @@ class Failure(Part, frozen=True, kw_only=True):
     path: str
     status: int | None
     error: str
+    fallback: bool
     request_id: str
     trace_id: str
 
@@ -66,13 +78,17 @@ class Logs(Part, frozen=True, kw_only=True):
 
 
 class Metric(Part, frozen=True, kw_only=True):
-    """The latest value of a metric, and its value before the first fault (null where there is none)."""
+    """The latest value of a metric, and its value before the first fault (null where there is none).
+
+    ``of_rule`` tells that the rule of the alert asks for this metric.
+    """
 
     service: str
     name: str
     time: str
     value: float | None
     before: float | None
+    of_rule: bool
 
 
 class FaultWindow(Part, frozen=True, kw_only=True):
@@ -125,7 +141,11 @@ class Procedure(Part, frozen=True, kw_only=True):
 
 
 class FaultReport(Part, frozen=True, kw_only=True):
-    """The report of one incident: written when its alert was delivered, completed when its SOPs have ended."""
+    """The report of one incident: written when its alert was delivered, completed when its SOPs have ended.
+
+    ``metrics`` are those that the alert's rule asks for, then those that changed most; ``metrics_omitted`` counts the
+    others.
+    """
 
     format: Literal["chaoskit/fault-report/1"]
     incident: str
@@ -141,6 +161,7 @@ class FaultReport(Part, frozen=True, kw_only=True):
     failures: list[Failure]
     logs: Logs
     metrics: list[Metric]
+    metrics_omitted: int
     faults: list[FaultWindow]
     timeline: list[Moment]
     sops: list[Procedure]

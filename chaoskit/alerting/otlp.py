@@ -19,6 +19,7 @@ from chaoskit.alerting.otlp_span import RawSpan
 from chaoskit.alerting.receiver import Answer, Call
 from chaoskit.clock import now
 from chaoskit.history.rows import Row, Span
+from chaoskit.units import counted
 
 PREFIX = "/otlp"
 MOST = 64 * 1024 * 1024
@@ -95,7 +96,7 @@ def _row(span: RawSpan, shift: float) -> Span:
 
 
 def _taken(kind: str, rejected: int) -> Answer:
-    why = f"{rejected} spans without a valid trace or span id" if rejected else ""
+    why = f"{counted(rejected, 'spans')} without a valid trace or span id" if rejected else ""
     if kind == PROTOBUF:
         return Answer(200, otlp_protobuf.response(rejected, why), {"content-type": PROTOBUF})
     partial = {"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": why}} if rejected else {}

@@ -1,4 +1,4 @@
-"""What a fault report takes from the history: logs, failing requests and their traces, metrics, faults, events.
+"""What a fault report takes from the history: logs, failing requests and their traces, faults, events.
 
 Everything is bounded, and masked: a report is read by people and sent about.
 """
@@ -12,10 +12,11 @@ from typing import Any
 
 import msgspec
 
-from chaoskit.alerting.fault_report import Failure, FaultWindow, Line, Logs, Metric, Moment
+from chaoskit.alerting.fault_report import Failure, FaultWindow, Line, Logs, Moment
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.mask import mask
+from chaoskit.units import counted
 
 SECONDS = 300.0
 """How far a report looks back."""
@@ -26,7 +27,6 @@ LONGEST = 4_000
 """Characters of one log line."""
 MOST_FAILURES = 20
 MOST_TRACES = 20
-MOST_METRICS = 200
 MOST_MOMENTS = 200
 _READ = 30_000
 """Log lines that are looked at: the latest."""
@@ -83,18 +83,29 @@ def traces_in(rows: Sequence[r.Log]) -> Traces:
     return found
 
 
-def failures(history: History, traces: Traces, until: float, clock: Clock) -> list[Failure]:
-    """The latest requests that failed, newest first."""
-    bad = [row for row in history.of(r.Request) if not row.ok and until - SECONDS <= row.ended <= until]
-    bad.sort(key=lambda row: -row.ended)
+def failures(history: History, planned: Iterable[Planned], traces: Traces, until: float, clock: Clock) -> list[Failure]:
+    """The latest requests that failed, newest first; then those that a fallback answered while a fault was active."""
+    windows = [_window(history, plan) for plan in planned]
+
+    def concerns(row: r.Request) -> bool:
+        return not row.ok or (row.fallback and any(start <= row.ended <= end for start, end in windows))
+
+    bad = [row for row in history.of(r.Request) if until - SECONDS <= row.ended <= until and concerns(row)]
+    bad.sort(key=lambda row: (row.ok, -row.ended))
     seen = {row.id: row.headers.get("traceparent", "") for row in history.of(r.Exchange) if row.id} if bad else {}
     return [
         Failure(
             time=clock(row.ended), operation=row.op, method=row.method, path=mask(row.path), status=row.status,
-            error=row.error or "", request_id=row.id, trace_id=_trace_of(row, traces, seen),
+            error=row.error or "", fallback=row.fallback, request_id=row.id, trace_id=_trace_of(row, traces, seen),
         )
         for row in bad[:MOST_FAILURES]
     ]  # fmt: skip
+
+
+def _window(history: History, plan: Planned) -> tuple[float, float]:
+    """When a fault was active: as it was where it has ended, else as it is planned."""
+    row = next((row for row in history.of(r.Fault) if row.name == plan.name), None)
+    return (row.started, row.ended) if row else (plan.start, plan.end)
 
 
 def _trace_of(row: r.Request, traces: Traces, seen: Mapping[str, str]) -> str:
@@ -130,26 +141,6 @@ def logs(rows: Sequence[r.Log], traces: Traces, wanted: Iterable[str], clock: Cl
     return Logs(seconds=SECONDS, omitted=len(rows) - len(kept), lines=lines)
 
 
-def metrics(history: History, first_fault: float | None, until: float, clock: Clock) -> list[Metric]:
-    """The latest value of each metric; those that changed since before the first fault come first."""
-    latest: dict[tuple[str, str], r.Sample] = {}
-    before: dict[tuple[str, str], float] = {}
-    for row in history.of(r.Sample):
-        if row.at > until or "_bucket{" in row.name or row.name.partition("{")[0].endswith("_created"):
-            continue
-        latest[row.service, row.name] = row
-        if first_fault is not None and row.at < first_fault:
-            before[row.service, row.name] = row.value
-    order = sorted(latest, key=lambda key: (before.get(key) in (None, latest[key].value), key))
-    return [
-        Metric(
-            service=key[0], name=mask(key[1]), time=clock(latest[key].at), value=latest[key].value,
-            before=before.get(key),
-        )
-        for key in order[:MOST_METRICS]
-    ]  # fmt: skip
-
-
 def faults(history: History, planned: Iterable[Planned], until: float, clock: Clock) -> list[FaultWindow]:
     """The faults that have begun: as they were where they have ended, else as they are planned."""
     ended = {row.name: row for row in history.of(r.Fault)}
@@ -162,7 +153,7 @@ def faults(history: History, planned: Iterable[Planned], until: float, clock: Cl
             FaultWindow(
                 name=plan.name, kind=plan.kind, target=plan.target,
                 started=clock(row.started if row else plan.start), planned_end=clock(plan.end),
-                ended=clock(row.ended) if row else None, touched=f"{row.touched} {row.unit}" if row else None,
+                ended=clock(row.ended) if row else None, touched=counted(row.touched, row.unit) if row else None,
             )
         )  # fmt: skip
     return found

@@ -12,7 +12,9 @@ def add(commands: Any) -> None:
     """The subcommand's arguments."""
     parser = commands.add_parser("compare", help="compare two runs, scenario by scenario")
     for name, text in (("before", "before"), ("after", "after")):
-        parser.add_argument(name, metavar="RUN", help=f"the run {text}: an id, latest, previous, or a run's folder")
+        parser.add_argument(
+            name, metavar="RUN", help=f"the run {text}: an id (or its start), latest, previous, or a folder"
+        )
     parser.add_argument("--reports", type=Path, default=Path("reports"), metavar="DIR", help="as --chaos-reports")
     parser.add_argument(
         "--over",

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chaoskit.reporters.history_db.select import Selected
 
 _STATUS = "exit status: 0 passed, 1 blocked, 2 bad input, 3 nothing to judge"
 
@@ -16,7 +20,8 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "runs", nargs="*", default=["latest"], metavar="RUN",
-        help="an id, latest (the default) or previous; or folders of runs, several for one run with xdist",
+        help="an id (or its start), latest (the default) or previous; or folders of runs, several for one run with "
+        "xdist",
     )  # fmt: skip
     parser.add_argument("--reports", type=Path, default=Path("reports"), metavar="DIR", help="as --chaos-reports")
     parser.add_argument(
@@ -34,8 +39,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--score-drop", metavar="N", help="points that the score may lose against the baseline, or off")
     parser.add_argument("--unstable-runs", metavar="N", help="runs that are searched for outcomes that flip")
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder of gate.md, gate.json, gate.xml (default: --reports)"
-    )
+        "--output", type=Path, metavar="DIR",
+        help="folder of gate.md, gate.json, gate.xml (default: --reports for the newest run, for an earlier one none)",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -53,6 +59,23 @@ def run(arguments: argparse.Namespace) -> int:
     decision = ask(history, "+".join(one.name for one in found), recorded, settings, keep=entry is not None)
     for line in text(decision):
         print(line)
-    files = write(decision, arguments.output or arguments.reports)
-    print(f"  written: {', '.join(map(str, files))}")
+    newer = _newest(history, found) if arguments.output is None else ""
+    if newer:
+        print(f"  not written: {arguments.reports}/gate.* are of the newest run, {newer}; --output DIR writes these")
+    else:
+        files = write(decision, arguments.output or arguments.reports)
+        print(f"  written: {', '.join(map(str, files))}")
     return decision.status
+
+
+def _newest(history: Path, asked: Sequence[Selected]) -> str:
+    """The newest run's id where the runs that were asked for are of an earlier one, else empty."""
+    from chaoskit.reporters.history_db import Database
+
+    if not history.exists():
+        return ""
+    with Database(history) as database:
+        entries = database.runs()
+    names = {one.name for one in asked}
+    earlier = any(names & {entry.id, *(folder.name for folder in entry.folders)} for entry in entries[1:])
+    return entries[0].id if earlier else ""

@@ -25,25 +25,30 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="RUN", help="the folder of a run or of one scenario in it"
-    )
+        "runs", nargs="+", metavar="RUN",
+        help="an id (or its start), latest, previous; or the folder of a run or of one scenario in it",
+    )  # fmt: skip
+    parser.add_argument("--reports", type=Path, default=Path("reports"), metavar="DIR", help="as --chaos-reports")
     parser.add_argument("--scenario", type=Path, metavar="FILE", help="judge by this file instead of the recorded one")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0 when all held (controls: were caught), 1 when some did not, 2 when there is nothing to judge."""
-    from chaoskit.engine.session import META, rejudge
+    from chaoskit.engine.record import META, rejudge
     from chaoskit.expectations.base import Outcome
+    from chaoskit.reporters.history_db import FILE
+    from chaoskit.reporters.history_db import folders as folders_of
     from chaoskit.units import format_duration
 
+    places = [place for word in arguments.runs for place in folders_of(arguments.reports / FILE, word)]
     folders = [
-        folder.parent
-        for path in arguments.paths
-        for folder in ([path / META] if (path / META).exists() else sorted(path.glob(f"*/{META}")))
+        found.parent
+        for place in places
+        for found in ([place / META] if (place / META).exists() else sorted(place.glob(f"*/{META}")))
     ]
     if not folders:
-        print(f"no recorded scenario in {', '.join(map(str, arguments.paths))}", file=sys.stderr)
+        print(f"no recorded scenario in {', '.join(map(str, places))}", file=sys.stderr)
         return 2
     if arguments.scenario is not None:
         folders = _of(folders, arguments.scenario)
@@ -66,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _of(folders: list[Path], file: Path) -> list[Path]:
     """The recordings of the scenarios in ``file``. Raises BrokenError when it is of none of them."""
-    from chaoskit.engine.session import META
+    from chaoskit.engine.record import META
     from chaoskit.errors import BrokenError
     from chaoskit.scenario.loader import names as names_in
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chaoskit.scenario.model import Scenario
 
 
 def add(commands: Any) -> None:
@@ -15,15 +18,23 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--allow", action="append", default=[], metavar="HOST", help="a host beyond loopback that scenarios may touch"
     )
+    parser.add_argument(
+        "--alerting", "--chaos-alerting", metavar="ENGINE",
+        help="also check as a run with --chaos-alerting=ENGINE would: auto, prometheus, or embedded, which tells every "
+        "rule that our stand-in for Prometheus does not understand",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0 when all files are right, 1 when one has a mistake or there is none."""
-    from chaoskit.errors import InputError
+    from chaoskit.errors import ChaosError, InputError, unknown
     from chaoskit.scenario.loader import find, load
     from chaoskit.scenario.reach import outside, refuse_outside
+    from chaoskit.services.providers._alerting import ENGINES
 
+    if arguments.alerting not in (None, *ENGINES):
+        raise ChaosError("--alerting: " + unknown("way of alerting", arguments.alerting, ENGINES))
     files, scenarios, bad = 0, 0, 0
     told: dict[str, None] = {}
     for file in find(arguments.paths):
@@ -32,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
             loaded = load(file)
             scenarios += len(loaded)
             refuse_outside(found for scenario in loaded for found in outside(scenario, arguments.allow))
+            for scenario in loaded:
+                _check_alerting(scenario, arguments.alerting)
         except InputError as error:
             # What is wrong with an environment is told once, and not for each scenario that names it.
             new = dict.fromkeys(text for problem in error.problems if (text := str(problem)) not in told)
@@ -43,3 +56,23 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     print(f"{files} files, {scenarios} scenarios, {len(told)} mistakes")
     return 1 if bad else 0
+
+
+def _check_alerting(scenario: Scenario, option: str | None) -> None:
+    """Raises InputError for what is wrong with the rule files of a scenario and of its control.
+
+    With ``option`` (as --chaos-alerting) also for what cannot be had so here.
+    """
+    from chaoskit.engine.alerting import alerting_of
+    from chaoskit.errors import InputError
+    from chaoskit.scenario.environments import changed, mistakes_in_files
+    from chaoskit.scenario.setting import runtime_of
+
+    model = scenario.model
+    environment = changed(scenario.environment, model.with_)
+    environments = [environment, *([changed(environment, model.control.with_)] if model.control else [])]
+    for each in environments:
+        if option is not None:
+            alerting_of(each, option, runtime_of(each, "auto"))
+        elif problems := mistakes_in_files(each):
+            raise InputError(problems)

@@ -15,25 +15,20 @@ from typing import Any
 from chaoskit.alerting import otlp
 from chaoskit.alerting.receiver import Receiver
 from chaoskit.alerting.sink import AlertSink
-from chaoskit.engine.command import Command
 from chaoskit.engine.links import status_of
+from chaoskit.engine.live_services import LiveServices
 from chaoskit.engine.neighbourhood import Neighbourhood
-from chaoskit.engine.platform import Address, Platform, Proxy, together
+from chaoskit.engine.platform import Platform, Proxy
 from chaoskit.errors import BrokenError
 from chaoskit.failpoints.client import FailpointClient, FailpointError
 from chaoskit.history.rows import Row
 from chaoskit.journal import Journal
 from chaoskit.observers.tap_poller import TapPoller
-from chaoskit.scenario.compose import ComposedSpec
 from chaoskit.scenario.model import Environment
-from chaoskit.scenario.service import ServiceSpec
-from chaoskit.scenario.template import RECEIVER
 from chaoskit.services.base import Service
-from chaoskit.services.create import PROVIDERS
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.traffic.generator import TrafficGenerator
 from chaoskit.traffic.spec import Stream
-from chaoskit.traffic.templates import render
 
 NOTED_HEADERS = ["idempotency-key", "traceparent"]
 
@@ -57,8 +52,14 @@ class LiveEnvironment:
         self._traffic = traffic
         self.folder = folder
         self._emit: Callable[[Row], None] = discard
-        self._services: dict[str, Service] = {}
-        self._specs: dict[str, ServiceSpec] = {}
+        self._services = LiveServices(
+            environment,
+            platform,
+            folder=folder,
+            journal=journal,
+            emit=lambda row: self._emit(row),
+            addresses=lambda: self.addresses(inside=True),
+        )
         self._proxies: dict[str, Proxy] = {}
         self.platform = platform
         self.receiver = Receiver()
@@ -89,13 +90,12 @@ class LiveEnvironment:
         self.platform.start(self.environment.services)
         self.receiver.start(self.platform.here)
         self.poller = TapPoller(self.toxiproxy, discard)
-        for name, spec in self.environment.services.items():
-            self._services[name] = self._make(name, spec)
+        self._services.make()
         self._neighbourhood.introduce(self._services)
         for name, service in self._services.items():
             if service.spec.proxy and service.port:
                 self._proxies[name] = self.platform.proxy(service)
-        self._start(self._services)
+        self._services.start()
 
     def stop(self) -> None:
         """End everything. One that fails does not keep the others running."""
@@ -105,8 +105,7 @@ class LiveEnvironment:
             stack.callback(self.platform.stop)
             stack.callback(self.receiver.stop)
             stack.callback(self.alerts.heal)
-            stack.callback(together, [service.stop for service in self._services.values()])
-        self._services.clear()
+            stack.callback(self._services.stop)
 
     def prepare(self, wanted: Environment) -> bool:
         """Make it as good as new, with the services as ``wanted`` says. True when one of them was started for it.
@@ -114,25 +113,10 @@ class LiveEnvironment:
         Raises BrokenError.
         """
         self.heal()
-        changed = {name: self._make(name, spec) for name, spec in wanted.services.items() if self._specs[name] != spec}
-        worn = [name for name, service in self._services.items() if service.worn]
-        # A provider that is started anew is empty: whoever prepared something in it at its own start does so again.
-        emptied = any(self._specs[name].provider is not None for name in {*changed, *worn})
-        ill = [
-            name
-            for name, service in self._services.items()
-            if (self.tainted or emptied) and service.spec.provider is None
-        ]
-        together([self._services[name].stop for name in {*changed, *worn, *ill}])
-        self._services.update(changed)
+        changed = self._services.exchange(wanted.services, tainted=self.tainted)
         self._neighbourhood.introduce(changed)
         self._neighbourhood.restore()
-        dead = {name: service for name, service in self._services.items() if not service.alive()}
-        for service in self._services.values():
-            if service.alive():
-                service.reset()
-        self._start(dead)
-        started, self._fresh, self.tainted = bool(dead) or self._fresh, False, False
+        started, self._fresh, self.tainted = self._services.renew() or self._fresh, False, False
         return started
 
     def heal(self) -> None:
@@ -145,11 +129,8 @@ class LiveEnvironment:
         for name, service in self._services.items():
             service.resume()
             if service.failpoints_url is not None and service.alive():
-                with contextlib.suppress(FailpointError):
-                    client = self.failpoints(name)
-                    for failpoint, terms in client.list().items():
-                        if terms:
-                            client.delete(failpoint)
+                with contextlib.suppress(FailpointError):  # it has just died, and its failpoints with it
+                    self._clear_failpoints(name)
 
     def observe(self, emit: Callable[[Row], None], id_headers: list[str]) -> TapPoller:
         """Send everything that is seen from now on to ``emit``; tap the proxies of HTTP services.
@@ -163,10 +144,14 @@ class LiveEnvironment:
         self.poller.emit = discard
         self.poller.look()
         self.poller.emit = emit
+        self.tap(id_headers)
+        return self.poller
+
+    def tap(self, id_headers: list[str]) -> None:
+        """Look for these headers, in this order, for the id of a request from now on. Raises BrokenError."""
         for name, service in self._services.items():
             if name in self._proxies and service.protocol == "http":
                 self.toxiproxy.set_tap(name, id_headers=id_headers, note_headers=NOTED_HEADERS)
-        return self.poller
 
     def observe_nothing(self) -> None:
         """Throw away what is seen from now on."""
@@ -181,19 +166,7 @@ class LiveEnvironment:
 
         ``inside``: as the services themselves see it, not we (the same unless they have a network of their own).
         """
-        found: dict[str, dict[str, Any]] = {RECEIVER: self.receiver.addresses()}
-        for name, service in self._services.items():
-            direct: Address = service.inside if inside else (service.host, service.port)
-            proxy = self._proxies.get(name) if service.upstream == service.inside else None
-            host, port = direct if proxy is None else proxy.inside if inside else proxy.outside
-            found[name] = {
-                "host": host,
-                "port": port,
-                "url": service.url(host, port),
-                "direct_url": service.url(*direct),
-                "failpoints_url": service.failpoints_url or "",
-            }
-        return found
+        return self._neighbourhood.addresses(inside=inside)
 
     @property
     def services(self) -> Mapping[str, Service]:
@@ -266,45 +239,7 @@ class LiveEnvironment:
 
         Raises BrokenError when it does not become ready.
         """
-        service = self._services[name]
-        # Told first: whatever becomes of this, the next scenario wants other settings and gets them.
-        self._specs[name] = self._specs[name].model_copy(update={"env": {**self._specs[name].env, **env}})
-        service.halt()
-        service.stop()
-        service.spec = service.spec.model_copy(update={"env": {**service.spec.env, **env}})
-        service.start()
-
-    # Inside
-
-    def _make(self, name: str, spec: ServiceSpec) -> Service:
-        """A service whose templates are rendered, at the same address when it takes the place of another."""
-        self._specs[name] = spec
-        rest: dict[str, Any] = {
-            "runtime": self.platform.runtime(name, spec),
-            "folder": self.folder / name,
-            "journal": self.journal,
-            "emit": lambda row: self._emit(row),
-        }
-        if isinstance(spec, ComposedSpec):
-            from chaoskit.services.docker.compose.service import ComposeService
-
-            return ComposeService(name, spec, render=lambda text: render(text, self.addresses(inside=True)), **rest)
-        folder = self.environment.folder
-        if spec.build is not None:
-            build = spec.build.model_copy(update={"context": str((folder / spec.build.context).resolve())})
-            spec = spec.model_copy(update={"build": build})
-        if spec.provider is not None:
-            return PROVIDERS.get(spec.provider)(name, spec, **rest)
-        cwd = (folder / spec.cwd).resolve() if spec.cwd else folder
-        return Command(lambda: self.addresses(inside=True), name, spec.model_copy(update={"cwd": str(cwd)}), **rest)
-
-    def _start(self, services: Mapping[str, Service]) -> None:
-        if self.environment.compose:  # each waits for what its depends_on says
-            together([service.start for service in services.values()])
-            return
-        together([service.start for service in services.values() if service.spec.provider is not None])
-        together([service.start for service in services.values() if service.spec.provider is None])
-        together([service.settle for service in self._services.values()])
+        self._services.change(name, env)
 
     def describe(self) -> dict[str, Any]:
         """For the run's description: the platform's words, and what services have to tell of themselves."""
@@ -314,6 +249,14 @@ class LiveEnvironment:
             "changes": [change for told in said for change in told["changes"]],
         }
         return {**self.platform.describe(), **({"alerting": alerting} if said else {})}
+
+    # Inside
+
+    def _clear_failpoints(self, name: str) -> None:
+        client = self.failpoints(name)
+        for failpoint, terms in client.list().items():
+            if terms:
+                client.delete(failpoint)
 
 
 def discard(_row: Row) -> None:

@@ -130,15 +130,18 @@ class Interposer:
 
     def stop(self) -> None:
         """End the servers, and remove our proxies from one that is not ours."""
-        if self._control is not None and "://" in self.mode:
-            with contextlib.suppress(BrokenError):
-                for name in self._control.counters():
-                    self._control.delete_proxy(name)
-        for process in reversed(self._processes):
-            process.terminate(1.0)
+        with contextlib.ExitStack() as stack:  # one that does not end keeps no other running
+            if self._container is not None:
+                stack.callback(self._container.stop)
+            for process in self._processes:
+                stack.callback(process.terminate, 1.0)
+            if self._control is not None:
+                stack.callback(self._control.close)
+                if "://" in self.mode:
+                    with contextlib.suppress(BrokenError):
+                        for name in self._control.counters():
+                            self._control.delete_proxy(name)
         self._processes.clear()
-        if self._container is not None:
-            self._container.stop()
 
     def _start_embedded(self) -> str:
         address: list[tuple[str, int]] = []
@@ -175,15 +178,14 @@ class Interposer:
         if binary is None:
             raise BrokenError(f"no {BINARY} on the PATH any more")
         server = self._start([binary, "-host", "127.0.0.1", "-port", str(port)], BINARY, lambda *_: None)
-        control = ToxiproxyControl(f"http://127.0.0.1:{port}")
+        with contextlib.closing(ToxiproxyControl(f"http://127.0.0.1:{port}")) as control:
 
-        def answers() -> bool:
-            with contextlib.suppress(BrokenError):
-                return bool(control.version())
-            return server.poll() is not None
+            def answers() -> bool:
+                with contextlib.suppress(BrokenError):
+                    return bool(control.version())
+                return server.poll() is not None
 
-        wait_for(answers, what=BINARY, limit=START_LIMIT, last_seen=lambda: " / ".join(server.last_lines))
-        control.close()
+            wait_for(answers, what=BINARY, limit=START_LIMIT, last_seen=lambda: " / ".join(server.last_lines))
         self.check()
         return f"http://127.0.0.1:{port}"
 

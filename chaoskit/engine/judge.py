@@ -11,7 +11,8 @@ import dataclasses
 from collections.abc import Iterator
 
 from chaoskit.engine.measured import Measured, during
-from chaoskit.engine.verdict import Judged, Verdict
+from chaoskit.engine.verdict import Judged, Verdict, linked
+from chaoskit.expectations._because import Cure, cured
 from chaoskit.expectations._operations import judge_operations
 from chaoskit.expectations._steady import recovered_at
 from chaoskit.expectations.base import Finding, Outcome
@@ -20,7 +21,7 @@ from chaoskit.history.store import History
 from chaoskit.history.view import OperationFacts, View
 from chaoskit.history.windows import Window
 from chaoskit.scenario.model import Scenario
-from chaoskit.units import format_duration
+from chaoskit.units import counted, format_duration
 
 # A generator that is later than this at its 99th percentile has measured itself, not the service.
 LAG_LIMIT = 0.1
@@ -45,19 +46,20 @@ def judge(scenario: Scenario, history: History, broken: str | None = None) -> Ve
         broken = _broken(scenario, view)
     findings: list[Judged] = []
     recovery: float | None = None
+    by_sop: float | None = None
     operations: dict[str, Measured] = {}
     try:
         if broken is None:
-            findings = list(_findings(scenario, view))
-        recovery = _recovery(view)
+            findings = linked(list(_findings(scenario, view)))
+        recovery, by_sop = _recovery(view), _sop_recovery(view)
         operations = during(view)
     except Exception as error:
         # A judge that crashed has said nothing; it must never look like a pass.
         broken = broken or f"judging failed: {type(error).__name__}: {error}"
     if broken is not None:
-        return Verdict(Outcome.BROKEN, broken, findings, view.faults, recovery, samples, operations)
+        return Verdict(Outcome.BROKEN, broken, findings, view.faults, recovery, samples, operations, by_sop)
     outcome, reason = _conclude(findings, view)
-    return Verdict(outcome, reason, findings, view.faults, recovery, samples, operations)
+    return Verdict(outcome, reason, findings, view.faults, recovery, samples, operations, by_sop)
 
 
 def _broken(scenario: Scenario, view: View) -> str | None:
@@ -124,6 +126,13 @@ def _recovery(view: View) -> float | None:
     return None if moment is None else moment - end
 
 
+def _sop_recovery(view: View) -> float | None:
+    if view.first_fault is None or not view.steady_state:
+        return None
+    found = cured(view)
+    return found.again - view.first_fault if isinstance(found, Cure) else None
+
+
 def _recovers(scenario: Scenario, view: View) -> Finding:
     """Steady state must hold again after the last fault, asked for or not."""
     limit = scenario.model.timeline.recovery
@@ -143,7 +152,7 @@ def _evidence(fault: r.Fault) -> Finding:
         f"fault.{fault.name}",
         Outcome.HELD if fault.touched else Outcome.VACUOUS,
         f"the fault acts on {fault.unit}",
-        f"{fault.touched} {fault.unit}",
+        counted(fault.touched, fault.unit),
         fault.touched,
         rows=tuple(f"{key}={value}" for key, value in fault.evidence.items()),
     )
@@ -162,10 +171,12 @@ def _conclude(findings: list[Judged], view: View) -> tuple[Outcome, str]:
         return Outcome.VACUOUS, f"the rehearsal proves nothing: {_say(by[Outcome.VACUOUS])}"
     if not view.faults:
         return Outcome.VACUOUS, "the rehearsal proves nothing: no fault was injected"
-    return Outcome.HELD, f"{len(findings)} findings held"
+    return Outcome.HELD, f"{counted(len(findings), 'findings')} held"
 
 
 def _say(judged: list[Judged]) -> str:
+    """The first; what only follows from another finding is not counted."""
+    judged = [each for each in judged if not each.finding.because] or judged
     finding = judged[0].finding
     more = f" (and {len(judged) - 1} more)" if len(judged) > 1 else ""
     return f"{finding.id}: expected {finding.expected}, seen {finding.seen}{more}"

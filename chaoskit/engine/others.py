@@ -17,12 +17,12 @@ CONTROL = (("control", "with"), ("control", "without"))
 SHOWN = 5
 
 
-def refuse_another(folder: Path, scenario: Scenario, *, control: bool) -> None:
-    """Raises InputError, with what differs, when ``scenario`` does not run what was recorded in ``folder``.
+def refuse_another(file: Path, scenario: Scenario, *, control: bool) -> None:
+    """Raises InputError, with what differs, when ``scenario`` does not run what ``file``, as recorded, did.
 
     Of a run of the ``control`` what was off in it must be the same, too.
     """
-    recorded = matrix.fill(source.read(folder / "scenario.chaos.yaml").data, scenario.matrix)
+    recorded = matrix.fill(source.read(file).data, scenario.matrix)
     given = scenario.source.data
     differing = [
         path
@@ -33,8 +33,8 @@ def refuse_another(folder: Path, scenario: Scenario, *, control: bool) -> None:
         names = [".".join(map(str, path)) for path in differing[:SHOWN]]
         more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
         what = (
-            f"{', '.join(names)}{more}: not as recorded in {source.shown(folder)}; only bounds (steady_state, expect), "
-            "severity and texts can be judged anew, anything else has to be run"
+            f"{', '.join(names)}{more}: not as recorded in {source.shown(file.parent)}; only bounds (steady_state, "
+            "expect), severity and texts can be judged anew, anything else has to be run"
         )
         raise InputError([scenario.source.problem(differing[0], what)])
 

@@ -97,7 +97,10 @@ class Sops:
         if not self._wanted or folder is None:
             return self
         live, scenario = self._live, self._scenario
-        reports = FaultReports(folder, self._history, scenario=scenario.name, environment=scenario.environment.name)
+        reports = FaultReports(
+            folder, self._history, scenario=scenario.name, environment=scenario.environment.name,
+            servers=[str(told["version"]) for service in live.services.values() if (told := service.told())],
+        )  # fmt: skip
         runner = SopRunner(
             scenario.sops, LiveStage(live, scenario), Queue(folder / FILE), reports, self._history.add,
             call_back=str(live.receiver.addresses()["sops_url"]) + "/actions",

@@ -10,8 +10,10 @@ from chaoskit.ports import FIRST, LAST
 from chaoskit.scenario.compose import ComposedSpec
 from chaoskit.scenario.model import Environment, Scenario
 from chaoskit.scenario.reach import outside
+from chaoskit.scenario.rooms import room
 from chaoskit.scenario.service import ServiceSpec
 from chaoskit.scenario.setting import Setting
+from chaoskit.services.own_code import PYTHON_IMAGE
 from chaoskit.units import format_duration
 
 _SERVERS = {
@@ -34,6 +36,8 @@ def touches(scenario: Scenario, setting: Setting, allowed: Collection[str] = ())
     yield from _faults(scenario)
     yield f"  proxies      {', '.join(_proxied(environment)) or 'none'}"
     yield f"  containers   {_containers(environment, setting)}"
+    if images := _images(environment, setting):
+        yield f"  images       {', '.join(images)}"
     yield f"  ports        {_ports(environment, setting)}"
     yield f"  hosts        {_hosts(scenario, allowed)}"
     yield "  leaves       reports/runs/RUN/ (the histories) and reports/allure-results/; all else is undone"
@@ -43,7 +47,9 @@ def touches(scenario: Scenario, setting: Setting, allowed: Collection[str] = ())
 
 def _platform(setting: Setting) -> str:
     if setting.runtime == "docker":
-        return "containers; Toxiproxy embedded, in containers of the run"
+        real = setting.toxiproxy == "docker"
+        server = "the original, with our tap in front" if real else "embedded"
+        return f"containers; Toxiproxy {server}, in containers of the run"
     server = _SERVERS.get(
         setting.toxiproxy, f"at {setting.toxiproxy}, which is not ours: proxies of ours are added to it"
     )
@@ -56,8 +62,7 @@ def _service(spec: ServiceSpec, setting: Setting) -> Iterator[str]:
     if isinstance(spec, ComposedSpec):
         yield "a container, as the Compose file says"
     elif contained:
-        image = spec.image or ("an image built for it" if spec.build else f"the provider {spec.provider}'s image")
-        yield f"a container of {image}" + (f" running {words}" if words else "")
+        yield f"a container of {_image(spec)}" + (f" running {words}" if words else "")
         if spec.build is not None:
             yield f"built from {spec.build.context}/{spec.build.dockerfile}" + (" when missing" if spec.image else "")
     else:
@@ -68,6 +73,34 @@ def _service(spec: ServiceSpec, setting: Setting) -> Iterator[str]:
         yield f"started again when it ends ({spec.restart})"
     if spec.reset:
         yield f"told to forget between scenarios ({', '.join(spec.reset)})"
+
+
+def _image(spec: ServiceSpec) -> str:
+    """What a service runs in as a container."""
+    if spec.image:
+        return spec.image
+    if spec.build is not None:
+        return "an image built for it"
+    if spec.provider is None:
+        return "no image: it has only a command"
+    return str(room("providers").get(spec.provider).image_of(spec)) or f"the provider {spec.provider}'s image"
+
+
+def _images(environment: Environment, setting: Setting) -> list[str]:
+    """What must be on this machine, or is pulled; with what for, where no service says so."""
+    from chaoskit.engine.docker.toxiproxy import IMAGE
+
+    if setting.runtime != "docker":
+        return [f"{IMAGE} (Toxiproxy)"] if setting.toxiproxy == "docker" else []
+    specs = environment.services.values()
+    own = [
+        _image(spec)
+        for spec in specs
+        if not isinstance(spec, ComposedSpec) and (spec.image or (spec.provider and not spec.build))
+    ]
+    composed = ["those of the Compose file"] if environment.compose else []
+    proxies = [f"{PYTHON_IMAGE} (proxies)", *([f"{IMAGE} (Toxiproxy)"] if setting.toxiproxy == "docker" else [])]
+    return [*dict.fromkeys(sorted(own)), *composed, *(proxies if any(spec.proxy for spec in specs) else [])]
 
 
 def _faults(scenario: Scenario) -> Iterator[str]:

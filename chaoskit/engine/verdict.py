@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from chaoskit.engine.measured import Measured
 from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.history import rows as r
+
+ORDER = (Outcome.BROKEN, Outcome.VIOLATED, Outcome.VACUOUS, Outcome.HELD)
+"""From worst to best."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,9 @@ class Judged:
 class Verdict:
     """The outcome with its reasons. ``recovery`` is seconds from the last cure to steady state, or None.
 
-    ``operations`` is what their callers saw while a fault was active.
+    ``sop_recovery`` is seconds from the start of the first fault to steady state, where an SOP brought it back while
+    the fault was still active (``recovery`` is 0 then, and tells nothing); else None. ``operations`` is what their
+    callers saw while a fault was active.
     """
 
     outcome: Outcome
@@ -33,13 +38,13 @@ class Verdict:
     recovery: float | None = None
     samples: int = 0
     operations: Mapping[str, Measured] = field(default_factory=dict)
+    sop_recovery: float | None = None
 
     def failed(self) -> list[Judged]:
-        """The findings that did not hold, worst first."""
-        order = {Outcome.BROKEN: 0, Outcome.VIOLATED: 1, Outcome.VACUOUS: 2}
+        """The findings that did not hold, worst first; those that only follow from another after all like them."""
         return sorted(
             (judged for judged in self.findings if not judged.finding.held),
-            key=lambda judged: (order[judged.finding.outcome], judged.line),
+            key=lambda judged: (ORDER.index(judged.finding.outcome), bool(judged.finding.because), judged.line),
         )
 
     def violated(self) -> list[str]:
@@ -52,6 +57,7 @@ class Verdict:
             "outcome": str(self.outcome),
             "reason": self.reason,
             "recovery": self.recovery,
+            "sop_recovery": self.sop_recovery,
             "samples": self.samples,
             "findings": [
                 {**asdict(judged.finding), "outcome": str(judged.finding.outcome), "line": judged.line}
@@ -72,6 +78,34 @@ class Verdict:
             ],
             "operations": {op: asdict(measured) for op, measured in self.operations.items()},
         }
+
+
+def linked(findings: Sequence[Judged]) -> list[Judged]:
+    """The findings with ``because`` as the whole id of the one behind it all, empty where none of these failed.
+
+    Only a finding that is at least as bad takes others with it.
+    """
+    failed = [judged.finding for judged in findings if not judged.finding.held]
+
+    def cause(found: Finding) -> Finding | None:
+        if found.held or not found.because:
+            return None
+        named = (
+            other
+            for other in failed
+            if f"{other.id}.".startswith(f"{found.because}.")
+            and other.because != found.because
+            and ORDER.index(other.outcome) <= ORDER.index(found.outcome)
+        )
+        return next(named, None)
+
+    def root(found: Finding) -> str:
+        chain = [found]
+        while (behind := cause(chain[-1])) is not None and behind not in chain:
+            chain.append(behind)
+        return "" if len(chain) == 1 else chain[-1].id
+
+    return [replace(judged, finding=replace(judged.finding, because=root(judged.finding))) for judged in findings]
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
 
 from chaoskit.expectations._alert_lives import Evaluations, Lives, changed_metric, described, heard, since, titled
+from chaoskit.expectations._alert_reach import others, pending_only, reached
 from chaoskit.expectations._evidence import SHOWN, many, vacuous, with_unit
 from chaoskit.expectations.base import Finding, Outcome, Path_, check
 from chaoskit.history import rows as r
 from chaoskit.history.alerts import Incident
 from chaoskit.scenario.bounds import Bound
-from chaoskit.units import format_duration
+from chaoskit.units import counted, format_duration
 
 EARLIER = 0.2
 """Seconds by which a history may end before a limit and still be said to have reached it."""
@@ -46,6 +47,11 @@ class Judge:
     def arrived(self) -> list[r.Alert]:
         """The notifications that arrived after the first fault began."""
         return [row for row in self.lives.delivered(self.receiver) if row.at >= self.lives.origin]
+
+    @property
+    def _cause(self) -> str:
+        """Where it never fired, that is why nothing else that is asked of it is there; the first finding says so."""
+        return "" if self.lives.all else self.id()
 
     # Firing
 
@@ -82,9 +88,19 @@ class Judge:
             elif not rules.count(self.name, lives.origin):
                 why = "its rule was not evaluated after the first fault began"
                 return Finding(id_, Outcome.BROKEN, expected, why, 0, path)
-        missing = self.rules.unscraped(self.name) if self.observed else ""
-        worst = f"its rule selects no series: {missing} was never scraped" if missing else ""
-        return Finding(id_, Outcome.VIOLATED, expected, words, 0, path, worst, tuple(pending[:SHOWN]))
+        why = self._why_silent() if self.observed and not lives.all else ""
+        return Finding(id_, Outcome.VIOLATED, expected, words, 0, path, why, tuple(pending[:SHOWN]))
+
+    def _why_silent(self) -> str:
+        """What kept the alert from firing, as far as the history tells."""
+        lives, rules = self.lives, self.rules
+        if missing := rules.unscraped(self.name):
+            return f"its rule selects no series: {missing} was never scraped"
+        if elsewhere := others(lives, self.name):
+            return elsewhere
+        if waited := pending_only(lives, rules.waits(self.name)):
+            return waited
+        return reached(lives.view, rules.query(self.name), lives.origin, lives.end)
 
     def not_before_fault(self) -> Finding:
         """It was neither pending nor firing before the first fault: else the fault is not why it fires."""
@@ -110,13 +126,13 @@ class Judge:
             if why := self.gap(names) or self.rules.blind(names):
                 return vacuous(id_, expected, f"silent, but {why}", path)
             looks = min(self.rules.count(name, lives.origin) for name in names)
-            return Finding(id_, Outcome.HELD, expected, f"silent in {looks} evaluations", looks, path)
-        others = heard(lives.view)
-        if not others:
+            return Finding(id_, Outcome.HELD, expected, f"silent in {counted(looks, 'evaluations')}", looks, path)
+        told = heard(lives.view)
+        if not told:
             return vacuous(
                 id_, expected, "silent, but no rules were asked for and no notification of any kind came", path
             )
-        return Finding(id_, Outcome.HELD, expected, f"silent among {others} notifications", others, path)
+        return Finding(id_, Outcome.HELD, expected, f"silent among {counted(told, 'notifications')}", told, path)
 
     def gap(self, names: Collection[str]) -> str:
         """Why silence of ``names`` proves nothing; empty when it does."""
@@ -138,14 +154,15 @@ class Judge:
             outcome, seen = Outcome.VACUOUS, f"not delivered{failed}, but the history ends too early"
         else:
             outcome, seen = Outcome.VIOLATED, f"not delivered{failed}"
-        return Finding(self.id("delivered_within"), outcome, expected, seen, len(lives.notifications), path)
+        count = len(lives.notifications)
+        return Finding(self.id(*path), outcome, expected, seen, count, path, because=self._cause)
 
     def resolves(self, limit: float) -> Finding:
         """Every life is over within ``limit`` seconds of the last fault's end."""
         lives, id_, path = self.lives, self.id("resolves_within"), ("resolves_within",)
         expected = f"{_within('over', limit)} of the last fault's end"
         if not lives.all:
-            return vacuous(id_, expected, "it never fired, so there was nothing to resolve", path)
+            return vacuous(id_, expected, "it never fired, so there was nothing to resolve", path, because=self._cause)
         ends = [life.ended for life in lives.all if life.ended is not None]
         if len(ends) < len(lives.all):
             short = lives.end < lives.lifted + limit - EARLIER
@@ -161,13 +178,15 @@ class Judge:
         """How many lives it had."""
         lives = self.lives.all
         found = check(self.id("times"), bound, len(lives), len(lives), need=0, path=("times",), rows=self._told(lives))
+        found = replace(found, because=self._cause)
         return with_unit(found, lambda text: f"fired {many(text, 'time')}")
 
     def notifications(self, bound: Bound) -> Finding:
         """How often it was delivered."""
         count, lives = len(self.lives.delivered(self.receiver)), len(self.lives.all)
         if not lives:
-            return vacuous(self.id("notifications"), str(bound), "it never fired", ("notifications",))
+            path = ("notifications",)
+            return vacuous(self.id(*path), str(bound), "it never fired", path, because=self._cause)
         found = check(self.id("notifications"), bound, count, count, need=0, path=("notifications",))
         return with_unit(found, lambda text: f"delivered {many(text, 'time')} for {many(str(lives), 'incident')}")
 
@@ -175,7 +194,7 @@ class Judge:
         """Each life has what is asked: ``wrong`` tells why one has not."""
         lives, id_ = self.lives, self.id(*path)
         if not lives.all:
-            return vacuous(id_, expected, "it never fired", path)
+            return vacuous(id_, expected, "it never fired", path, because=self._cause)
         bad = [(life, why) for life in lives.all if (why := wrong(life))]
         if not bad:
             return Finding(id_, Outcome.HELD, expected, f"in all of {len(lives.all)}", len(lives.all), path)

@@ -12,7 +12,7 @@ from chaoskit.history import rows as r
 from chaoskit.history.alerts import RULES, Incident, incidents
 from chaoskit.history.view import View
 from chaoskit.rules.promql.selected import needed
-from chaoskit.units import format_duration
+from chaoskit.units import counted, format_duration
 
 NEEDED = 2
 """Evaluations after the first fault that show that a rule would have fired; the first may have begun before it."""
@@ -111,6 +111,10 @@ class Evaluations:
         """What the rule asks; empty when it was not seen."""
         return next((row.queries[name] for row in self._rows if name in row.queries), "")
 
+    def waits(self, name: str) -> float:
+        """For how many seconds the rule wants its condition to be true (``for``); 0 where that was not seen."""
+        return next((row.waits[name] for row in self._rows if name in row.waits), 0.0)
+
     def count(self, name: str, start: float, end: float = inf) -> int:
         """How many evaluations of the rule between two moments were seen."""
         # One row may tell the same evaluation as the one before; the clocks behind it differ by microseconds.
@@ -134,7 +138,8 @@ class Evaluations:
             if self.count(name, origin) < NEEDED or not self.count(name, lifted):
                 inside, after = self.count(name, origin, lifted), self.count(name, lifted)
                 return (
-                    f"the rule {name} was evaluated {inside} times while faults were active, {after} times after that"
+                    f"the rule {name} was evaluated {counted(inside, 'times')} while faults were active, "
+                    f"{counted(after, 'times')} after that"
                 )
         return ""
 

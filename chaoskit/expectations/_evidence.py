@@ -51,9 +51,11 @@ def with_unit(finding: Finding, show: Callable[[str], str]) -> Finding:
     return finding if finding.outcome is Outcome.VACUOUS else dataclasses.replace(finding, seen=show(finding.seen))
 
 
-def vacuous(id: str, expected: str, why: str, path: tuple[str | int, ...] = (), samples: int = 0) -> Finding:
+def vacuous(
+    id: str, expected: str, why: str, path: tuple[str | int, ...] = (), samples: int = 0, because: str = ""
+) -> Finding:
     """A finding that proves nothing, with its reason."""
-    return Finding(id, Outcome.VACUOUS, expected, why, samples, path)
+    return Finding(id, Outcome.VACUOUS, expected, why, samples, path, because=because)
 
 
 def many(number: str, noun: str) -> str:

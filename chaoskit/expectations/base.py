@@ -13,6 +13,7 @@ from chaoskit.history.view import View
 from chaoskit.registry import Registry
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.types import Model
+from chaoskit.units import counted
 
 Path_ = tuple[str | int, ...]
 
@@ -32,7 +33,9 @@ class Finding:
 
     ``id`` is what a control names in ``violates`` (``during.place-order.p99``). ``path`` is where in the
     scenario the bound stands, relative to the expectation. ``worst`` tells the window or the case that was
-    worst, ``rows`` the request ids or times of the history behind it.
+    worst, ``rows`` the request ids or times of the history behind it. ``because`` is for one that is not met only
+    for the reason that another is not: that one's id, or the beginning of it (``alerts.OrdersDown``). The judge puts
+    the whole id there, or nothing where no such finding failed.
     """
 
     id: str
@@ -43,6 +46,7 @@ class Finding:
     path: Path_ = ()
     worst: str = ""
     rows: tuple[str, ...] = ()
+    because: str = ""
 
     @property
     def held(self) -> bool:
@@ -71,7 +75,8 @@ def check(
 
 def too_few(id: str, expected: str, samples: int, need: int, *, path: Path_ = (), seen: str = "nothing") -> Finding:
     """The finding of an expectation that had too little to judge."""
-    text = f"{seen} on {samples} samples; {need} are needed" if samples else f"no samples; {need} are needed"
+    needed = f"{need} {'is' if need == 1 else 'are'} needed"
+    text = f"{seen} on {counted(samples, 'samples')}; {needed}" if samples else f"no samples; {needed}"
     return Finding(id, Outcome.VACUOUS, expected, text, samples, path)
 
 

@@ -30,6 +30,7 @@ from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.types import Duration, Model, OperationName, ServiceName, problem
+from chaoskit.units import counted
 
 POLL = 0.1
 """Seconds between two reads while deferred work is waited for."""
@@ -136,7 +137,7 @@ class Ledger(Expectation):
         keyed = [row for row in promised if self._key(row) is not None]
         if not keyed:
             why = f"{len(promised)} acknowledged writes, none with a key" if promised else "no acknowledged write"
-            return vacuous(id_, str(bound), f"{why} of {len(requests)} requests", path, len(requests))
+            return vacuous(id_, str(bound), f"{why} of {counted(len(requests), 'requests')}", path, len(requests))
         keys = self._found(name, requests, read)
         without = len(promised) - len(keyed)
         note = f"; {without} acknowledged answers had no key" if without else ""

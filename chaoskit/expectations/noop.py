@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from chaoskit.expectations.base import Expectation, Finding, Outcome
 from chaoskit.history.view import View
+from chaoskit.units import counted
 
 
 class Noop(Expectation):
@@ -21,4 +22,4 @@ class Noop(Expectation):
     def judge(self, view: View) -> Iterator[Finding]:
         """One finding that holds."""
         requests = len(view.requests())
-        yield Finding("noop", Outcome.HELD, self.note, f"{requests} requests", samples=requests)
+        yield Finding("noop", Outcome.HELD, self.note, counted(requests, "requests"), samples=requests)

@@ -38,7 +38,7 @@ from chaoskit.scenario.types import (
     RatioBound,
     ServiceName,
 )
-from chaoskit.units import format_duration
+from chaoskit.units import counted, format_duration
 
 NEEDED = 10
 """Operations a figure must come from."""
@@ -129,10 +129,11 @@ class Retries(Expectation):
         calls = self._calls(view)
         if not calls:
             return f"no matching call was seen at {self.on}"
+        count = counted(len(calls), "calls")
         if not any(call.id for call in calls):
             headers = sorted({facts.id_header for facts in view.operations.values()})
-            return f"the {len(calls)} calls to {self.on} carry no id; pass on the header {' or '.join(headers)}"
-        return f"none of the {len(calls)} calls to {self.on} belongs to an operation that is asked for"
+            return f"{count} to {self.on}, none with an id; pass on the header {' or '.join(headers)}"
+        return f"{count} to {self.on}, none of an operation that is asked for"
 
     def _judge(self, name: str, bound: Bound, seen: list[Attempts], view: View) -> Finding:
         key, path = f"retries.{self.on}.{name}", _path(name)
@@ -198,7 +199,8 @@ def _pauses(id: str, name: str, bound: Bound, path: tuple[str, ...], seen: list[
     """The finding on one figure of the pauses."""
     retried = [operation for operation in seen if operation.pauses]
     if not retried:
-        return vacuous(id, str(bound), f"none of {len(seen)} operations was tried more than once", path, len(seen))
+        why = f"none of {counted(len(seen), 'operations')} was tried more than once"
+        return vacuous(id, str(bound), why, path, len(seen))
     if name == "backoff.factor":
         grown = [(growth, operation) for operation in retried if (growth := operation.growth) is not None]
         value = statistics.median(growth for growth, _ in grown) if grown else 0.0

@@ -12,10 +12,11 @@ Each entry of the list selects runs, and says what is expected of them::
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, model_validator
 
 from chaoskit.expectations import _reports
 from chaoskit.expectations._body import ABSENT, at
@@ -26,7 +27,7 @@ from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.rooms import room
-from chaoskit.scenario.sop import Priority
+from chaoskit.scenario.sop import PlannedSop, Priority
 from chaoskit.scenario.types import Duration, ServiceName, problem
 from chaoskit.units import format_duration
 
@@ -70,6 +71,8 @@ class Sop(Expectation):
     report: Literal[True] | None = None
     never: Literal[True] | None = None
 
+    _started_by: frozenset[str] = PrivateAttr(frozenset())
+
     @model_validator(mode="after")
     def _one_thing(self) -> Sop:
         asked = [
@@ -81,9 +84,12 @@ class Sop(Expectation):
 
     @model_validator(mode="after")
     def _some_are_started(self, info: ValidationInfo) -> Sop:
-        names = (info.context or {}).get("sops")
-        if names is not None and not names:
+        sops: Mapping[str, PlannedSop] | None = (info.context or {}).get("sops")
+        if sops is not None and not sops:
             raise problem("the scenario starts no SOPs: say sops:", ["sops: [NAME]"])
+        meant = [sop for name, sop in (sops or {}).items() if self.sop in (None, name)]
+        if all(sop.alerts for sop in meant):  # else any alert may start one of them
+            self._started_by = frozenset(name for sop in meant for name in sop.alerts)
         return self
 
     def collect(self, reader: Reader, view: View) -> Iterable[r.Read]:  # noqa: ARG002  # they lie in the run's folder
@@ -99,11 +105,12 @@ class Sop(Expectation):
             yield self._never(view, runs, told)
             return
         against = [f"{row.sop}: {row.detail}" for row in rows if self._selects(row) and row.outcome == "skipped"]
+        missing, because = self._not_delivered(view) if not runs and not against else ("", "")
         count = check(
             self._id("times"), self.times or _SOME, len(runs), max(1, len(runs)), path=self._path("times"),
-            worst="; ".join(against[:SHOWN]), rows=told,
+            worst="; ".join(against[:SHOWN]) or missing, rows=told,
         )  # fmt: skip
-        yield count
+        yield replace(count, because=because)
         if not runs:
             return
         yield self._every("done", "each run is done", runs, [run for run in runs if run.outcome != "done"], _end)
@@ -128,6 +135,15 @@ class Sop(Expectation):
         }
         return all(getattr(self, name) in (None, value) for name, value in asked.items())
 
+    def _not_delivered(self, view: View) -> tuple[str, str]:
+        """Where no notification came that could start a run: that in words, and the findings that tell of its alert."""
+        alerts = sorted([self.alert] if self.alert is not None else self._started_by)
+        delivered = {row.name for row in _delivered(view)}
+        if delivered if not alerts else delivered & set(alerts):
+            return "", ""
+        which = f" of {' or '.join(alerts)}" if alerts else ""
+        return f"no notification{which} arrived", ".".join(["alerts", *alerts[:1]])
+
     def _id(self, name: str) -> str:
         parts = [self.sop, self.action_type, self.target_service, self.alert]
         return ".".join(["sop", *filter(None, parts), name])
@@ -136,11 +152,10 @@ class Sop(Expectation):
         return (name,) if getattr(self, name.partition(".")[0], None) is not None else ()
 
     def _never(self, view: View, runs: list[r.SopRun], told: tuple[str, ...]) -> Finding:
-        delivered = [row for row in view.history.of(r.Alert) if row.state == "delivered" and not row.refused]
+        delivered = _delivered(view)
         if not delivered:
-            return vacuous(
-                self._id("never"), "no run", "no alert was delivered: nothing could have started one", ("never",)
-            )
+            why = "no alert was delivered: nothing could have started one"
+            return vacuous(self._id("never"), "no run", why, ("never",), because=self._not_delivered(view)[1])
         outcome = Outcome.VIOLATED if runs else Outcome.HELD
         seen = many(str(len(runs)), "run") if runs else f"none, on {many(str(len(delivered)), 'notification')}"
         return Finding(self._id("never"), outcome, "no run", seen, len(delivered), ("never",), "", told)
@@ -174,6 +189,10 @@ class Sop(Expectation):
         seen = f"{len(wrong)} of {total} differ: {show(wrong[0])}"
         rows = tuple(f"{run.sop} for {run.incident}: {show(run)}" for run in wrong[:SHOWN])
         return Finding(self._id(name), Outcome.VIOLATED, expected, seen, len(runs), self._path(name), rows[0], rows)
+
+
+def _delivered(view: View) -> list[r.Alert]:
+    return [row for row in view.history.of(r.Alert) if row.state == "delivered" and not row.refused]
 
 
 def _started(run: r.SopRun) -> float:

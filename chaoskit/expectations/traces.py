@@ -23,6 +23,7 @@ from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.types import Duration, OperationName, RatioBound, ServiceName
+from chaoskit.units import counted
 
 NEEDED = 10
 """Requests that a finding must come from."""
@@ -142,7 +143,8 @@ class Traces(Expectation):
             rows=rows[:SHOWN],
         )  # fmt: skip
         spans = sum(len(trace.by_id) for trace in seen)
-        return with_unit(finding, lambda text: f"{text} of {many(str(spans), 'span')} in {with_spans} traces")
+        of = f"{counted(spans, 'spans')} in {counted(with_spans, 'traces')}"
+        return with_unit(finding, lambda text: f"{text} of {of}")
 
     def _no_spans(self, id: str, expected: str, path: Path_) -> Finding:
         why = "no span was received: give the services OTEL_EXPORTER_OTLP_ENDPOINT: {{ chaos.otlp_url }}"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from chaoskit.services.docker.undo import there, where
 from chaoskit.undo import Facts, register_kind
 
 if TYPE_CHECKING:
@@ -39,8 +40,10 @@ def _undo_disconnect(facts: Facts) -> None:
         ask(f"connect {facts['name']}", connect)
 
 
-register_kind("container-limits", _undo_limits)  # {name, id, limits}: give it the limits it had
-register_kind("container-network", _undo_disconnect)  # {name, id, network, aliases}: put it back on its network
+# {name, id, host, limits}: give it the limits it had
+register_kind("container-limits", there(_undo_limits))
+# {name, id, host, network, aliases}: put it back on its network
+register_kind("container-network", there(_undo_disconnect))
 
 
 def container_of(service: Service) -> Container | None:
@@ -59,7 +62,7 @@ def limits_of(container: Container, *names: str) -> dict[str, int]:
 def updated(journal: Journal, container: Container, **limits: int) -> Iterator[None]:
     """Other limits for the length of a block."""
     before = limits_of(container, *limits)
-    entry = journal.add("container-limits", name=container.name, id=container.id, limits=before)
+    entry = journal.add("container-limits", name=container.name, id=container.id, limits=before, host=where())
     try:
         container.update(**limits)
         yield
@@ -73,7 +76,7 @@ def disconnected(journal: Journal, container: Container) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for network in container.inspect()["NetworkSettings"]["Networks"].values():
             facts = {"network": network["NetworkID"], "aliases": list(network.get("Aliases") or ())}
-            entry = journal.add("container-network", name=container.name, id=container.id, **facts)
+            entry = journal.add("container-network", name=container.name, id=container.id, host=where(), **facts)
             stack.callback(journal.undo, entry)
             container.disconnect(network["NetworkID"])
         yield

@@ -144,11 +144,12 @@ class _Holding:
 
     def release(self) -> dict[str, Any]:
         """Let go of everything, and give the facts. Raises BrokenError when there are none."""
-        try:
-            output, words = self._process.communicate(timeout=_END)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            output, words = self._process.communicate()
+        with self._process:  # closes its pipes also when we are interrupted while we wait
+            try:
+                output, words = self._process.communicate(timeout=_END)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                output, words = self._process.communicate()
         try:
             facts: dict[str, Any] = json.loads(output.splitlines()[-1])
             facts["held"]

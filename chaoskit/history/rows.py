@@ -196,13 +196,15 @@ class Rules(Row, frozen=True, kw_only=True):
     """A look at the alerting rules, about once a second: proof that they are evaluated, whether or not they fire.
 
     By the alert's name: ``evaluated`` is when its rules were evaluated last (monotonic seconds; not there before
-    the first time), ``queries`` is what they ask, ``failing`` why an evaluation failed. ``error`` tells why nobody
-    could be asked at all.
+    the first time), ``queries`` is what they ask, ``waits`` for how many seconds it must be so before they fire
+    (``for``; the longest of several rules), ``failing`` why an evaluation failed. ``error`` tells why nobody could be
+    asked at all.
     """
 
     at: float
     evaluated: dict[str, float] = {}
     queries: dict[str, str] = {}
+    waits: dict[str, float] = {}
     failing: dict[str, str] = {}
     error: str = ""
 

@@ -72,16 +72,18 @@ class AlertRules(Observer):
     def _look_at_rules(self) -> None:
         groups = self._ask("/api/v1/rules?type=alert")["groups"]
         wall_minus_monotonic = time.time() - now()
-        evaluated, queries, failing = dict[str, float](), dict[str, str](), dict[str, str]()
+        evaluated, waits = dict[str, float](), dict[str, float]()
+        queries, failing = dict[str, str](), dict[str, str]()
         for rule in (rule for group in groups for rule in group["rules"] if rule.get("type", "alerting") == "alerting"):
             name = rule["name"]
             queries[name] = " or ".join(filter(None, (queries.get(name), rule.get("query"))))
+            waits[name] = max(waits.get(name, 0.0), float(rule.get("duration") or 0.0))
             if rule.get("lastError"):
                 failing[name] = rule["lastError"]
             last = unix_time(rule.get("lastEvaluation", ""))
             if last is not None and last > 0:
                 evaluated[name] = max(evaluated.get(name, 0.0), last - wall_minus_monotonic)
-        self.emit(Rules(at=now(), evaluated=evaluated, queries=queries, failing=failing))
+        self.emit(Rules(at=now(), evaluated=evaluated, queries=queries, waits=waits, failing=failing))
 
     def _ask(self, path: str) -> Any:
         self._connection.request("GET", self._base + path)

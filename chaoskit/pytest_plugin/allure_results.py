@@ -10,6 +10,7 @@ import pytest
 
 from chaoskit.pytest_plugin.collect import InvalidItem, ScenarioItem
 from chaoskit.pytest_plugin.plugin import REPORT
+from chaoskit.units import counted
 
 
 class AllureResults:
@@ -64,10 +65,12 @@ class AllureResults:
         if test is None:
             return
         if isinstance(item, ScenarioItem):
+            from chaoskit.reporters import summary
             from chaoskit.reporters.allure.identity import identify
 
             name = self._names.get((item.scenario.file, item.scenario.slug, item.control), "")
-            identify(test, item.scenario, item.control, self._patterns, name)
+            outcome = summary.of(item.result)["outcome"] if item.result is not None else ""
+            identify(test, item.scenario, item.control, self._patterns, name=name, outcome=outcome)
         elif isinstance(item, InvalidItem):
             test.name = f"{item.path.name}: mistakes in the file"
         details = test.statusDetails
@@ -94,8 +97,8 @@ class AllureResults:
         """Results of several runs in one folder are one report: not silently."""
         if self._earlier:
             terminalreporter.write_line(
-                f"chaoskit: {self.results} held {self._earlier} results before this run; a report shows these too "
-                "(--clean-alluredir empties it first)"
+                f"chaoskit: {self.results} held {counted(self._earlier, 'results')} before this run; "
+                "a report shows all (--clean-alluredir empties it first)"
             )
 
 
@@ -109,5 +112,5 @@ def _message(item: ScenarioItem | InvalidItem) -> str:
     if item.result is not None:
         return message_of(item.result)
     if item.refused and not all(each.accepted for each in item.refused):
-        return clean("\n".join([f"REFUSED: {item.scenario.name}", *map(str, item.refused)]))
+        return clean("REFUSED: " + "\n".join(map(str, item.refused)))
     return ""

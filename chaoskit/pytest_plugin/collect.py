@@ -13,7 +13,7 @@ from chaoskit.errors import ChaosError, InputError
 from chaoskit.scenario.loader import load, slug
 from chaoskit.scenario.model import Scenario
 from chaoskit.scenario.reach import outside, refuse_outside
-from chaoskit.scenario.setting import refused
+from chaoskit.scenario.setting import Setting, refused
 
 if TYPE_CHECKING:
     from chaoskit.engine.session import Result
@@ -37,15 +37,16 @@ class ScenarioFile(pytest.File):
             scenarios = load(self.path)
             for scenario in scenarios:
                 refuse_outside(outside(scenario, self.plugin.allow))
-                self.plugin.setting(scenario.environment)
+            settings = [self.plugin.setting(scenario.environment) for scenario in scenarios]
         except InputError as error:
             name = slug(self.path.name.split(".")[0])
             yield InvalidItem.from_parent(self, name=f"{name}--invalid", error=error)
             return
-        for scenario in scenarios:
-            yield ScenarioItem.from_parent(self, name=scenario.slug, scenario=scenario, control=False)
+        for scenario, setting in zip(scenarios, settings, strict=True):
+            given = {"scenario": scenario, "setting": setting}
+            yield ScenarioItem.from_parent(self, name=scenario.slug, control=False, **given)
             if self.plugin.controls and scenario.model.control is not None:
-                yield ScenarioItem.from_parent(self, name=f"{scenario.slug}--control", scenario=scenario, control=True)
+                yield ScenarioItem.from_parent(self, name=f"{scenario.slug}--control", control=True, **given)
 
 
 class InvalidItem(pytest.Item):
@@ -71,9 +72,10 @@ class InvalidItem(pytest.Item):
 class ScenarioItem(pytest.Item):
     """One scenario, or its control."""
 
-    def __init__(self, *, scenario: Scenario, control: bool, **rest: Any) -> None:
+    def __init__(self, *, scenario: Scenario, setting: Setting, control: bool, **rest: Any) -> None:
         super().__init__(**rest)
         self.scenario = scenario
+        self.setting = setting
         self.control = control
         self.result: Result | None = None
         self.summary: dict[str, Any] | None = None
@@ -81,7 +83,7 @@ class ScenarioItem(pytest.Item):
         plugin = self._plugin()
         # Asking the machine what it can do takes a process or two: a list of the tests does without.
         listed = self.config.option.collectonly
-        self.refused = [] if listed else list(refused(scenario, plugin.setting(scenario.environment)))
+        self.refused = [] if listed else list(refused(scenario, setting))
         if self.refused and all(each.accepted for each in self.refused):
             self.add_marker(pytest.mark.skip(reason="\n".join(map(str, self.refused))))
         words = ["chaos", model.severity, *model.tags, *([model.case] if model.case else [])]
@@ -106,12 +108,16 @@ class ScenarioItem(pytest.Item):
             raise ScenarioFailed("\n".join(map(str, self.refused)))
         from chaoskit.pytest_plugin.progress import ProgressLine
         from chaoskit.pytest_plugin.reproduce import reproduce
+        from chaoskit.pytest_plugin.variables import variables
         from chaoskit.reporters import summary
         from chaoskit.reporters.allure.result import attach
+        from chaoskit.reporters.failure import failure
 
         with ProgressLine(self.config, self.nodeid) as line:
             session = self._plugin().session
-            meta = {"nodeid": self.nodeid, "reproduce": reproduce(self.config, self.nodeid, self.control, session.seed)}
+            used = variables(self.scenario.environment, docker=self.setting.runtime == "docker")
+            again = reproduce(self.config, self.nodeid, self.control, session.seed, *used)
+            meta = {"nodeid": self.nodeid, "reproduce": again}
             result = session.run(self.scenario, control=self.control, on_progress=line.show, meta=meta)
         self.result = result
         self.summary = {**summary.of(result), **meta}
@@ -119,7 +125,7 @@ class ScenarioItem(pytest.Item):
             attach(result, self.config.pluginmanager.get_plugin("allure_listener"))
         if self.summary["passed"]:
             return
-        text = summary.failure(result)
+        text = failure(result)
         if self.summary["outcome"] == "broken":
             raise ChaosError(text)
         raise ScenarioFailed(text)

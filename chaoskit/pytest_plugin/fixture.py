@@ -11,8 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from chaoskit.clock import now, sleep_until
-from chaoskit.engine.environment import LiveEnvironment
-from chaoskit.engine.run import LEAD, TICK, Observation, traffic_operation
+from chaoskit.engine.observation import Observation
+from chaoskit.engine.operations import start_traffic
+from chaoskit.engine.run import TICK
 from chaoskit.errors import ChaosError, unknown
 from chaoskit.expectations.base import EXPECTATIONS, Awaits, Collects, Finding
 from chaoskit.faults.base import FAULTS, UNPLANNED, WINDOW, Evidence, Window
@@ -24,26 +25,20 @@ from chaoskit.scenario.loader import load_environment, slug
 from chaoskit.scenario.model import Operation, OperationBounds
 from chaoskit.scenario.reach import OPTION, outside_requests
 from chaoskit.scenario.setting import Setting
-from chaoskit.traffic.generator import TrafficGenerator
-from chaoskit.traffic.spec import Stream
-from chaoskit.units import parse_duration
+from chaoskit.units import counted, parse_duration
+
+ID_HEADER = "x-request-id"
+"""Where ids are looked for of requests that are not the traffic's."""
 
 
 class Chaos:
     """One scenario in Python. Everything that is seen goes to :attr:`history`, and to the run's folder."""
 
-    def __init__(
-        self,
-        live: LiveEnvironment,
-        generator: TrafficGenerator,
-        history: History,
-        seed: int,
-        setting: Setting,
-        allow: Collection[str] = (),
-    ) -> None:
-        self.live = live
-        self.history = history
-        self._generator = generator
+    def __init__(self, observation: Observation, seed: int, setting: Setting, allow: Collection[str] = ()) -> None:
+        self.live = observation.live
+        self.history = observation.history
+        self._observation = observation
+        self._generator = observation.generator
         self._seed = seed
         self._setting = setting
         self._allow = allow
@@ -66,12 +61,9 @@ class Chaos:
         self._operations = {
             name: OperationFacts(model.rate, model.timeout, model.id_header) for name, model in models.items()
         }
-        specs = [traffic_operation(name, model) for name, model in models.items()]
-        self._generator.begin(self._seed, specs, {**self.live.environment.data, **self.live.addresses()})
-        start = self._started = now() + LEAD
-        for spec in specs:
-            if spec.rate:
-                self._generator.stream(Stream(id=f"base:{spec.name}", op=spec.name, start=start))
+        self.live.tap(list(dict.fromkeys([*(model.id_header for model in models.values()), ID_HEADER])))
+        variables = {**self.live.environment.data, **self.live.addresses()}
+        self._started = start_traffic(self._generator, self._seed, models, variables)
 
     def steady_state(self, **bounds: Mapping[str, str]) -> None:
         """Bounds by operation, as under ``steady_state:`` in a scenario file; ``recovery`` is judged by them."""
@@ -79,13 +71,11 @@ class Chaos:
 
     def wait(self, duration: str) -> None:
         """Let traffic flow for a while (``"3s"``). Raises BrokenError when something of chaoskit's own died."""
-        import time
-
         end = now() + parse_duration(duration)
-        while (left := end - now()) > 0:
+        while now() < end:
             self._generator.check()
             self.live.check()
-            time.sleep(min(0.1, left))
+            sleep_until(min(end, now() + TICK))
 
     @contextmanager
     def fault(self, kind: str, **arguments: Any) -> Iterator[Evidence]:
@@ -119,12 +109,15 @@ class Chaos:
         assert evidence.touched, f"vacuous: the fault {kind} on {fault.target} touched no {evidence.unit}"
 
     def end(self) -> None:
-        """Stop the traffic and wait for its last answers. Called by :meth:`findings` and at the end of the test."""
+        """Stop the traffic and wait for its last answers. Called by :meth:`findings` and at the end of the test.
+
+        Raises BrokenError when rows of what the proxies saw were lost.
+        """
         if self._operations and not self._ended:
             self._ended = True
             self._phases()
             self._generator.end()
-            self.live.poller.drain()
+            self._observation.drain()
 
     def _phases(self) -> None:
         """Traffic before the first fault is the steady phase, traffic after the last is recovery and after."""
@@ -146,16 +139,18 @@ class Chaos:
         }
         expectation = _typed(EXPECTATIONS.get(kind), arguments, kind, context)
         if isinstance(expectation, Awaits) and not self._ended:
-            while expectation.awaits(View(self.history, self._operations, self._steady_state), now()):
+            while expectation.awaits(self._view(), now()):
                 sleep_until(now() + TICK)
         self.end()
-        view = View(self.history, self._operations, self._steady_state)
         if kind == "recovery" and not self._steady_state:
             raise ChaosError("recovery means that steady state holds again: say chaos.steady_state(...) first")
         if isinstance(expectation, Collects):
-            for row in expectation.collect(self.live, view):
+            for row in expectation.collect(self.live, self._view()):
                 self.history.add(row)
-        return list(expectation.judge(View(self.history, self._operations, self._steady_state)))
+        return list(expectation.judge(self._view()))
+
+    def _view(self) -> View:
+        return View(self.history, self._operations, self._steady_state)
 
     def expect(self, kind: str, arguments: Any) -> None:
         """AssertionError with every finding of an expectation that did not hold."""
@@ -164,7 +159,7 @@ class Chaos:
         if failed:
             lines = [
                 f"{finding.outcome} {finding.id}: expected {finding.expected}, seen {finding.seen} "
-                f"({finding.samples} samples) {finding.worst}"
+                f"({counted(finding.samples, 'samples')}) {finding.worst}"
                 for finding in failed
             ]
             raise AssertionError("\n".join([*lines, f"history: {self.history.folder}"]))
@@ -206,7 +201,7 @@ def chaos_for(request: pytest.FixtureRequest) -> Iterator[Chaos]:
     with ExitStack() as stack:
         stack.callback(history.close)
         stack.callback(live.heal)
-        stack.enter_context(Observation(live, generator, history, ["x-request-id"]))
-        chaos = Chaos(live, generator, history, session.seed, plugin.setting(environment), plugin.allow)
+        observation = stack.enter_context(Observation(live, generator, history, [ID_HEADER]))
+        chaos = Chaos(observation, session.seed, plugin.setting(environment), plugin.allow)
         stack.callback(chaos.end)
         yield chaos

@@ -13,6 +13,7 @@ import pytest
 
 from chaoskit.errors import ChaosError, unknown
 from chaoskit.pytest_plugin.collect import ScenarioFile, ScenarioItem
+from chaoskit.pytest_plugin.failed import summed_up
 from chaoskit.scenario.loader import SUFFIX, room
 from chaoskit.scenario.model import Environment
 from chaoskit.scenario.reach import allowed_hosts, refuse_docker_host
@@ -190,6 +191,13 @@ class ChaosPlugin:
             setattr(report, REPORT, item.summary)
         if isinstance(item, ScenarioItem) and report.skipped:
             setattr(report, SKIPPED, item.told(report.longrepr[2]))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Where pytest has one line for a failure, it names the worst finding."""
+        summary = getattr(report, REPORT, None)
+        if summary is not None and report.failed:
+            summed_up(report, summary["headline"])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport | pytest.CollectReport) -> Any:

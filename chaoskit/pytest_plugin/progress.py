@@ -19,10 +19,8 @@ class ProgressLine:
 
     def __init__(self, config: pytest.Config, nodeid: str) -> None:
         self._nodeid = nodeid
-        reporter: Any = config.pluginmanager.getplugin("terminalreporter")
-        worker = hasattr(config, "workerinput")
-        self._reporter = None if worker or reporter is None or config.get_verbosity() < 0 else reporter
-        self._capture: Any = config.pluginmanager.getplugin("capturemanager")
+        self._config = config
+        self._reporter = _reporter(config)
         self._terminal = self._reporter is not None and self._reporter.isatty
         self._phase = ""
         self._shown = False
@@ -34,7 +32,7 @@ class ProgressLine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._reporter is not None and self._shown:
-            with self._uncaptured():
+            with _uncaptured(self._config):
                 if self._terminal:
                     self._reporter.rewrite("", erase=True)
                 if self._reporter.showfspath:  # the line with the file's name is gone: begin it anew for the result
@@ -45,7 +43,7 @@ class ProgressLine:
         """Called a few times a second by the engine, on the main thread."""
         if self._reporter is None or (not self._terminal and progress.phase == self._phase):
             return
-        with self._uncaptured():
+        with _uncaptured(self._config):
             if self._terminal:
                 self._reporter.rewrite(f"  {_text(progress)}", erase=True)
             else:
@@ -54,20 +52,26 @@ class ProgressLine:
         self._shown = True
         self._phase = progress.phase
 
-    def _uncaptured(self) -> AbstractContextManager[None]:
-        """What a test writes is captured; the progress is not a test's."""
-        return nullcontext() if self._capture is None else self._capture.global_and_fixture_disabled()
-
 
 def write_note(config: pytest.Config, text: str) -> None:
     """A line of its own, now; nowhere in xdist's workers and with ``-q``."""
-    reporter: Any = config.pluginmanager.getplugin("terminalreporter")
-    if reporter is None or hasattr(config, "workerinput") or config.get_verbosity() < 0:
-        return
+    reporter = _reporter(config)
+    if reporter is not None:
+        with _uncaptured(config):
+            reporter.ensure_newline()
+            reporter.write_line(f"  {text}")
+
+
+def _reporter(config: pytest.Config) -> Any:
+    """pytest's own, where anything is to be shown; else None."""
+    quiet = hasattr(config, "workerinput") or config.get_verbosity() < 0
+    return None if quiet else config.pluginmanager.getplugin("terminalreporter")
+
+
+def _uncaptured(config: pytest.Config) -> AbstractContextManager[None]:
+    """What a test writes is captured; the progress is not a test's."""
     capture: Any = config.pluginmanager.getplugin("capturemanager")
-    with nullcontext() if capture is None else capture.global_and_fixture_disabled():
-        reporter.ensure_newline()
-        reporter.write_line(f"  {text}")
+    return nullcontext() if capture is None else capture.global_and_fixture_disabled()
 
 
 def _text(progress: Progress) -> str:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from chaoskit.engine.measured import Measured
-from chaoskit.engine.session import META, rejudge
+from chaoskit.engine.record import META, rejudge
 from chaoskit.engine.verdict import Verdict
 from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.expectations.base import Outcome
 from chaoskit.mask import mask
+from chaoskit.reporters.summary import recovered
 
 VERDICT = "verdict.json"
 PASSED = ("held", "caught")
@@ -30,10 +31,12 @@ class Recorded:
 
     ``outcome`` is ``held``, ``violated``, ``vacuous`` or ``broken``; of a control ``caught``, ``not caught`` or
     ``broken``; ``skipped`` where it was not run (then ``reason`` says why, and ``folder`` is None).
-    ``findings`` are dicts with id, outcome, expected, seen, samples, worst, rows, line; ``faults`` with name, kind,
+    ``findings`` are dicts with id, outcome, expected, seen, samples, worst, rows, line, and because (the id of the
+    finding that one only follows from; empty, or not there in older records); ``faults`` with name, kind,
     target, touched, unit, evidence, started and ended (seconds from the first fault). ``operations`` is what callers
-    saw while a fault was active. ``started`` is ISO 8601. ``reproduce`` is a command line, empty if pytest did not run
-    it.
+    saw while a fault was active. ``recovery`` is seconds after the last fault; ``sop_recovery`` seconds after the start
+    of the first, where an SOP brought it about. ``started`` is ISO 8601. ``reproduce`` is a command line, empty if
+    pytest did not run it.
     """
 
     folder: Path | None
@@ -54,6 +57,7 @@ class Recorded:
     faults: Sequence[Mapping[str, Any]] = ()
     operations: Mapping[str, Measured] = field(default_factory=dict)
     recovery: float | None = None
+    sop_recovery: float | None = None
     samples: int = 0
     seed: int | None = None
     wall: float = 0.0
@@ -77,6 +81,11 @@ class Recorded:
         return self.outcome == SKIPPED
 
     @property
+    def recovered(self) -> str:
+        """When steady state held again, in words."""
+        return recovered(self.recovery, self.sop_recovery)
+
+    @property
     def key(self) -> str:
         """What names the same scenario in another run: pytest's node id, or the slug where there is none."""
         return self.nodeid or self.slug
@@ -88,10 +97,10 @@ class Recorded:
 
     @property
     def failed(self) -> list[Mapping[str, Any]]:
-        """Findings that did not hold, worst first."""
+        """Findings that did not hold, worst first; those that only follow from another after all like them."""
         order = {"broken": 0, "violated": 1, "vacuous": 2}
         found = [finding for finding in self.findings if finding["outcome"] != "held"]
-        return sorted(found, key=lambda finding: (order[finding["outcome"]], finding["line"]))
+        return sorted(found, key=lambda one: (order[one["outcome"]], bool(one.get("because")), one["line"]))
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; :func:`from_dict` reads it back."""
@@ -140,6 +149,7 @@ def read(folder: Path) -> Recorded:
         faults=tuple(_masked(verdict["faults"])),
         operations={op: Measured(**figures) for op, figures in verdict["operations"].items()},
         recovery=verdict["recovery"],
+        sop_recovery=verdict.get("sop_recovery"),
         samples=verdict["samples"],
         seed=meta.get("seed"),
         wall=meta.get("wall", 0.0),

@@ -1,4 +1,4 @@
-"""A result in few words: plain data for tables and workers, and the text of a failure."""
+"""A result in few words: plain data for tables and workers."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from chaoskit.expectations.base import Outcome
+from chaoskit.history import rows as r
+from chaoskit.history.alerts import incidents
 from chaoskit.mask import mask
-from chaoskit.units import format_duration
+from chaoskit.units import counted, format_duration
 
 if TYPE_CHECKING:
     from chaoskit.engine.session import Result
-    from chaoskit.engine.verdict import Judged
+    from chaoskit.engine.verdict import Verdict
 
 
 def of(result: Result) -> dict[str, Any]:
-    """The summary of a result: JSON data. ``passed`` is what pytest is told."""
+    """The summary of a result: JSON data. ``passed`` is what pytest is told, ``headline`` why it did not, in a line.
+
+    ``alerts`` and ``sops`` are the names of those that fired and were run, once for each time.
+    """
     verdict, control = result.verdict, result.control
     passed = control.caught if control else verdict.outcome is Outcome.HELD
     if control is not None:
@@ -33,8 +38,12 @@ def of(result: Result) -> dict[str, Any]:
         "outcome": outcome,
         "reason": mask(control.reason if control else verdict.reason),
         "worst": failed[0].finding.id if failed else "",
+        "headline": mask(control.reason if control else _headline(verdict)),
         "recovery": verdict.recovery,
-        "evidence": [f"{fault.touched} {fault.unit}" for fault in verdict.faults],
+        "sop_recovery": verdict.sop_recovery,
+        "evidence": [counted(fault.touched, fault.unit) for fault in verdict.faults],
+        "alerts": [life.name for life in incidents(result.history.of(r.Alert))],
+        "sops": [run.sop for run in result.history.of(r.SopRun) if run.started is not None],
         "requests": verdict.samples,
         "wall": result.wall,
         "folder": str(result.folder),
@@ -42,41 +51,20 @@ def of(result: Result) -> dict[str, Any]:
     }
 
 
-def failure(result: Result) -> str:
-    """Why it failed: every finding that did not hold, with its line, what was expected, and what was seen.
+def _headline(verdict: Verdict) -> str:
+    """The worst finding; why, where no finding tells (the environment did not start, say)."""
+    failed = verdict.failed()
+    if not failed:
+        return verdict.reason.partition("\n")[0]
+    finding = failed[0].finding
+    return f"{finding.id}: expected {finding.expected}, seen {finding.seen}".partition("\n")[0]
 
-    It goes to terminals, JUnit and Allure, so secrets (in a service's last log lines, say) are masked.
-    """
-    return mask("\n".join(_failure(result)))
 
-
-def _failure(result: Result) -> Iterator[str]:
-    verdict, control = result.verdict, result.control
-    source = result.scenario.source
-    file = source.problem((), "").file
-    if control is not None:
-        yield f"CONTROL NOT CAUGHT: {result.scenario.name}"
-        yield f"{file}:{source.line(('control',))}: {control.reason}"
-    else:
-        yield f"{str(verdict.outcome).upper()}: {result.scenario.name}"
-        if verdict.outcome in (Outcome.BROKEN, Outcome.VACUOUS):
-            yield verdict.reason
-    lines = source.text.splitlines()
-    for judged in verdict.failed():
-        yield ""
-        yield from _finding(judged, str(file), lines)
-    if verdict.faults:
-        yield ""
-    for fault in verdict.faults:
-        facts = ", ".join(f"{key}={value}" for key, value in flat(fault.evidence))
-        window = f"{format_duration(fault.injected - fault.started)} to inject, " if fault.injected else ""
-        touched = f"{window}touched {fault.touched} {fault.unit} {facts}".rstrip()
-        yield f"fault {fault.name} ({fault.kind} on {fault.target}): {touched}"
-    if verdict.outcome is Outcome.BROKEN:
-        return
-    recovery = "never" if verdict.recovery is None else f"after {format_duration(verdict.recovery)}"
-    yield f"steady state held again: {recovery};  requests: {verdict.samples};  seed: {result.seed}"
-    yield f"history: {result.folder}   (judge it again: chaoskit judge {result.folder})"
+def recovered(recovery: float | None, sop_recovery: float | None) -> str:
+    """When steady state held again, in words. Both are seconds: see :class:`~chaoskit.engine.verdict.Verdict`."""
+    if sop_recovery is not None:
+        return f"by SOP, {format_duration(sop_recovery)} after the first fault began, which was still active"
+    return "never" if recovery is None else f"after {format_duration(recovery)}"
 
 
 def flat(evidence: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -86,18 +74,3 @@ def flat(evidence: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield from flat(value, f"{prefix}{key}.")
         elif value is not None:
             yield f"{prefix}{key}", value
-
-
-def _finding(judged: Judged, file: str, lines: list[str]) -> Iterator[str]:
-    finding = judged.finding
-    yield f"{file}:{judged.line}: {str(finding.outcome).upper()} {finding.id}"
-    if 0 < judged.line <= len(lines):
-        yield f"    | {lines[judged.line - 1].strip()}"
-    yield f"    expected  {finding.expected}"
-    yield f"    seen      {finding.seen}"
-    yield f"    samples   {finding.samples}"
-    if finding.worst:
-        yield f"    worst     {finding.worst}"
-    if finding.rows:
-        shown = ", ".join(finding.rows[:5])
-        yield f"    rows      {shown}{' ...' if len(finding.rows) > 5 else ''}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from chaoskit.units import format_duration
+from chaoskit.units import counted, format_duration
 
 HEAD = ("scenario", "verdict", "recovery", "evidence", "worst finding")
 GAP = "  "
@@ -15,6 +16,9 @@ NARROWEST = 16
 
 AGAIN = 5
 """So many commands that run a failed scenario again are shown."""
+
+NAMES = 5
+"""So many alerts and SOPs are named below the table."""
 
 COLOURS = {
     "held": "green", "caught": "green", "violated": "red", "not caught": "red", "vacuous": "purple", "broken": "yellow",
@@ -72,14 +76,20 @@ def _rows(summaries: Sequence[dict[str, Any]], width: int, paint: Paint) -> Iter
 
 
 def _cells(summary: dict[str, Any]) -> tuple[str, str, str, str, str]:
-    recovery = summary["recovery"]
     return (
         summary["nodeid"].rpartition("::")[2],
         summary["outcome"],
-        "-" if recovery is None else format_duration(recovery),
+        _recovery(summary["recovery"], summary["sop_recovery"]),
         ", ".join(summary["evidence"]) or "-",
         _worst(summary),
     )
+
+
+def _recovery(recovery: float | None, sop_recovery: float | None) -> str:
+    """After the last fault; ``SOP`` marks one that an SOP brought about, counted from the start of the first fault."""
+    if sop_recovery is not None:
+        return f"SOP {format_duration(sop_recovery)}"
+    return "-" if recovery is None else format_duration(recovery)
 
 
 def _worst(summary: dict[str, Any]) -> str:
@@ -99,11 +109,19 @@ def _counts(summaries: Sequence[dict[str, Any]]) -> Iterator[str]:
     caught = sum(summary["outcome"] == "caught" for summary in summaries)
     scenarios = sum(not summary["control"] for summary in summaries)
     controls = len(summaries) - scenarios
-    line = f"{held} of {scenarios} scenarios held"
+    line = f"{held} of {counted(scenarios, 'scenarios')} held"
     if controls:
-        line += f", {caught} of {controls} controls caught"
-    yield f"{line}; {sum(summary['requests'] for summary in summaries)} requests"
+        line += f", {caught} of {counted(controls, 'controls')} caught"
+    yield f"{line}; {counted(sum(summary['requests'] for summary in summaries), 'requests')}"
+    for title, key in (("alerts fired", "alerts"), ("SOPs run", "sops")):
+        if names := Counter(name for summary in summaries for name in summary[key]):
+            yield f"{title}: {names.total()} ({_most_common(names)})"
     yield f"stability score: {_score(summaries)} of 100"
+
+
+def _most_common(names: Counter[str]) -> str:
+    told = [name if count == 1 else f"{name} {count}×" for name, count in names.most_common(NAMES)]
+    return ", ".join(told) + (f" and {len(names) - NAMES} more" if len(names) > NAMES else "")
 
 
 def _score(summaries: Sequence[dict[str, Any]]) -> str:

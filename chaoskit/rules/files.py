@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -11,12 +12,14 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from chaoskit.errors import InputError, Problem
 from chaoskit.rules import durations
+from chaoskit.rules.pointed import Span, place_of_syntax, pointed, row
 from chaoskit.scenario import source
 from chaoskit.scenario.check import Check
 from chaoskit.scenario.source import Source
 from chaoskit.scenario.types import Model, problem
 
 Path_ = tuple[str | int, ...]
+_BLOCK = re.compile(r":\s+\|[-+]?\s*(#.*)?$")
 
 
 def _duration(value: object) -> int:
@@ -90,6 +93,10 @@ class Rule:
         """A mistake of this rule."""
         return self.page.problem((*self.path, key), f"rule {self.name}: {what}")
 
+    def wrong_expression(self, what: str, span: Span | None) -> Problem:
+        """A mistake of its expression, which is shown below, marked at ``span``; with the line of that in the file."""
+        return _wrong_expression(self.page, self.path, self.name, self.spec.expr, what, span)
+
 
 @dataclass(frozen=True)
 class RuleFile:
@@ -110,11 +117,10 @@ def load(file: Path) -> RuleFile:
     page = source.read(file)
     check = Check(page)
     spec: RuleFileSpec | None = check.typed(RuleFileSpec, page.data, ())
-    rules = tuple(_rules(page, spec)) if spec is not None else ()
-    check.problems.extend(rule.problem(what) for rule in rules if (what := syntax_mistake(rule.spec.expr)))
+    check.problems.extend(_syntax_mistakes(page))
     if check.problems or spec is None:
         raise InputError(check.problems)
-    return RuleFile(page, spec, rules)
+    return RuleFile(page, spec, tuple(_rules(page, spec)))
 
 
 def _rules(page: Source, spec: RuleFileSpec) -> Iterator[Rule]:
@@ -123,15 +129,38 @@ def _rules(page: Source, spec: RuleFileSpec) -> Iterator[Rule]:
             yield Rule(rule, group.name, page, ("groups", number, "rules", index))
 
 
-def syntax_mistake(expression: str) -> str:
-    """What is wrong with an expression; empty when it is PromQL."""
+def _syntax_mistakes(page: Source) -> Iterator[Problem]:
+    """Of all expressions, also where something else of their rules is wrong."""
     import promql_parser
 
-    try:
-        promql_parser.parse(expression)
-    except ValueError as error:
-        return f"not PromQL: {error}"
-    return ""
+    for path, rule in _raw_rules(page.data):
+        expression = _text(rule.get("expr"))
+        if not isinstance(expression, str):
+            continue  # missing, or no text: told already
+        try:
+            promql_parser.parse(expression)
+        except ValueError as error:
+            name = str(rule.get("alert") or rule.get("record") or "")
+            span = place_of_syntax(expression, str(error))
+            yield _wrong_expression(page, path, name, expression, f"not PromQL: {error}", span)
+
+
+def _raw_rules(data: Any) -> Iterator[tuple[Path_, dict[str, Any]]]:
+    groups = data.get("groups")
+    for number, group in enumerate(groups if isinstance(groups, list) else ()):
+        rules = group.get("rules") if isinstance(group, dict) else None
+        for index, rule in enumerate(rules if isinstance(rules, list) else ()):
+            if isinstance(rule, dict):
+                yield ("groups", number, "rules", index), rule
+
+
+def _wrong_expression(page: Source, path: Path_, name: str, expression: str, what: str, span: Span | None) -> Problem:
+    found = page.problem((*path, "expr"), f"rule {name}: {what}{pointed(expression, span)}")
+    lines = page.text.splitlines()
+    # Of a block (|) each line is one of the file; other ways of writing fold them.
+    if _BLOCK.search(lines[found.line - 1]):
+        return replace(found, line=found.line + 1 + row(expression, span))
+    return found
 
 
 def find(patterns: Sequence[str], folder: Path) -> tuple[list[Path], list[str]]:

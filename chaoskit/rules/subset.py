@@ -10,6 +10,7 @@ from typing import Any
 
 from chaoskit.errors import Problem
 from chaoskit.rules.files import RuleFile
+from chaoskit.rules.pointed import place_of_lack
 from chaoskit.rules.routing import Routing, walk
 
 FUNCTIONS = frozenset(
@@ -42,7 +43,7 @@ def beyond(file: RuleFile) -> list[Problem]:
             continue
         what = lacking(parsed(rule.spec.expr))
         if what:
-            found.append(rule.problem(f"{what}: {TAIL}"))
+            found.append(rule.wrong_expression(f"{what}: {TAIL}", place_of_lack(rule.spec.expr, what)))
         for key, texts in (("labels", rule.spec.labels), ("annotations", rule.spec.annotations)):
             for name, text in texts.items():
                 if what := lacking_of_template(text):

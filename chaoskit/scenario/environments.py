@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from chaoskit.errors import InputError, Problem
@@ -39,12 +40,18 @@ def environment_of(page: Source, check: Check, given: Path | None) -> Environmen
 def _find_environment(page: Source, check: Check, name: str) -> Path | None:
     """``environments/NAME.yaml`` beside the file or in a folder above, up to the project's root."""
     known: dict[str, Path] = {}
+    folder = page.file.absolute().parent
     for folder in page.file.absolute().parents:
         known = {**_environments_in(folder / "environments"), **known}
         if name in known or (folder / "pyproject.toml").exists() or (folder / ".git").exists():
             break
     if name not in known:
-        check.wrong(("environment",), f"unknown environment {name!r}", known, name)
+        # A path is an easy mistake: its last part is what was meant.
+        meant = PurePath(name).name.removesuffix(".yml").removesuffix(".yaml")
+        what = f"unknown environment {name!r}"
+        if not known:
+            what += f": there is no environments/*.yaml beside this file or in a folder above it, up to {folder}"
+        check.wrong(("environment",), what, known, meant)
     return known.get(name)
 
 
@@ -147,11 +154,32 @@ def _merged(below: Any, own: Any) -> Any:
 def mistakes_in_files(environment: Environment, *, embedded: bool = False) -> list[Problem]:
     """What is wrong with the files that its providers' arguments name, ``embedded`` also what our stand-ins lack."""
     found: list[Problem] = []
-    for spec in environment.services.values():
+    for name, spec in environment.services.items():
         if spec.provider is not None and spec.provider in room("providers"):
             provider = room("providers").get(spec.provider)
-            found += provider.mistakes_in_files(spec, environment.folder, embedded=embedded)
+            problems = provider.mistakes_in_files(spec, environment.folder, embedded=embedded)
+            found += [_where_named(environment, name, problem) for problem in problems]
     return found
+
+
+def _where_named(environment: Environment, service: str, problem: Problem) -> Problem:
+    """A file that is not there has no lines: the mistake is where the environment names it."""
+    file = Path(problem.file)
+    if file.exists():
+        return problem
+    page, folder = environment.source, environment.folder
+    path: tuple[str | int, ...] = ("services", service, "args")
+    if "services" not in page.data:
+        path = ("environment", *path)
+    written = file.name
+    for key, value in environment.services[service].args.items():
+        for index, each in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(each, str) and source.shown(folder / each) == file:
+                path, written = (*path, key, *([index] if isinstance(value, list) else [])), each
+    others = [
+        os.path.relpath(each, folder) for each in file.parent.glob("*.y*ml") if each.resolve() != page.file.resolve()
+    ]
+    return page.problem(path, f"{service}: {file}: {problem.what}", sorted(others), written)
 
 
 def companions(name: str, spec: ServiceSpec) -> Mapping[str, ServiceSpec]:

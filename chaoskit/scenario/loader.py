@@ -91,7 +91,7 @@ def _scenario(
     environment = environment_of(page, check, environment_file)
     traffic = data.get("traffic")
     alerts = alert_names(environment, data) if environment else None
-    context = {
+    context: dict[str, Any] = {
         "services": set(environment.services) if environment else None,
         "unproxied": {name for name, spec in environment.services.items() if not spec.proxy} if environment else set(),
         "operations": set(traffic) if isinstance(traffic, dict) else None,
@@ -103,7 +103,7 @@ def _scenario(
     named = data.get("sops", [])
     # Where some of them have mistakes, these are told, and not what asks for them.
     complete = isinstance(named, list) and len(named) == len(sops)
-    context["sops"] = {sop.name for sop in sops} if complete else None
+    context["sops"] = {sop.name: sop for sop in sops} if complete else None
     model: ScenarioFile | None = check.typed(ScenarioFile, data, (), context)
 
     entries = mapping(data, "timeline").get("faults")

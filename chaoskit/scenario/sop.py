@@ -147,6 +147,12 @@ class PlannedSop:
         return self.main.kind if self.main is not None else "call"
 
     @property
+    def alerts(self) -> frozenset[str]:
+        """The alerts that start it; empty: any of its severity and labels does."""
+        named = self.model.on.alert
+        return frozenset([named] if isinstance(named, str) else named or ())
+
+    @property
     def target(self) -> str:
         """The service that it acts on; empty where only the alert tells."""
         return self.model.service or (self.main.action.target if self.main is not None else "")

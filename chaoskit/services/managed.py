@@ -129,7 +129,7 @@ class ManagedService(Service):
                 self._launch()
             self._supervisor.watch()
             if not self.alive():  # its death may have come before the supervisor looked
-                raise BrokenError(f"{self.name} ended as soon as it was ready: {describe_exit(self._last_exit or 0)}")
+                raise BrokenError(f"{self.name} ended as soon as it was ready: {describe_exit(self.last_exit or 0)}")
 
     def stop(self) -> None:
         """End it and remove its data."""

@@ -120,11 +120,10 @@ class TrafficGenerator:
             return
         assert process.stdin is not None
         self._listening = False
-        try:
+        with suppress(OSError):  # it is dead already, which is what is wanted
             process.stdin.write(msgspec.json.encode(Quit()) + b"\n")
+        with suppress(OSError):  # what it could not be told is still in the buffer
             process.stdin.close()
-        except OSError:
-            process.stdin = None  # it is dead already, which is what is wanted
         try:
             process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -137,7 +136,11 @@ class TrafficGenerator:
                 pipe.close()
 
     def __enter__(self) -> TrafficGenerator:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -69,6 +69,7 @@ class Desk:
         self.history = History(self.folder)
         self.stage = Stage(folder)
         self.runner = None
+        self.servers = ()
 
     def load(self, *sops):
         """SOPs as they stand in a scenario's ``sops:``. Raises InputError."""
@@ -79,7 +80,7 @@ class Desk:
         return found
 
     def open(self, *sops, call_back=""):
-        reports = FaultReports(self.folder, self.history, scenario="a test", environment="test")
+        reports = FaultReports(self.folder, self.history, scenario="a test", environment="test", servers=self.servers)
         self.runner = SopRunner(
             self.load(*sops), self.stage, Queue(self.folder / FILE), reports, self.history.add, call_back
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 
 import jsonschema
 import pytest
 from sop_stage import Desk, alert
 
-from chaoskit.alerting import report_facts
+from chaoskit.alerting import report_facts, report_metrics
 from chaoskit.alerting.fault_report import decode, fault_report_schema
 from chaoskit.alerting.report_facts import Planned
 from chaoskit.clock import now
@@ -40,9 +41,12 @@ def request(at, id, **more):
     return r.Request(intended=at - 0.1, sent=at - 0.1, ended=at, id=id, **{**fields, **more})
 
 
-def report_of(desk, **more):
+RESTART = {"restart": {"service": "orders"}}
+
+
+def report_of(desk, steps=(RESTART,), retry=None, **more):
     """The report after an SOP has run: as JSON (checked against the schema) and as Markdown."""
-    runner = desk.open({"sop": "s", "steps": [{"restart": {"service": "orders"}}]})
+    runner = desk.open({"sop": "s", "steps": list(steps), **({"retry": retry} if retry else {})})
     began = now()
     runner.reports.planned = [Planned("slow", "latency", "payments", began - 2, began + 60)]
     runner.alert(alert(**more))
@@ -95,9 +99,114 @@ def test_all_that_belongs_into_it(desk):
         TRACE,
         "orders restarted",
         "latency",
-        "| orders | panics | 4 | 0 |",
+        "| orders | panics | 4 | 0 |  |",
+        "| delivered by | application, 1 time |",
     ):
         assert words in text
+
+
+def test_every_step_is_told(desk):
+    """Action, target, tries, result and times of each, in JSON and in Markdown, not only of the last."""
+    desk.stage.failures = 2
+    steps = [RESTART, {"notify": {"to": "orders-team", "message": "it was restarted"}}]
+    report, text = report_of(desk, steps, retry={"attempts": 3, "backoff": "10ms"})
+    (sop,) = report["sops"]
+    told = [
+        (step["action"], step["target"], step["attempts"], step["outcome"], step["detail"]) for step in sop["steps"]
+    ]
+    assert told == [
+        ("restart", "orders", 3, "done", "orders restarted"),
+        ("notify", "", 1, "done", "told orders-team: it was restarted"),
+    ]
+    first, second = sop["steps"]
+    assert sop["started"] <= first["started"] < first["ended"] <= second["started"] <= second["ended"] <= sop["ended"]
+    times = f"{first['started']} | {first['ended']}"
+    assert f"| inline-1 | 1 | restart | orders | 3 | done | {times} | orders restarted |" in text
+    assert "| inline-1 | 2 | notify |  | 1 | done | " in text
+
+
+def test_a_step_that_failed_says_so(desk):
+    """With how often it was tried, and why."""
+    desk.stage.failures = 9
+    report, text = report_of(desk, retry={"attempts": 1})
+    (step,) = report["sops"][0]["steps"]
+    assert (step["outcome"], step["attempts"]) == ("failed", 1)
+    assert "restart failed 1 time: orders is not ready" in text
+    assert "| inline-1 | 1 | restart | orders | 1 | failed | " in text
+
+
+def rules(at, query):
+    """What the rules were seen to ask."""
+    return r.Rules(at=at, evaluated={"OrdersPanics": at}, queries={"OrdersPanics": query, "Other": "other > 1"})
+
+
+def test_metrics_of_the_rule_come_first_then_those_that_changed_most(desk):
+    """What did not change is left out, the number of all others is told, and both files are bounded."""
+    at = now()
+    desk.history.add(rules(at - 3, 'sum by (service) (increase(panics_total{service="orders"}[10s])) > 10'))
+    values = {"panics_total": (5.0, 6.0), "doubled": (2.0, 4.0), "new": (None, 1.0), "same": (7.0, 7.0)}
+    values |= {"nan": (math.nan, math.nan), 'steady_rule_total{a="b"}': (1.0, 1.0), "memory": (100.0, 101.0)}
+    values |= {f"small_{number:03}": (1000.0, 1001.0) for number in range(200)}
+    for name, (before, after) in values.items():
+        if before is not None:
+            desk.history.add(r.Sample(service="orders", name=name, at=at - 30, value=before))
+        desk.history.add(r.Sample(service="orders", name=name, at=at - 1, value=after))
+    report, text = report_of(desk)
+    names = [metric["name"] for metric in report["metrics"]]
+    assert names[:5] == ["panics_total", "new", "doubled", "memory", "small_000"]
+    assert [metric["of_rule"] for metric in report["metrics"][:2]] == [True, False]
+    assert not {"same", "nan"} & set(names)
+    assert len(names) == report_metrics.MOST
+    assert report["metrics_omitted"] == len(values) - len(names)
+    assert f"{len(values) - len(names)} others not shown" in text
+    assert "| orders | panics\\_total | 6 | 5 | yes |" in text
+    assert "small\\_100" not in text
+
+
+def test_metrics_of_a_service_that_stood_still(desk):
+    """Where nothing has changed and no rule is known, some are shown all the same; that one is left out is told."""
+    at = now()
+    for name in range(report_metrics.MOST + 1):
+        for moment in (at - 30, at - 1):
+            desk.history.add(r.Sample(service="orders", name=f"m{name:02}", at=moment, value=1.0))
+    report, text = report_of(desk)
+    assert (len(report["metrics"]), report["metrics_omitted"]) == (report_metrics.MOST, 1)
+    assert "1 other not shown" in text
+
+
+def test_answers_of_a_fallback_during_a_fault_are_among_the_failing_requests(desk):
+    """Marked, and after what failed; those before the fault are not."""
+    at = now()
+    answered = {"ok": True, "fallback": True, "status": 200}
+    for row in (
+        request(at - 30, "before", **answered),
+        request(at - 1.5, "failed"),
+        request(at - 1, "degraded", **answered, path="/feed"),
+        request(at - 0.9, "well", ok=True, status=200),
+    ):
+        desk.history.add(row)
+    report, text = report_of(desk)
+    told = [(failure["request_id"], failure["fallback"]) for failure in report["failures"]]
+    assert told == [("failed", False), ("degraded", True)]
+    assert "| GET /feed | 200, fallback |" in text
+    assert "| GET / | 500 |" in text
+
+
+@pytest.mark.parametrize(
+    ("servers", "source", "served_by", "text"),
+    [
+        (["embedded"], "prometheus", "embedded", "chaoskit's embedded stand-in for prometheus, 1 time"),
+        (["prometheus 2.42.0", "alertmanager 0.25.0"], "alertmanager", "alertmanager 0.25.0", "alertmanager 0.25.0, 1"),
+        (["embedded"], "application", "", "application, 1 time"),
+        ([], "alertmanager", "", "alertmanager, 1 time"),
+    ],
+)
+def test_what_really_delivered_is_named(desk, servers, source, served_by, text):
+    """A stand-in is not called Prometheus; an application or a server of the team's own is what it says it is."""
+    desk.servers = servers
+    report, words = report_of(desk, source=source)
+    assert (report["alert"]["source"], report["alert"]["served_by"]) == (source, served_by)
+    assert f"| delivered by | {text}" in words
 
 
 def test_the_first_version_is_there_before_the_sop_acts(desk):

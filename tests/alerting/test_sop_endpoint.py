@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import urllib.error
 import urllib.request
 
@@ -11,6 +12,7 @@ from sop_stage import SERVICES, Desk, alert, http_server
 
 from chaoskit.alerting.receiver import Receiver
 from chaoskit.alerting.sops.endpoint import PREFIX, CallBacks
+from chaoskit.clock import wait_for
 
 
 @pytest.fixture
@@ -149,3 +151,37 @@ def test_after_the_scenario_nothing_is_called_back(desk):
         desk.runner.close()
         assert post(f"{actions}/restart", {"incident": desk.rows()[0].incident, "service": "orders"})[0] == 403
     assert desk.stage.done == []
+
+
+def test_an_action_that_outlives_the_scenario_is_recorded_once(desk):
+    """As open, when the scenario ends; that it is done later is nothing for the history."""
+    with http_server(lambda *_: (200, {})) as url:
+        desk.stage.url = url
+        actions = open_desk(desk)
+        desk.runner.alert(alert())
+        desk.settle()
+        (called,) = desk.rows()
+        desk.stage.gate.clear()
+        asked = threading.Thread(
+            target=post, args=(f"{actions}/restart", {"incident": called.incident, "service": "orders"})
+        )
+        asked.start()
+        wait_for(lambda: desk.stage.done, what="the action to begin", limit=10)
+        desk.runner.close()
+        desk.stage.gate.set()
+        asked.join(10)
+    assert [(row.action_type, row.outcome) for row in desk.rows()] == [("call", "done"), ("restart", "open")]
+
+
+def test_an_action_is_not_begun_when_the_scenario_has_ended(desk):
+    """The call came in time, and was still being read."""
+    with http_server(lambda *_: (200, {})) as url:
+        desk.stage.url = url
+        open_desk(desk)
+        desk.runner.alert(alert())
+        desk.settle()
+        incident = desk.runner.incident(desk.rows()[0].incident)
+        (work,) = incident.works
+        desk.runner.close()
+    assert not desk.runner.begun(work)
+    assert incident.works == [work]

@@ -13,15 +13,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from chaoskit.cli._doctor.parts import NotThere, Part, look_at
 
 
-def doctor(*options: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """The command, with a changed environment."""
+def doctor(*options: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The command, with a changed environment, in the folder ``cwd``."""
     command = [sys.executable, "-c", "import sys; from chaoskit.cli import main; sys.exit(main())", "doctor", *options]
     if "--limit" not in options:
         command += ["--limit", "40"]  # a machine that is busy with other tests must not change what is found
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **environ})
+    environ = {**os.environ, **environ}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environ, cwd=cwd)
 
 
 def parts_of(answer: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
@@ -63,7 +66,7 @@ def test_what_it_finds_is_true() -> None:
 
 def test_a_path_that_lacks_everything(tmp_path: Path) -> None:
     """Nothing of others on the PATH, no daemon: told, and still 0, as the embedded defaults need none of it."""
-    answer = doctor("--json", PATH=str(tmp_path), DOCKER_HOST=f"unix://{tmp_path}/no.sock")
+    answer = doctor("--json", cwd=tmp_path, PATH=str(tmp_path), DOCKER_HOST=f"unix://{tmp_path}/no.sock")
     parts = parts_of(answer)
     for name in ("Toxiproxy", "Allure", "Prometheus", "Alertmanager", "Docker daemon", "Docker images", "tc netem"):
         assert parts[name]["state"] == "missing", parts[name]
@@ -108,21 +111,47 @@ def test_versions_are_told(tmp_path: Path) -> None:
     fake(package, "cli.js", "sleep 60")
     (tmp_path / "allure").symlink_to(package / "cli.js")
     fake(tmp_path, "node", "echo v20.1.0")
-    seen = {name: part["seen"] for name, part in parts_of(doctor("--json", PATH=str(tmp_path))).items()}
+    parts = parts_of(doctor("--json", cwd=tmp_path, PATH=str(tmp_path)))
+    seen = {name: part["seen"] for name, part in parts.items()}
     assert seen["Toxiproxy"] == f"2.12.0 ({tmp_path}/toxiproxy-server)"
     assert seen["Prometheus"] == f"2.42.0+ds ({tmp_path}/prometheus)"
     assert seen["Alertmanager"] == f"0.25.0 ({tmp_path}/alertmanager)"
     assert seen["Docker Compose"] == f"v1: 1.29.2 ({tmp_path}/docker-compose)"
-    assert seen["Allure"] == f"3.18.0, runs on Node ({tmp_path}/allure)"
+    assert seen["Allure"] == f"3.18.0, runs on Node ({package}/cli.js)"
     assert seen["Node"] == "v20.1.0"
 
 
 def test_allure_without_its_runtime_is_of_no_use(tmp_path: Path) -> None:
     """Version 2 needs Java."""
     fake(tmp_path, "allure", "echo 2.46.1")
-    [part] = [part for name, part in parts_of(doctor("--json", PATH=str(tmp_path))).items() if name == "Allure"]
+    without_java = {"PATH": str(tmp_path), "JAVA_HOME": ""}
+    part = parts_of(doctor("--json", cwd=tmp_path, **without_java))["Allure"]
     assert part["state"] == "missing"
     assert part["seen"] == f"2.46.1 ({tmp_path}/allure), but there is no java to run it"
+
+
+def test_allure_is_looked_for_where_the_report_does(tmp_path: Path) -> None:
+    """In node_modules here and in the folders above, not on the PATH alone; the newest that can run is told."""
+    empty, project = tmp_path / "bin", tmp_path / "project"
+    empty.mkdir()
+    for folder, name, version in ((tmp_path, "allure-commandline", "2.46.1"), (project, "allure", "3.18.0")):
+        package = folder / "node_modules" / name
+        (package / "bin").mkdir(parents=True)
+        (package / "package.json").write_text(json.dumps({"name": name, "version": version}), encoding="utf-8")
+        fake(package, "cli.js", "sleep 60")
+        fake(package / "bin", "allure", "sleep 60")
+
+    def told() -> dict[str, Any]:
+        return parts_of(doctor("--json", cwd=project, PATH=str(empty), JAVA_HOME=""))["Allure"]
+
+    part = told()
+    assert part["state"] == "missing"
+    assert part["seen"] == f"3.18.0 ({project}/node_modules/allure/cli.js), but there is no node to run it"
+    assert "npm install allure" in part["install"]
+    fake(empty, "java", "echo 17")
+    assert told()["seen"] == f"2.46.1, runs on Java ({tmp_path}/node_modules/allure-commandline/bin/allure)"
+    fake(empty, "node", "echo v20")
+    assert told()["seen"] == f"3.18.0, runs on Node ({project}/node_modules/allure/cli.js)"
 
 
 def test_a_program_that_hangs_holds_nothing_up(tmp_path: Path) -> None:
@@ -187,6 +216,21 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     )
     assert answer.returncode == 0, answer.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_images_of_providers_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the version that the project's environments say; not one that is built."""
+    from chaoskit.cli._doctor.containers import _named
+
+    folder = tmp_path / "scenarios" / "environments"
+    folder.mkdir(parents=True)
+    (folder / "shop.yaml").write_text(
+        "environment: shop\nservices:\n  db: {provider: postgres, args: {version: 13}}\n"
+        "  mine: {image: 'mine:1', port: 80}\n  built: {build: {context: .}, port: 81}\n",
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(tmp_path)
+    assert _named() == ["postgres:13", "mine:1"]
 
 
 def test_a_limit_must_be_a_time() -> None:

@@ -54,6 +54,21 @@ def test_the_latest_run_passes(chaoskit: Chaoskit, runs: Any, tmp_path: Path) ->
     assert row["gate"] == "passed"
 
 
+def test_an_earlier_run_leaves_the_newest_ones_files(chaoskit: Chaoskit, runs: Any, tmp_path: Path) -> None:
+    """By any of its names it is told and not written, unless a folder is named."""
+    first = runs(ask=0.01, slow=0.6)
+    runs(ask=0.01)
+    assert "written: reports/gate.md" in chaoskit("gate").out
+    before = (tmp_path / "reports" / "gate.json").read_text(encoding="utf-8")
+    for word in ("previous", first.name, first):
+        answer = chaoskit("gate", word)
+        assert answer.status == 1
+        assert "not written: reports/gate.* are of the newest run, 20260102-7; --output DIR writes these" in answer.out
+    assert (tmp_path / "reports" / "gate.json").read_text(encoding="utf-8") == before
+    assert "written: old/gate.md" in chaoskit("gate", "previous", "--output", "old").out
+    assert json.loads(Path("old/gate.json").read_text(encoding="utf-8"))["run"] == first.name
+
+
 def test_a_violated_run_is_blocked(chaoskit: Chaoskit, runs: Any) -> None:
     """1, with what blocks; and the JSON satisfies what ``chaoskit schema gate`` prints."""
     runs(ask=0.01, slow=0.6)
@@ -169,6 +184,14 @@ def test_history_needs_one(chaoskit: Chaoskit) -> None:
     assert (answer.status, answer.err.partition(" (")[0]) == (2, "no history: reports/history.db does not exist")
     assert not Path("reports").exists()
     assert "'0' is not a number of runs" in chaoskit("history", "--limit", "0").err
+
+
+def test_compare_tells_why_a_run_was_broken(chaoskit: Chaoskit, record: Record) -> None:
+    """The first line and the cause, each on a line of its own."""
+    before = record("ask").parent.rename(Path("one"))
+    record("ask", broken="orders was not ready within 20 s\n  Its last lines:\n  Traceback\n  KeyError: 'DB'")
+    answer = chaoskit("compare", before, "reports/runs/1")
+    assert "\n    orders was not ready within 20 s\n      … KeyError: 'DB'\n" in answer.out
 
 
 def test_compare(chaoskit: Chaoskit, runs: Any) -> None:

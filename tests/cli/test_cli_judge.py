@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from chaoskit.reporters.history_db import Database, Revision
+from chaoskit.reporters.runs import read_run
+
 Chaoskit = Callable[..., Any]
 Record = Callable[..., Path]
 
@@ -132,9 +135,30 @@ def test_what_broke_the_run_is_not_forgotten(chaoskit: Chaoskit, record: Record)
 def test_folders_that_hold_no_run(chaoskit: Chaoskit, tmp_path: Path) -> None:
     """Nothing to judge: exit status 2, and the paths are named."""
     (tmp_path / "empty").mkdir()
-    for path in ("empty", "nosuch"):
-        answer = chaoskit("judge", path)
-        assert (answer.status, answer.err) == (2, f"no recorded scenario in {path}\n")
+    answer = chaoskit("judge", "empty")
+    assert (answer.status, answer.err) == (2, "no recorded scenario in empty\n")
+    answer = chaoskit("judge", "nosuch")
+    assert answer.status == 2
+    assert answer.err.startswith("no history: reports/history.db does not exist")
+    assert answer.err.endswith("and 'nosuch' is no folder\n")
+
+
+def test_a_run_by_its_name(chaoskit: Chaoskit, record: Record, tmp_path: Path) -> None:
+    """As for the gate and compare: latest, previous, an id or its start; what names none is told."""
+    reports = tmp_path / "reports"
+    for number, latency in ((1, 0.01), (2, 0.6)):
+        name = f"2026010{number}-7"
+        record(f"s{number}", latency=latency, started=f"2026-01-0{number}T10:00:00+0000")
+        folder = (reports / "runs" / "1").rename(reports / "runs" / name)
+        with Database(reports / "history.db") as database:
+            database.record(name, read_run(folder), Revision())
+    for word, said in (("latest", "s2: violated"), ("previous", "s1: held"), ("20260102", "s2: violated")):
+        assert chaoskit("judge", word).out.startswith(said)
+    assert chaoskit("judge", "previous", "--reports", reports).status == 0
+    answer = chaoskit("judge", "latets")
+    assert answer.status == 2
+    assert "unknown run 'latets'; legal: latest, previous, a run's folder, or an id: 20260102-7" in answer.err
+    assert "did you mean 'latest'?" in answer.err
 
 
 def test_a_history_with_a_bad_line(chaoskit: Chaoskit, record: Record) -> None:

@@ -145,3 +145,38 @@ def test_plan_says_what_is_touched_in_each_runtime(chaoskit: Chaoskit, tmp_path:
     assert "far.example.com (allowed)" in answer.out
     assert chaoskit("plan", "--allow", "http://far", "one.chaos.yaml").status == 2
     assert chaoskit("plan", "--toxiproxy", "embeded", "one.chaos.yaml").status == 2
+
+
+RULES = "groups:\n  - name: g\n    rules:\n      - {alert: A, expr: 'topk(3, x) > 1'}\n"
+PROMETHEUS = "prometheus: {provider: prometheus, args: {rules: [team.rules.yml]}}"
+
+
+def test_validate_tells_what_the_stand_in_does_not_understand(chaoskit: Chaoskit, tmp_path: Path) -> None:
+    """Only when asked for that way of alerting, by either name of the option; a control's own rules count too."""
+    text = SCENARIO.replace("{stub: {provider: noop}}", "{stub: {provider: noop}, " + PROMETHEUS + "}")
+    assert PROMETHEUS in text
+    write(tmp_path, one=text)
+    (tmp_path / "team.rules.yml").write_text(RULES, encoding="utf-8")
+    assert chaoskit("validate", ".").status == 0
+    for option in ("--alerting", "--chaos-alerting"):
+        answer = chaoskit("validate", f"{option}=embedded", ".")
+        assert answer.status == 1
+        assert answer.out.startswith("team.rules.yml:4: rule A: the aggregation topk: chaoskit's stand-in")
+        assert "\n    topk(3, x) > 1\n    ^^^^\n1 files, 1 scenarios, 1 mistakes\n" in answer.out
+    (tmp_path / "team.rules.yml").write_text(RULES.replace("topk(3, x)", "max(x)"), encoding="utf-8")
+    (tmp_path / "other.rules.yml").write_text(RULES, encoding="utf-8")
+    assert chaoskit("validate", "--alerting=embedded", ".").status == 0
+    control = "control: {with: {prometheus: {args: {rules: [other.rules.yml]}}}, violates: [recovery]}\n"
+    write(tmp_path, one=text + control)
+    assert "other.rules.yml:4: rule A" in chaoskit("validate", "--alerting=embedded", ".").out
+    answer = chaoskit("validate", "--alerting=embeded", ".")
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err.startswith("--alerting: unknown way of alerting 'embeded'; legal: auto, embedded, prometheus")
+
+
+def test_validate_reads_the_rules_of_an_environment_in_place(chaoskit: Chaoskit, tmp_path: Path) -> None:
+    """Their mistakes too."""
+    write(tmp_path, one=SCENARIO.replace("{stub: {provider: noop}}", "{stub: {provider: noop}, " + PROMETHEUS + "}"))
+    answer = chaoskit("validate", ".")
+    assert answer.status == 1
+    assert "one.chaos.yaml:2: prometheus: team.rules.yml: there is no such rule file" in answer.out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -9,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.engine.session import Session, rejudge
+from chaoskit.engine.record import rejudge
+from chaoskit.engine.session import Session
 from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
 from chaoskit.scenario.loader import load
@@ -81,6 +84,8 @@ services:
 SCENARIO = """
 scenario: A burst is told to the people on call
 environment: watched
+sops:
+  - {sop: tell, on: {alert: FrontBusy}, steps: [{notify: {to: front-team}}]}
 traffic:
   ask: {request: "GET {{ front.url }}/ok", rate: 10/s}
 steady_state:
@@ -134,6 +139,11 @@ def test_an_alert_from_its_metric_to_its_end(session: tuple[Session, Path]) -> N
     assert {row.receiver for row in alerts if row.state == "delivered"} == {"pager"}
     assert len({row.fingerprint for row in alerts}) == 1
     assert rejudge(result.folder)[1] == result.verdict
+    (file,) = (result.folder / "fault-reports").glob("*-FrontBusy.json")
+    report = json.loads(file.read_text())
+    assert report["alert"]["source"] == "alertmanager"
+    assert re.match(r"embedded$" if live.alerting == "embedded" else r"alertmanager \d", report["alert"]["served_by"])
+    assert [metric["of_rule"] for metric in report["metrics"][:2]] == [True, False]
     again = live.run(loaded)
     assert again.verdict.outcome is Outcome.HELD, again.verdict.reason
 

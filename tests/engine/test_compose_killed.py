@@ -6,10 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
+from chaoskit.clock import wait_for
 from chaoskit.services.docker import daemon
 from chaoskit.services.docker.compose import tool
 from chaoskit.services.docker.compose.undo import KIND
@@ -77,8 +77,8 @@ def project(tmp_path):
 
     yield start
     for child in children:
-        child.kill()
-        child.wait()
+        with child:  # closes its pipe
+            child.kill()
 
 
 @pytest.fixture
@@ -108,14 +108,6 @@ def left(run):
     return [one.name for one in found]
 
 
-def wait(condition, what, limit=180.0):
-    """Until it is true."""
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {limit:g} s for {what}"
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("sweeper", ["its guardian", "the next run"])
 @pytest.mark.parametrize("moment", ["the tool begins", "the first container", "in mid-fault"])
 def test_a_killed_run(project, processes_of, guardians_of, lookalike, tmp_path, moment, sweeper):
@@ -132,7 +124,7 @@ def test_a_killed_run(project, processes_of, guardians_of, lookalike, tmp_path, 
             return any("-team-cache" in name for run in runs.glob("*") for name in left(run.name))
         return list(runs.glob("*/slow/phases.jsonl"))
 
-    wait(reached, moment)
+    wait_for(reached, what=moment, limit=180)
     (run,) = runs.iterdir()
     if sweeper == "the next run":
         for pid in guardians_of(tmp_path):
@@ -144,7 +136,7 @@ def test_a_killed_run(project, processes_of, guardians_of, lookalike, tmp_path, 
         output, _ = again.communicate(timeout=300)
         assert again.returncode == 0, output
         assert "swept from an earlier run" in output
-    wait(lambda: not processes_of(tmp_path), "all processes to end")
+    wait_for(lambda: not processes_of(tmp_path), what="all processes to end", limit=180)
     assert left(run.name) == []
     assert not [*runs.glob("*/environment-*"), *runs.glob("*/*.journal")]
     lookalike()

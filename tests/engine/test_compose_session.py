@@ -8,10 +8,10 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 
 import pytest
 
+from chaoskit.clock import wait_for
 from chaoskit.engine.session import Session
 from chaoskit.errors import BrokenError
 from chaoskit.expectations.base import Outcome
@@ -172,14 +172,6 @@ def inside(live, service, *words):
     return told
 
 
-def until(condition, seen, limit=20.0):
-    """Wait until it is true."""
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, seen()
-        time.sleep(0.05)
-
-
 def test_names_volumes_and_ports(team, session, each_tool):
     """The proxies have all names of their services and the services none; nothing listens beyond our own gateway."""
     live = started(team, session)
@@ -222,7 +214,8 @@ def test_its_life(team, session, each_tool):
 
     old = cache.pid
     assert cache.kill()
-    until(lambda: cache.alive() and cache.pid != old and cache.ready(), cache.check)
+    ready_anew = lambda: cache.alive() and cache.pid != old and cache.ready()  # noqa: E731
+    wait_for(ready_anew, what="the cache to be restarted", limit=20, last_seen=cache.check)
     assert "PONG" in inside(live, "app", PING)
 
     address = (app.host, app.port)
@@ -232,7 +225,7 @@ def test_its_life(team, session, each_tool):
     assert app.pause()
     assert app.container.inspect()["State"]["Paused"]
     live.heal()
-    until(app.ready, app.check)
+    wait_for(app.ready, what="the application", limit=20, last_seen=app.check)
 
     live.prepare(changed(environment, {"app": ServiceChange(env={"WORD": "c$d", "CACHE": "{{ cache.url }}"})}))
     variables = live.services["app"].container.exec(["env"])[1].splitlines()
@@ -257,7 +250,7 @@ def test_its_life(team, session, each_tool):
 
 def test_verdicts(team, session, tmp_path):
     """Held and violated as anywhere; logs are in the history; it can be judged again without the Compose file."""
-    from chaoskit.engine.session import rejudge
+    from chaoskit.engine.record import rejudge
 
     scenario = tmp_path / "slow.chaos.yaml"
     scenario.write_text(SCENARIO.replace("BOUND", ">= 100ms"))
@@ -291,7 +284,7 @@ def test_container_faults_on_several_networks(team, session):
     assert {net: names | {app.id[:12]} for net, names in after.items()} == {
         net: names | {app.id[:12]} for net, names in before.items()
     }
-    until(live.services["app"].ready, live.services["app"].check)
+    wait_for(live.services["app"].ready, what="the application", limit=20, last_seen=live.services["app"].check)
     with socket.create_connection(live.proxied("app"), timeout=5) as one:
         one.sendall(b"GET /made HTTP/1.0\r\n\r\n")
         assert b"200" in one.recv(100)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from chaoskit.clock import wait_for
+
 IMAGES = ("redis:7", "python:3.11-slim")
 
 ENVIRONMENT = """
@@ -39,14 +41,6 @@ expect:
 """
 
 
-def until(condition, what, limit=60.0):
-    """Wait for a condition."""
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {limit:g} s for {what}"
-        time.sleep(0.1)
-
-
 class Daemon:
     """A dockerd of our own, beside the machine's: with its own data, networks and socket."""
 
@@ -69,10 +63,10 @@ class Daemon:
         command += ["--default-address-pool", "base=10.213.0.0/16,size=24"]
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        until(
+        wait_for(
             lambda: self._process.poll() is not None or self.docker("version", check=False).returncode == 0,
-            "the daemon to answer",
-        )
+            what="the daemon to answer", limit=60, every=0.1,
+        )  # fmt: skip
         if self._process.poll() is not None:
             pytest.skip(f"no second Docker daemon can be started here: {(folder / 'log').read_text()[-300:]}")
 
@@ -141,7 +135,10 @@ def running(daemon, tmp_path):
     ) as run:
         try:
             phases = tmp_path / "reports" / "runs"
-            until(lambda: run.poll() is not None or list(phases.glob("*/slow/phases.jsonl")), "the fault", 90)
+            wait_for(
+                lambda: run.poll() is not None or list(phases.glob("*/slow/phases.jsonl")),
+                what="the fault", limit=90, every=0.1,
+            )  # fmt: skip
             assert run.poll() is None, run.stdout.read()
             yield run, environ
         finally:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 
 import pytest
 
+from chaoskit.clock import wait_for
 from chaoskit.engine.session import Session
 from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.expectations.base import Outcome
@@ -108,9 +108,10 @@ def test_names_lead_to_the_proxies(tmp_path, session):
     for name in ("one", "two", "stub", "app"):
         before = live.toxiproxy.counters()[name].opened
         socket.create_connection(live.proxied(name), timeout=5).close()
-        deadline = time.monotonic() + 5
-        while live.toxiproxy.counters()[name].opened == before:
-            assert time.monotonic() < deadline
+        wait_for(
+            lambda name=name, before=before: live.toxiproxy.counters()[name].opened > before,
+            what=f"a connection to {name}", limit=5,
+        )  # fmt: skip
     assert sum("toxiproxy" in each.name for each in daemon.client().containers.list(
         filters={"label": f"chaoskit.run={session.id}"})) == 2  # fmt: skip
 

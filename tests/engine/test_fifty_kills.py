@@ -13,23 +13,16 @@ import random
 import shutil
 import signal
 import subprocess
-import time
 
 import pytest
 from killed_project import LOOKALIKE, Lookalikes, Project, docker
+
+from chaoskit.clock import wait_for
 
 KILLS = int(os.environ.get("CHAOSKIT_KILLS", "6"))
 SEED = int(os.environ.get("CHAOSKIT_KILLS_SEED", "4"))
 LIMIT = 30.0
 """Seconds until nothing may be left: generous, for this test runs beside others."""
-
-
-def until(condition, what, limit=LIMIT):
-    """Wait for a condition."""
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {limit:g} s for {what}"
-        time.sleep(0.02)
 
 
 @pytest.fixture(params=["process", "docker"])
@@ -101,7 +94,7 @@ def kill_and_sweep(project, others, moment, sweeper, what):
     elif sweeper == "next run":
         project.run()
     try:
-        until(lambda: not project.left(), "nothing to be left")
+        wait_for(lambda: not project.left(), what="nothing to be left", limit=LIMIT)
     except AssertionError:
         logs = "".join(path.read_text() for path in project.reports.glob("runs/*/guardian.log"))
         pytest.fail(f"{what}; sweeper: {sweeper}; left: {project.left()}\n{said}\n{logs}")

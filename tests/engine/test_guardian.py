@@ -36,15 +36,6 @@ time.sleep(60)
 """
 
 
-def until(condition, what, limit=20.0):
-    """Wait for a condition; gives what it gave."""
-    deadline = time.monotonic() + limit
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited {limit:g} s for {what}"
-        time.sleep(0.02)
-    return found
-
-
 def exists(pid):
     """Whether a process of this number runs."""
     try:
@@ -72,7 +63,7 @@ def test_it_sweeps_what_a_killed_owner_left(owner, tmp_path):
     assert state_folder().stat().st_mode & 0o777 == 0o700
     process.kill()
     process.wait()
-    until(lambda: not exists(guardian), "the guardian to end")
+    wait_for(lambda: not exists(guardian), what="the guardian to end", limit=20)
     assert [path.name for path in tmp_path.iterdir()] == ["guardian.log"]
     assert not any(path.exists() for path in copies)
     assert f"folder {tmp_path}/data of run r1" in (tmp_path / "guardian.log").read_text()
@@ -139,13 +130,13 @@ def test_a_lease_ends(guarded, tmp_path):
             folder = guarded.add("folder", path=tmp_path / "kept")
         (tmp_path / "kept").mkdir()
         sleeper.send_signal(signal.SIGSTOP)
-        until(lambda: " T " in stat.read_text(), "it to stop")
-        while " T " in stat.read_text():
-            assert time.monotonic() < end + LOOK + 2.0, "the lease was overrun"
-            time.sleep(0.01)
+        wait_for(lambda: " T " in stat.read_text(), what="it to stop", limit=20)
+        limit = end + LOOK + 2.0 - time.monotonic()
+        wait_for(lambda: " T " not in stat.read_text(), what="the lease to end", limit=limit, every=0.01)
         assert time.monotonic() >= end
         lines = [json.loads(line) for line in guarded.path.read_text().splitlines()]
-        until(lambda: {"done": number} in map(json.loads, guarded.path.read_text().splitlines()), "the note")
+        noted = lambda: {"done": number} in map(json.loads, guarded.path.read_text().splitlines())  # noqa: E731
+        wait_for(noted, what="the note", limit=20)
         assert {"done": folder} not in lines
         assert (tmp_path / "kept").exists(), "what belongs to the run has no lease"
     finally:
@@ -269,12 +260,14 @@ def test_faults_end_though_the_engine_hangs(tmp_path):
         command, cwd=tmp_path, env=marked, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as run:
         try:
-            until(lambda: run.poll() is not None or Scene(tmp_path).faults() == ALL, "all faults to be on", 40)
+            wait_for(
+                lambda: run.poll() is not None or Scene(tmp_path).faults() == ALL, what="all faults to be on", limit=40
+            )
             assert run.poll() is None, run.stdout.read()
             run.send_signal(signal.SIGSTOP)
             stopped = time.monotonic()
             assert Scene(tmp_path).faults() == ALL, "they were to be on while the engine stands still"
-            until(lambda: not Scene(tmp_path).faults(), "the leases to end", 3.0 + MARGIN + 5.0)
+            wait_for(lambda: not Scene(tmp_path).faults(), what="the leases to end", limit=3.0 + MARGIN + 5.0)
             assert time.monotonic() - stopped > MARGIN - 1.0, "a lease does not end before the fault does"
             log = "\n".join(path.read_text() for path in tmp_path.glob("reports/runs/*/guardian.log"))
             for kind in ("signal postgres", "disabled redis", "failpoint work"):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 
+import psutil
 import pytest
 
 from chaoskit.clock import wait_for
 from chaoskit.engine.interposer import BINARY, Interposer, resolve
 from chaoskit.engine.session import Session
-from chaoskit.errors import ChaosError
+from chaoskit.errors import ChaosError, TimeoutExpired
 from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
 from chaoskit.journal import Journal
@@ -50,6 +51,27 @@ def test_auto_takes_the_binary_only_where_it_is(monkeypatch, tmp_path):
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     assert resolve("auto") == "binary"
+
+
+def test_one_server_that_does_not_end_keeps_no_other_running(tmp_path):
+    """All are ended, then it is told; the connection to the API is closed."""
+
+    class Stubborn:
+        def terminate(self, _grace):
+            raise TimeoutExpired("waited 10 s for it to end")
+
+    interposer = Interposer("embedded", tmp_path / "toxiproxy", Journal(tmp_path / "a.journal"))
+    interposer.start()
+    (server,) = interposer._processes
+    port = int(interposer.control.places("any")[0][0].rpartition(":")[2])
+    assert interposer.describe().startswith("embedded ")
+    assert [each for each in psutil.net_connections("tcp") if each.raddr and each.raddr.port == port]
+    interposer._processes.append(Stubborn())
+    with pytest.raises(TimeoutExpired):
+        interposer.stop()
+    assert server.poll() is not None
+    ours = [each for each in psutil.Process().net_connections("tcp") if each.raddr and each.raddr.port == port]
+    assert ours == []
 
 
 @pytest.fixture

@@ -135,6 +135,21 @@ def test_violated(scenario: Scenario) -> None:
     assert verdict.reason == "during.ask.p95: expected < 500ms, seen 1s"
 
 
+def test_recovery_by_an_sop(scenario: Scenario) -> None:
+    """Counted from the start of the fault, which was still there: after its end the service was well at once."""
+    mend = r.SopRun(
+        sop="mend", alert="Slow", fingerprint="f", incident="Slow-1", severity="P1", action_type="restart",
+        target_service="stub", priority="high", queued=ZERO + 0.4, started=ZERO + 0.5, ended=ZERO + 0.6, outcome="done",
+    )  # fmt: skip
+    made = history(lambda at: (0.01, not 0 <= at < 0.7))
+    verdict = judge(scenario, made)
+    assert (verdict.recovery, verdict.sop_recovery) == (pytest.approx(0, abs=0.05), None)
+    made.add(mend)
+    verdict = judge(scenario, made)
+    assert verdict.recovery == pytest.approx(0, abs=0.05)
+    assert verdict.sop_recovery == verdict.as_dict()["sop_recovery"] == pytest.approx(0.7, abs=0.05)
+
+
 def test_recovery_is_judged_unasked(scenario: Scenario) -> None:
     """A scenario without a recovery expectation is violated when steady state does not come back."""
     verdict = judge(scenario, history(lambda at: (0.01, at < 2)))

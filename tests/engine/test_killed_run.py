@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from chaoskit.clock import wait_for
+
 
 def _pytest(folder, *arguments):
     command = [sys.executable, "-m", "pytest", "--chaos", "scenarios", "-p", "no:cacheprovider", *arguments]
@@ -19,11 +21,8 @@ def _pytest(folder, *arguments):
     )
 
 
-def _await(condition, what, limit=40.0):
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {limit} s for {what}"
-        time.sleep(0.05)
+def _await(condition, what):
+    wait_for(condition, what=what, limit=40.0, every=0.05)
 
 
 def _in_fault(folder):
@@ -66,8 +65,8 @@ def test_the_next_run_sweeps_a_killed_one(project, processes_of, guardians_of, l
         assert processes_of(tmp_path) == set()
         assert lookalike.poll() is None
     finally:
-        child.kill()
-        child.wait()
+        with child:  # closes its pipe
+            child.kill()
 
 
 def test_the_guardian_sweeps_a_killed_run(project, processes_of, lookalike, tmp_path):
@@ -84,8 +83,8 @@ def test_the_guardian_sweeps_a_killed_run(project, processes_of, lookalike, tmp_
         assert "postgres of run" in (run / "guardian.log").read_text()
         assert not [*run.glob("environment-*"), *run.glob("*.journal"), *run.glob("*.pid")]
     finally:
-        child.kill()
-        child.wait()
+        with child:  # closes its pipe
+            child.kill()
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 2), (signal.SIGTERM, 143)])
@@ -98,8 +97,8 @@ def test_a_signal_leaves_nothing(project, processes_of, tmp_path, number, status
         child.send_signal(number)
         output, _ = child.communicate(timeout=30)
     finally:
-        child.kill()
-        child.wait()
+        with child:  # closes its pipe
+            child.kill()
     assert child.returncode == status, output
     assert {signal.SIGINT: "KeyboardInterrupt", signal.SIGTERM: "SIGTERM"}[number] in output
     assert processes_of(tmp_path) == set()
@@ -118,8 +117,8 @@ def test_ctrl_c_twice_leaves_nothing(project, processes_of, tmp_path, pause):
         child.send_signal(signal.SIGINT)
         output, _ = child.communicate(timeout=30)
     finally:
-        child.kill()
-        child.wait()
+        with child:  # closes its pipe
+            child.kill()
     assert child.returncode != 0, output
     _await(lambda: not processes_of(tmp_path), "the guardian to sweep")
     (run,) = (tmp_path / "reports" / "runs").iterdir()

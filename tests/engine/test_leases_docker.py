@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from chaoskit.clock import wait_for
 from chaoskit.services.docker.daemon import refusal
 from chaoskit.undo import MARGIN
 
@@ -46,14 +47,6 @@ expect:
 def docker(*arguments):
     """What the docker command says."""
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True, timeout=60).stdout
-
-
-def until(condition, what, limit):
-    """Wait for a condition."""
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {limit:g} s for {what}"
-        time.sleep(0.05)
 
 
 def faults(folder):
@@ -97,12 +90,15 @@ def run(tmp_path):
 def test_faults_on_containers_end_though_the_engine_hangs(run, tmp_path):
     """pytest stopped (SIGSTOP) in mid-fault: the container goes on, is connected, has its CPU; the run is broken."""
     everything = {"pause", "disconnect", "cpu"}
-    until(lambda: run.poll() is not None or faults(tmp_path) == everything, "all faults to be on", 120)
+    wait_for(
+        lambda: run.poll() is not None or faults(tmp_path) == everything,
+        what="all faults to be on", limit=120, every=0.05,
+    )  # fmt: skip
     assert run.poll() is None, run.stdout.read()
     run.send_signal(signal.SIGSTOP)
     stopped = time.monotonic()
     assert faults(tmp_path) == everything, "they were to be on while the engine stands still"
-    until(lambda: not faults(tmp_path), "the leases to end", 4.0 + MARGIN + 15.0)
+    wait_for(lambda: not faults(tmp_path), what="the leases to end", limit=4.0 + MARGIN + 15.0, every=0.05)
     assert time.monotonic() - stopped > MARGIN - 2.0, "a lease does not end before the fault does"
     run.send_signal(signal.SIGCONT)
     output, _ = run.communicate(timeout=120)

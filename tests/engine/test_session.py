@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import statistics
 
 import pytest
 
-from chaoskit.engine.session import Session, rejudge
+from chaoskit.engine.record import rejudge
+from chaoskit.engine.session import Session
 from chaoskit.errors import InputError
 from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
@@ -73,6 +76,24 @@ def test_the_same_seed_sends_the_same_requests(project, session):
         requests = session.run(scenario).history.of(r.Request)
         ids.append([row.id for row in sorted(requests, key=lambda row: row.seq)][:50])
     assert ids[0] == ids[1]
+
+
+def test_a_traffic_worker_that_dies_breaks_one_scenario(project, session):
+    """The next one has another, and so has the environment, whose faults send traffic too."""
+    file = project()
+    burst = "burst: {operation: ask, rate: 100/s}"
+    file.write_text(file.read_text().replace("latency: {on: stub, delay: 50ms}", burst))
+    (scenario,) = load_scenarios(file)
+
+    def kill(progress):
+        if progress.phase == "faults":
+            os.kill(session._generator.pid, signal.SIGKILL)
+
+    broken = session.run(scenario, on_progress=kill)
+    assert broken.verdict.outcome is Outcome.BROKEN
+    assert "the traffic worker has died" in broken.verdict.reason
+    again = session.run(scenario)
+    assert again.verdict.outcome is Outcome.HELD, again.verdict.reason
 
 
 def test_nothing_runs_after_close(project, processes_of, tmp_path):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.engine.session import Session, rejudge
+from chaoskit.engine.record import rejudge
+from chaoskit.engine.session import Session
 from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
 from chaoskit.scenario.loader import load as load_scenarios

@@ -7,9 +7,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+
+from chaoskit.clock import wait_for
 
 
 def start(folder, *arguments):
@@ -23,19 +24,19 @@ def start(folder, *arguments):
 
 def in_fault(folder, number=1, limit=60.0):
     """Wait until ``number`` scenarios are in their fault; gives the folders of their runs."""
-    deadline = time.monotonic() + limit
-    while len(found := list((folder / "reports" / "runs").glob("*/*/phases.jsonl"))) < number:
-        assert time.monotonic() < deadline, f"waited {limit:g} s for {number} runs to be in mid-fault"
-        time.sleep(0.05)
+    runs = folder / "reports" / "runs"
+    found = wait_for(
+        lambda: paths if len(paths := list(runs.glob("*/*/phases.jsonl"))) >= number else None,
+        what=f"{number} runs to be in mid-fault",
+        limit=limit,
+        every=0.05,
+    )
     return [path.parents[1] for path in found]
 
 
 def nothing_of(folder, processes_of, limit=30.0):
     """Wait until no process of the project runs; gives what else is left."""
-    deadline = time.monotonic() + limit
-    while processes_of(folder):
-        assert time.monotonic() < deadline, "processes were left"
-        time.sleep(0.05)
+    wait_for(lambda: not processes_of(folder), what="all processes to end", limit=limit, every=0.05)
     runs = folder / "reports" / "runs"
     return [*runs.glob("*/environment-*"), *runs.glob("*/*.journal"), *runs.glob("*/*.pid")]
 
@@ -68,8 +69,8 @@ def test_a_killed_run_beside_a_living_one(project, processes_of, guardians_of, t
         assert nothing_of(tmp_path, processes_of) == []
     finally:
         for process in filter(None, (living, killed, third)):
-            process.kill()
-            process.wait()
+            with process:  # closes its pipe
+                process.kill()
 
 
 def test_a_worker_of_xdist_that_is_killed(project, processes_of, tmp_path):
@@ -84,8 +85,8 @@ def test_a_worker_of_xdist_that_is_killed(project, processes_of, tmp_path):
         os.kill(workers["gw1"], signal.SIGKILL)
         output, _ = run.communicate(timeout=120)
     finally:
-        run.kill()
-        run.wait()
+        with run:  # closes its pipe
+            run.kill()
     assert "worker 'gw1' crashed" in output
     assert not re.search(r"\b(BROKEN|INTERNALERROR)\b", output), output
     (verdict,) = tmp_path.glob(f"reports/runs/*-{workers['gw0']}-gw0/*/verdict.json")

@@ -8,7 +8,8 @@ import urllib.request
 import pytest
 import sop_project
 
-from chaoskit.engine.session import Session, rejudge
+from chaoskit.engine.record import rejudge
+from chaoskit.engine.session import Session
 from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.store import load

@@ -89,10 +89,42 @@ def test_what_is_touched_with_containers(scenario: Scenario) -> None:
     """Images, containers with their labels, the network, where ports are published."""
     lines = list(touches(scenario, Setting("embedded", "docker")))
     assert line(lines, "orders").startswith("a container of shop:1 running python -m 'my shop'; started again")
-    assert line(lines, "db") == "a container of the provider noop's image"
+    assert line(lines, "db") == "a container of python:3.11-slim"
     assert line(lines, "containers").startswith("2 for services, one or more for proxies; one network; ")
     assert "chaoskit.run=RUN" in line(lines, "containers")
     assert "the network's gateway" in line(lines, "ports")
+
+
+PROVIDERS = """\
+  services:
+    db: {provider: postgres, args: {version: 15, replica: true}}
+    other: {provider: postgres, image: "team/postgres:1"}
+    cache: {provider: redis, build: {context: .}}
+    queue: {provider: redis}
+    prometheus: {provider: prometheus, args: {rules: [team.rules.yml]}}
+    mine: {provider: noop, proxy: false}
+"""
+
+
+def test_the_images_are_named(scenario: Scenario, tmp_path: Path) -> None:
+    """Of providers by their version, of proxies and of Toxiproxy; only what is taken in that setting."""
+    (tmp_path / "team.rules.yml").write_text("groups: []\n", encoding="utf-8")
+    start, end = TEXT.index("  services:\n"), TEXT.index("    orders:\n")
+    file = tmp_path / "images.chaos.yaml"
+    file.write_text(TEXT[:start] + PROVIDERS + TEXT[end:], encoding="utf-8")
+    (many,) = load(file)
+    lines = list(touches(many, Setting("embedded", "docker")))
+    own = "postgres:15, prom/prometheus:latest, python:3.11-slim, redis:7, shop:1, team/postgres:1"
+    assert line(lines, "images") == f"{own}, python:3.11-slim (proxies)"
+    assert line(lines, "db") == line(lines, "db-replica") == "a container of postgres:15"
+    assert line(lines, "cache").startswith("a container of an image built for it; built from ")
+    lines = list(touches(many, Setting("docker", "docker")))
+    assert line(lines, "images").endswith(", python:3.11-slim (proxies), ghcr.io/shopify/toxiproxy:2.12.0 (Toxiproxy)")
+    assert "Toxiproxy the original" in line(lines, "runs on")
+    assert not [each for each in touches(many, EMBEDDED) if each.startswith("  images")]
+    assert line(list(touches(many, Setting("docker", "process"))), "images") == (
+        "ghcr.io/shopify/toxiproxy:2.12.0 (Toxiproxy)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -237,7 +237,7 @@ def test_never_by_severity(panics: Any, by_id: Any) -> None:
         ({"failing": {"OrdersDown": "boom"}}, "cannot be evaluated: boom"),
         ({"error": "refused"}, "could not be asked: refused"),
         ({"evaluated": {}}, "was evaluated 0 times while faults were active"),
-        ({"end": 1.5}, "was evaluated 1 times while faults were active, 0 times after that"),
+        ({"end": 1.5}, "was evaluated 1 time while faults were active, 0 times after that"),
         ({"end": 5.0}, "0 times after that"),
     ],
 )

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from chaoskit.clock import wait_for
 from chaoskit.errors import BrokenError
-from chaoskit.faults.pool_exhaustion import PoolExhaustion
+from chaoskit.faults.pool_exhaustion import PoolExhaustion, _Holding
 
 if TYPE_CHECKING:
     from chaoskit.services.base import Service
@@ -159,6 +159,22 @@ def test_nothing_could_be_held(world: World, db: Service) -> None:
     assert evidence.touched == 0
     assert evidence.facts["refused"] >= 1
     assert evidence.facts["seconds"] is None
+
+
+def test_interrupted_while_it_releases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C: the process ends with its standard input, and its pipes are closed."""
+    holding = _Holding(url="tcp://127.0.0.1:1", host="127.0.0.1", port=1, asked=1, evict=False)
+    process = holding._process
+
+    def interrupted(**_rest: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process, "communicate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        holding.release()
+    assert process.stdout is not None
+    assert process.stdout.closed
+    assert wait_for(lambda: process.poll() is not None, what="its end", limit=10)
 
 
 def test_redis(world: World, cache: Service) -> None:

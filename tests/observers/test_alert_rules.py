@@ -110,7 +110,7 @@ def test_the_rules(api: Api, observed: tuple[AlertRules, list[Row]]) -> None:
     observer, rows = observed
     wall = time.time()
     api.rules = [
-        {"type": "alerting", "name": "Slow", "query": "a > 1", "lastEvaluation": stamp(wall - 5)},
+        {"type": "alerting", "name": "Slow", "query": "a > 1", "lastEvaluation": stamp(wall - 5), "duration": 3},
         {"type": "alerting", "name": "Slow", "query": "a > 9", "lastEvaluation": stamp(wall - 3)},
         {"type": "alerting", "name": "New", "query": "b", "lastEvaluation": "0001-01-01T00:00:00Z"},
         {"type": "alerting", "name": "Bad", "query": "c", "lastEvaluation": stamp(wall), "lastError": "boom"},
@@ -120,6 +120,7 @@ def test_the_rules(api: Api, observed: tuple[AlertRules, list[Row]]) -> None:
     observer.observe()
     (row,) = [row for row in rows if isinstance(row, Rules)]  # one a second
     assert row.queries == {"Slow": "a > 1 or a > 9", "New": "b", "Bad": "c"}
+    assert row.waits == {"Slow": 3.0, "New": 0.0, "Bad": 0.0}
     assert set(row.evaluated) == {"Slow", "Bad"}
     assert 2.0 < row.at - row.evaluated["Slow"] < 5.0
     assert row.failing == {"Bad": "boom"}

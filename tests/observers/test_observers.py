@@ -126,7 +126,7 @@ def test_it_looks_again_and_again():
     ticks.stop()
     count = len(ticks.at)
     assert ticks.at[-1] - ticks.at[0] >= 0.02 * (count - 1) * 0.9
-    time.sleep(0.1)
+    time.sleep(0.1)  # five intervals in which no look comes
     assert len(ticks.at) == count
 
 

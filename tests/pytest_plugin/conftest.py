@@ -115,13 +115,12 @@ class Project:
 
     def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> Outcome:
         """Pytest to its end."""
-        process = self.start(*arguments, env=env)
-        try:
-            out, _ = process.communicate(timeout=120)
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
+        with self.start(*arguments, env=env) as process:  # closes its pipe, too, when it takes too long
+            try:
+                out, _ = process.communicate(timeout=120)
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
         return Outcome(process.returncode, out, self.folder)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
-import time
 from pathlib import Path
 from typing import Any
+
+from chaoskit.clock import wait_for
 
 TESTS = '''
 import pytest
@@ -38,6 +40,17 @@ def test_violated(chaos):
     chaos.expect("during", {"get": {"p50": "< 10ms"}})
 
 
+def test_ids_and_lost_rows(chaos):
+    """Requests are known by a header of one's own, too; what the proxies could not tell is not passed over."""
+    chaos.traffic(get={"request": "GET {{ front.url }}/", "rate": "50/s", "id_header": "x-order-id"})
+    chaos.wait("300ms")
+    chaos.live.poller.failed("the tap lost 3 rows")
+    with pytest.raises(ChaosError, match="observing the proxies failed: the tap lost 3 rows"):
+        chaos.findings("during", {"get": {"success_rate": ">= 90%"}})
+    sent = {row.id for row in chaos.history.of(r.Request)}
+    assert sent & {row.id for row in chaos.history.of(r.Exchange)}
+
+
 def test_vacuous(chaos):
     with chaos.fault("latency", on="idle", delay="60ms"):
         chaos.wait("10ms")
@@ -57,7 +70,7 @@ def test_the_fixture(project: Any) -> None:
     """A Python test gets the environment, faults, traffic and expectations; failures say what was seen."""
     (project.folder / "test_python.py").write_text(TESTS)
     outcome = project.run("--chaos", "-rP", "--tb=short", "test_python.py")
-    assert "2 failed, 4 passed" in outcome.out, outcome.out
+    assert "2 failed, 5 passed" in outcome.out, outcome.out
     assert re.search(r"violated during\.get\.p50: expected < 10ms, seen \d+(\.\d+)?ms \(\d+ samples\)", outcome.out)
     assert "vacuous: the fault latency on idle touched no connections" in outcome.out
     assert "MISTAKE unknown fault 'latencyy'; legal: abort, " in outcome.out
@@ -80,22 +93,34 @@ def living(folder: Path) -> dict[int, str]:
     return found
 
 
+def stopped(folder: Path) -> list[int]:
+    """Those of them that SIGSTOP has stopped."""
+    found = []
+    for pid in living(folder):
+        with contextlib.suppress(OSError):  # it has just ended
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+                found.append(pid)
+    return found
+
+
 def test_ctrl_c_in_mid_fault_leaves_nothing_behind(project: Any) -> None:
     """Interrupted while a service is stopped by SIGSTOP: all processes end, and what was seen can be judged."""
     pause = ("latency: {on: front, delay: 60ms}", "pause: {service: front}")
     project.write(long=project.edit(pause, ("for: 1s", "for: 60s")))
     mark = {"CHAOSKIT_TEST_FOLDER": str(project.folder)}
-    process = project.start("--chaos", "-v", env=mark)
-    assert process.stdout is not None
-    seen = ""
-    for line in process.stdout:
-        seen += line
-        if re.match(r" +faults ", line):
-            break
-    assert len(living(project.folder)) >= 4, seen  # pytest, Toxiproxy, traffic, two services
-    time.sleep(0.3)  # into the fault, past its injection
-    os.kill(process.pid, signal.SIGINT)
-    rest, _ = process.communicate(timeout=60)
+    with project.start("--chaos", "-v", env=mark) as process:
+        try:
+            seen = ""
+            for line in process.stdout:
+                seen += line
+                if re.match(r" +faults ", line):
+                    break
+            assert len(living(project.folder)) >= 4, seen  # pytest, Toxiproxy, traffic, two services
+            wait_for(lambda: stopped(project.folder), what="the service to be stopped", limit=10)
+            os.kill(process.pid, signal.SIGINT)
+            rest, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 2, seen + rest
     assert "Interrupted" in rest or "KeyboardInterrupt" in rest
     assert living(project.folder) == {}
@@ -103,7 +128,7 @@ def test_ctrl_c_in_mid_fault_leaves_nothing_behind(project: Any) -> None:
     (folder,) = (project.folder / "reports" / "runs").glob("*/long")
     assert (folder / "requests.jsonl").stat().st_size
 
-    from chaoskit.engine.session import rejudge
+    from chaoskit.engine.record import rejudge
 
     _, verdict, _ = rejudge(folder)
     assert (verdict.outcome, verdict.reason) == ("broken", "the run was interrupted")

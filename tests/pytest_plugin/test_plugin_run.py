@@ -101,6 +101,39 @@ def test_a_broken_run_shows_the_services_last_lines(rehearsal: Any) -> None:
     assert "no config, token=***" in text
 
 
+def test_a_broken_run_says_where_its_history_is(rehearsal: Any) -> None:
+    """The folder has whatever was seen before it broke."""
+    (folder,) = re.findall(r"^history: (\S+/d-broken)$", section(rehearsal.out, "d-broken"), re.MULTILINE)
+    assert (rehearsal.folder / folder / "run.json").exists()
+
+
+def test_a_vacuous_run_says_what_to_do(rehearsal: Any) -> None:
+    """In one line, with the page to read."""
+    assert "what to do: nothing was tested: slow touched nothing" in section(rehearsal.out, "c-vacuous")
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "line"),
+    [
+        ("b_violated.chaos.yaml::b-violated", "VIOLATED", r"during\.get\.p90: expected < 20ms, seen \S+"),
+        (
+            "c_vacuous.chaos.yaml::c-vacuous",
+            "VACUOUS",
+            r"fault\.slow: expected the fault acts on connections, seen 0 .*",
+        ),
+        ("d_broken.chaos.yaml::d-broken", "BROKEN", r"front ended before it was ready: exit status 3"),
+    ],
+)
+def test_pytests_own_summary_names_the_worst_finding(rehearsal: Any, name: str, word: str, line: str) -> None:
+    """One line each; the same in JUnit's ``message``, whose text is whole."""
+    assert re.search(rf"^{word} scenarios/{re.escape(name)} - {line}$", rehearsal.out, re.MULTILINE), rehearsal.out
+    cases = ElementTree.parse(rehearsal.folder / "junit.xml").iter("testcase")
+    (case,) = [case for case in cases if case.get("name") == name.rpartition(":")[2]]
+    (failed,) = case
+    assert re.fullmatch(line, str(failed.get("message")))
+    assert str(failed.text).startswith(f"{word}: The front answers in time")
+
+
 def test_an_invalid_file_does_not_stop_the_others(rehearsal: Any) -> None:
     """Its item fails with the mistake."""
     assert "scenarios/e_invalid.chaos.yaml:11: rate: 50 is not a rate" in section(rehearsal.out, "e-invalid--invalid")
@@ -194,16 +227,27 @@ def test_allure_steps(allure: dict[str, dict[str, Any]]) -> None:
     assert (evidence["name"], evidence["status"]) == ("evidence of the faults: 0 of 1 held", "failed")
 
 
+def test_allure_titles(allure: dict[str, dict[str, Any]]) -> None:
+    """Allure has one colour for violated and vacuous; the list says which it was."""
+    title = "The front answers in time while it is slow"
+    told = {name: allure[name]["name"] for name in ("a-held", "b-violated", "c-vacuous", "d-broken")}
+    assert told == {
+        "a-held": title,
+        "b-violated": f"violated: {title}",
+        "c-vacuous": f"vacuous: {title}",
+        "d-broken": f"broken: {title}",
+    }
+
+
 def test_allure_messages(allure: dict[str, dict[str, Any]]) -> None:
     """What is read first: the verdict, the finding with its numbers, and the fault with its times."""
     first = {name: result["statusDetails"]["message"] for name, result in allure.items() if "statusDetails" in result}
-    title = "The front answers in time while it is slow"
     violated = first["b-violated"].splitlines()
-    assert violated[0] == f"VIOLATED: {title}"
-    assert re.match(r"during\.get\.p90: expected < 20ms, seen \S+ in \d+ samples; worst second: .* at \+", violated[1])
-    assert violated[2].startswith("fault slow: latency on front, +0.0 s to +")
-    assert first["c-vacuous"].startswith(f"VACUOUS: {title}\nthe rehearsal proves nothing: fault.slow")
-    assert first["d-broken"].startswith(f"BROKEN: {title}\n")
+    seen = r"VIOLATED: during\.get\.p90: expected < 20ms, seen \S+ in \d+ samples; worst second: .* at \+"
+    assert re.match(seen, violated[0])
+    assert violated[1].startswith("fault slow: latency on front, +0.0 s to +")
+    assert first["c-vacuous"].startswith("VACUOUS: the rehearsal proves nothing: fault.slow")
+    assert first["d-broken"].startswith("BROKEN: front ended before it was ready")
     assert "no config, token=***" in first["d-broken"]
     assert first["e-invalid--invalid"].startswith("INVALID: e_invalid.chaos.yaml\n")
     assert "a-held" not in first
@@ -236,7 +280,7 @@ def test_allure_files_of_the_run(rehearsal: Any) -> None:
 
 def test_the_runs_folder(rehearsal: Any) -> None:
     """One folder for each scenario, with its history, that can be judged again: to the same verdict."""
-    from chaoskit.engine.session import rejudge
+    from chaoskit.engine.record import rejudge
 
     (run,) = (rehearsal.folder / "reports" / "runs").iterdir()
     recorded = {folder.name: folder for folder in run.iterdir() if (folder / "run.json").exists()}

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from figures_histories import drawn, scenarios, usual
+
 from chaoskit.reporters.runs import Recorded, read
 
 SOURCE = """\
@@ -29,6 +31,48 @@ def fault(**more: Any) -> dict[str, Any]:
     """A fault as verdict.json holds it."""
     facts = {"name": "slow", "kind": "latency", "target": "stub", "touched": 12, "unit": "connections"}
     return {**facts, "evidence": {"toxic": {"bytes": 5}}, "started": 0.0, "ended": 2.0, **more}
+
+
+def fault_report(text: str, **more: Any) -> str:
+    """A fault report as JSON, in which whatever comes from outside is ``text``."""
+    text = text.encode("utf-8", "replace").decode()  # no report holds half a surrogate
+    moment = "2026-01-01T10:00:03.250Z"
+    fired = {
+        "name": text, "severity": text, "fingerprint": "f", "source": "alertmanager", "served_by": "embedded",
+        "delivered": moment, "starts_at": text, "resolved": None, "deliveries": 1, "labels": {text: text},
+        "annotations": {text: text, "summary": text},
+    }  # fmt: skip
+    failure = {
+        "time": moment, "operation": "ask", "method": "GET", "path": text, "status": 500, "error": "",
+        "fallback": False, "request_id": text, "trace_id": text,
+    }  # fmt: skip
+    metric = {"service": text, "name": text, "time": moment, "value": 4.0, "before": 0.0, "of_rule": True}
+    step = {
+        "action": "restart", "target": text, "outcome": "done", "attempts": 2, "started": moment, "ended": moment,
+        "detail": text,
+    }  # fmt: skip
+    sop = {
+        "sop": text, "action_type": "restart", "target_service": text, "priority": "high", "runner": "chaoskit",
+        "outcome": "failed", "queued": moment, "started": moment, "ended": moment, "attempts": 2, "escalated": text,
+        "detail": text, "steps": [step, {**step, "action": "notify", "attempts": 1, "outcome": "failed"}],
+    }  # fmt: skip
+    report = {
+        "format": "chaoskit/fault-report/1", "incident": "x-1", "time": moment, "written": moment, "scenario": text,
+        "environment": "e", "service": text, "severity": text, "summary": text, "alert": fired,
+        "trace_ids": [text] * 3, "failures": [failure, {**failure, "fallback": True}] * 3,
+        "logs": {"seconds": 300.0, "omitted": 0, "lines": []}, "metrics": [metric], "metrics_omitted": 1, "faults": [],
+        "timeline": [], "sops": [sop], **more,
+    }  # fmt: skip
+    return json.dumps(report)
+
+
+def large_figure(folder: Path) -> bytes:
+    """A timeline as large as those of the shipped scenarios: three operations, 600 requests."""
+    (scenario,) = scenarios(folder, operations=2)
+    made = usual()
+    for number in range(2):
+        made.requests(-3.0, 4.0, rate=20, op=f"op-{number}")
+    return drawn(scenario, made)["timeline"].picture.svg
 
 
 @dataclass

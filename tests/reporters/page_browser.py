@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +57,16 @@ class PageBrowser(Browser):
     def pdf(self) -> bytes:
         """The page on paper."""
         return base64.b64decode(self.command("Page.printToPDF", printBackground=True)["data"])
+
+
+def drawn_in(pdf: bytes) -> int:
+    """Bytes of what is drawn in a PDF."""
+    streams = re.findall(rb"stream\r?\n(.*?)endstream", pdf, re.DOTALL)
+    return sum(len(_inflated(stream)) for stream in streams)
+
+
+def _inflated(stream: bytes) -> bytes:
+    try:
+        return zlib.decompress(stream)
+    except zlib.error:
+        return b""

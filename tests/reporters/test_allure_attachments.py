@@ -50,6 +50,7 @@ def test_fault_reports_alerts_and_sop_runs(result: Result, attached: dict[str, t
     folder.mkdir()
     (folder / "1-OrdersSlow.json").write_text('{"service": "orders", "token": "geheim"}', encoding="utf-8")
     (folder / "1-OrdersSlow.md").write_text("# Orders slow\n<script>1</script> password=geheim", encoding="utf-8")
+    (folder / "2-Long.json").write_text(json.dumps(["x" * 60] * 3000, indent=1), encoding="utf-8")
     (folder / "notes.bin").write_bytes(b"\x00")
     history = History(result.folder)
     history.add(
@@ -68,6 +69,7 @@ def test_fault_reports_alerts_and_sop_runs(result: Result, attached: dict[str, t
     attach_all(result, "pytest --chaos x")
     assert attached["fault report 1-OrdersSlow.json"] == ('{"service": "orders", "token": "***"}', "application/json")
     assert attached["fault report 1-OrdersSlow.md"] == ("# Orders slow\n<script>1</script> password=***", "text/plain")
+    assert attached["fault report 2-Long.json"][1] == "text/plain", "what is cut is no JSON any more"
     assert json.loads(attached["history: alerts"][0])["name"] == "OrdersSlow"
     assert json.loads(attached["history: sop runs"][0])["payload"] == {"secret": "***"}
     assert attached["run it again"][0] == "pytest --chaos x\n# seed 7\n"
@@ -82,7 +84,7 @@ def test_logs_are_bounded(result: Result, attached: dict[str, tuple[str, str]]) 
     attach_all(result, "")
     lines = attached["log of orders"][0].splitlines()
     missing = int(lines[0].split()[0].lstrip("("))
-    assert lines[0].endswith("earlier lines are cut; logs.jsonl has them)")
+    assert lines[0].endswith("earlier lines cut; logs.jsonl has all)")
     assert missing == 4000 - (len(lines) - 1) > 0
     assert f"line {missing} " in lines[1]
     assert "line 3999 " in lines[-1]

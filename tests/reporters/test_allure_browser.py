@@ -124,7 +124,7 @@ def test_trend(page: tuple[Browser, str], report: Path, allure: Allure) -> None:
 def test_a_violated_scenario_says_what_when_and_why(page: tuple[Browser, str], report: Path) -> None:
     """At the top, without a click: the finding with its numbers, when it was worst, and the fault with its times."""
     browser = opened(page, report, "violated")
-    text = browser.see("VIOLATED: Violated", "during.get.p90: expected < 20ms, seen ", "worst second: ")
+    text = browser.see("violated: Violated", "VIOLATED: during.get.p90: expected < 20ms, seen ", "worst second: ")
     assert "fault slow: latency on front, +0.0 s to +1." in text
     assert "expect during: 0 of 1 held" in browser.see("phase faults", "expect during")
 
@@ -156,7 +156,7 @@ def test_the_description(page: tuple[Browser, str], report: Path, allure: Allure
     frame = "document.querySelector('iframe[title=Description]')?.contentDocument" if allure.major == 3 else "document"
     text = browser.until(f"{frame}?.body?.innerText.includes('✗ violated') && {frame}.body.innerText")
     assert text.index("✗ violated") < text.index("held")
-    assert "pytest --chaos --chaos-seed=7 scenarios/violated.chaos.yaml::violated" in text
+    assert "pytest --chaos --chaos-seed=7 --chaos-toxiproxy=embedded scenarios/violated.chaos.yaml::violated" in text
     if allure.major == 3:
         browser.until(f"[...{frame}.images].some(image => image.complete && image.naturalWidth > 300)")
         browser.until("document.querySelector('iframe[title=Description]').offsetHeight > 300")
@@ -165,9 +165,15 @@ def test_the_description(page: tuple[Browser, str], report: Path, allure: Allure
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("vacuous", ("VACUOUS: Nothing is touched", "the rehearsal proves nothing", "touched 0 connections")),
-        ("broken", ("BROKEN: It does not start", "ended before it was ready: exit status 3")),
-        ("held--control", ("CONTROL NOT CAUGHT: It holds", "not violated with the protection off: during.get.p90")),
+        ("vacuous", ("vacuous: Nothing is touched", "VACUOUS: the rehearsal proves nothing", "touched 0 connections")),
+        ("broken", ("broken: It does not start", "BROKEN: front ended before it was ready: exit status 3")),
+        (
+            "held--control",
+            (
+                "control not caught: It holds",
+                "CONTROL NOT CAUGHT: not violated with the protection off: during.get.p90",
+            ),
+        ),
     ],
 )
 def test_others_that_failed(page: tuple[Browser, str], report: Path, name: str, words: tuple[str, ...]) -> None:

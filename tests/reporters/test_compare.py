@@ -126,6 +126,7 @@ def test_text():
     assert re.search(r"^    decide fallback +72% → 94% +\(\+22 points\)$", text, re.MULTILINE)
     assert re.search(r"^- decide--control  caught → not caught", text, re.MULTILINE)
     assert "  gone  held → not there" in text
+    assert "\nthe scores are of different scenarios: 3 of 5 are in both runs\n" in text
     assert "  new  not there → violated  (normal)\n    during.ask.p95: expected < 1s, seen 2s" in text
     assert text.endswith(
         "outcomes: 1 worse, 1 better, 1 as before, 1 new, 1 not there any more;  figures: 0 worse, 3 better"

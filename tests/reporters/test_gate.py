@@ -11,7 +11,7 @@ from recordings import made, measured
 
 from chaoskit.errors import ChaosError
 from chaoskit.reporters.gate import BLOCKED, NOTHING, PASSED, Settings, ask, decide
-from chaoskit.reporters.gate.decide import Earlier, Past
+from chaoskit.reporters.gate.past import Earlier, Past
 from chaoskit.reporters.history_db import Database, Revision
 from chaoskit.reporters.score import WEIGHTS
 
@@ -107,6 +107,20 @@ def test_what_failed_is_no_baseline_and_is_not_compared():
     assert new.notes == ["not in the baseline, so not compared: new"]
 
 
+def test_a_baseline_that_did_not_hold_is_told():
+    """Then recovery and p99 are held against nothing, which is no reason to be silent; one run that held is enough."""
+    bad, good = made(outcome="violated", recovery=None), made(recovery=0.1)
+    decision = decide("1", [made(recovery=50)], SETTINGS, against([bad]))
+    assert decision.notes == [
+        "did not hold in the baseline, so recovery and p99 are not compared: made-up (violated in 0)"
+    ]
+    assert checks(decision) == []
+    both = decide("1", [made(recovery=50)], SETTINGS, against([bad], [good]))
+    assert (both.notes, checks(both)) == ([], ["recovery"])
+    skipped = decide("1", [made()], SETTINGS, against([made(outcome="skipped")]))
+    assert skipped.notes == ["not in the baseline, so not compared: made-up"]
+
+
 def test_the_score_against_the_baseline():
     """More points lost than allowed; only the scenarios of this run are counted in the baseline."""
     good = [made(f"s-{index}", severity="minor") for index in range(10)]
@@ -117,6 +131,29 @@ def test_the_score_against_the_baseline():
     assert checks(decide("1", good[:2], loose, against(good))) == []
     partial = decide("1", bad[8:9], loose, against(bad))
     assert (partial.baseline.score, checks(partial)) == (0, [])
+
+
+def test_the_score_of_what_both_have():
+    """What the baseline does not have counts on neither side: a run of more, or of less, is no change by itself."""
+    loose = Settings(block=[], min_score=0)
+    whole = [made("a"), made("b"), made("c", "violated"), made("d", "violated")]
+    decision = decide("1", whole, loose, against([made("a")]))
+    assert (checks(decision), decision.score, decision.baseline.score, decision.baseline.compared) == ([], 50, 100, 100)
+    decision = decide("1", [made("c", "violated")], loose, against(whole))
+    assert (checks(decision), decision.baseline.score, decision.baseline.compared) == ([], 0, 0)
+    none = decide("1", [made("e", "violated")], loose, against(whole))
+    assert (checks(none), none.baseline.score, none.baseline.compared) == ([], None, None)
+
+
+def test_the_score_is_put_together_from_several_runs():
+    """Each scenario as in its newest run, then as in the one before; a control belongs to its scenario's run."""
+    control = {"control": True}
+    now = [made("a", "violated"), made("b"), made("b--control", "caught", **control)]
+    runs = ([made("a")], [made("b"), made("b--control", "not caught", **control)], [made("a"), made("b")])
+    loose = Settings(block=[], min_score=0)
+    newest = Past(what="x", baseline=[Earlier(str(n), run) for n, run in enumerate(runs)], depth=1)
+    assert decide("1", now, loose, newest).baseline.score == 50
+    assert decide("1", now, loose, replace(newest, depth=2)).baseline.score == 75
 
 
 def test_regressions_can_be_off():
@@ -201,6 +238,37 @@ def test_baselines(file, baseline, runs, median):
     decision = ask(file, "run-5", [made(recovery=100.0)], settings)
     assert decision.baseline.runs == runs
     assert [reason.baseline for reason in decision.reasons] == [median]
+
+
+@pytest.mark.parametrize(
+    ("baseline", "runs", "recovery"),
+    [("previous", ["run-4", "run-3"], 1.0), ("median of 2", ["run-4", "run-3", "run-2", "run-1"], 2.0)],
+)
+def test_each_scenario_has_a_baseline_of_its_own(tmp_path, baseline, runs, recovery):
+    """A run of one scenario hides no run of all of them; what is older than needed is not read."""
+    file = tmp_path / "history.db"
+    rows = {
+        "run-0": [made("all", recovery=9.0), made("one")],
+        "run-1": [made("all", recovery=9.0)],
+        "run-2": [made("all", recovery=3.0), made("one")],
+        "run-3": [made("all", recovery=1.0), made("other")],
+        "run-4": [made("one"), made("all", "skipped")],
+    }
+    if baseline != "previous":
+        rows["run-1"] = [made("one")]
+        rows["run-2"] = [made("all", recovery=3.0)]
+    with Database(file) as database:
+        for minute, (name, recorded) in enumerate(rows.items(), 1):
+            database.record(name, [replace(each, started=started(minute)) for each in recorded], Revision())
+        database.record("run-5", [made("all", started=started(30))], Revision())
+    now = [made("all", recovery=60.0), made("one")]
+    decision = ask(file, "run-5", now, Settings(baseline=baseline, recovery="0s"))
+    assert decision.baseline.runs == runs
+    assert [(reason.scenario, reason.baseline) for reason in decision.reasons] == [(now[0].key, recovery)]
+    assert decision.notes == []
+    alone = ask(file, "run-5", [made("new")], Settings(baseline=baseline))
+    assert "has a scenario of this one, so nothing to compare with" in alone.notes[0]
+    assert alone.baseline is None
 
 
 def test_no_baseline(file, tmp_path):

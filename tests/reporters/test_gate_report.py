@@ -11,7 +11,7 @@ from recordings import made
 
 from chaoskit.errors import ChaosError
 from chaoskit.reporters.gate import Settings, decide, markdown, schema, text, write
-from chaoskit.reporters.gate.decide import Earlier, Past
+from chaoskit.reporters.gate.past import Earlier, Past
 
 SETTINGS = Settings()
 HOSTILE = "x | y <script>alert(1)</script> [a](http://b) `c` \x1b[31m\n## heading"
@@ -29,7 +29,7 @@ def blocked():
     ]
     past = Past(
         what="earlier",
-        baseline=[Earlier("0", [made("slow", recovery=0.1)])],
+        baseline=[Earlier("0", [made("slow", recovery=0.1), made("bad", severity="critical")])],
         recent=[("", {made("bad").key: outcome}) for outcome in ("held", "violated", "held")],
     )
     return decide("run-7", run, SETTINGS, past)
@@ -48,7 +48,7 @@ def test_json_satisfies_the_published_schema(blocked):
 def test_text(blocked):
     """What blocks first; what does not block, is unstable, or was skipped is named; control characters are gone."""
     told = list(text(blocked))
-    assert told[0].startswith("gate: BLOCKED   score 44.4 (baseline 100)   2 held, 1 skipped, 1 vacuous, 1 violated")
+    assert told[0].startswith("gate: BLOCKED   score 44.4 (baseline 100, the same scenarios now 33.3)   2 held, 1 skip")
     assert told[1].startswith("  blocks: bad (critical) is violated: x | y <script>")
     assert "  does not block: small (minor) is vacuous: because" in told
     assert "  unstable: bad: held, violated, held, violated" in told
@@ -69,6 +69,42 @@ def test_markdown(blocked):
     assert "    pytest --chaos 'a::bad'" in told
     for words in ("### What blocks", "### Unstable", "### Skipped, does not count", "- not-here: "):
         assert words in told
+
+
+LONG = "orders was not ready within 20 s\n  Its last lines:\n  Traceback\n    File x\n  KeyError: '<DB>'\n  bye"
+
+
+def test_a_reason_of_many_lines(tmp_path):
+    """What happened, and why, each on a line of its own: as text, in Markdown, and whole in JUnit."""
+    decision = decide(
+        "1", [made("a", "broken", reason=LONG), made("b", "broken", severity="minor", reason=LONG)], SETTINGS
+    )
+    told = list(text(decision))
+    assert told[1:3] == [
+        "  blocks: a (normal) is broken: orders was not ready within 20 s",
+        "      … KeyError: '<DB>'",
+    ]
+    at = told.index("  does not block: b (minor) is broken: orders was not ready within 20 s")
+    assert told[at + 1] == "      … KeyError: '<DB>'"
+    written = "\n".join(markdown(decision))
+    why = "orders was not ready within 20 s<br>… KeyError: '&lt;DB&gt;'"
+    assert f"- a (normal) is broken: {why}\n" in written
+    assert f"| a | normal | broken | {why} | yes |" in written
+    failure = ElementTree.parse(write(decision, tmp_path, {})[2]).getroot().find(".//failure")
+    assert failure.get("message") == "a (normal) is broken: orders was not ready within 20 s … KeyError: '<DB>'"
+    assert failure.text == f"a (normal) is broken: {LONG}"
+
+
+def test_the_runs_of_a_baseline_are_not_told_without_end():
+    """Ten of them; all are in the JSON."""
+    past = Past(what="many", baseline=[Earlier(f"r{n}", [made()]) for n in range(30)])
+    decision = decide("1", [made()], SETTINGS, past)
+    told = list(markdown(decision))
+    (at,) = [index for index, line in enumerate(told) if "Baseline" in line]
+    line = told[at]
+    assert told[at - 1].endswith("; run `1`  "), "two blanks: a new line in Markdown"
+    assert line == ("Baseline: many, score 100 (" + ", ".join(f"`r{n}`" for n in range(10)) + " and 20 more)")
+    assert len(decision.baseline.runs) == 30
 
 
 def test_what_is_written(blocked, tmp_path):

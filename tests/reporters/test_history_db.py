@@ -6,13 +6,14 @@ import json
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from recordings import made
 
 from chaoskit.errors import ChaosError
-from chaoskit.reporters.history_db import Database, Revision, find_revision, select, selected
+from chaoskit.reporters.history_db import Database, Revision, find_revision, folders, select, selected
 from chaoskit.reporters.history_db.schema import MIGRATIONS, VERSION
 
 NOWHERE = Revision()
@@ -101,11 +102,29 @@ def test_what_may_be_a_baseline(file):
 def test_trend(file):
     """Oldest first; a run without a score is left out."""
     with Database(file) as database:
-        database.record("1", [made(started=started(1))], NOWHERE)
+        assert database.trend() == []
+        database.record("1", [made("x", started=started(1))], NOWHERE)
         database.record("2", [made("x", "skipped", started=started(2))], NOWHERE)
         database.record("3", [made("x", "broken", started=started(3))], NOWHERE)
         assert database.trend() == [("1", 100.0), ("3", 0.0)]
         assert database.trend(1) == [("3", 0.0)]
+
+
+def test_a_trend_is_of_the_same_scenarios(file):
+    """Those of the newest run: one that was not run counts as it last was; a run of others only is left out."""
+
+    def record(minute: int, *recorded) -> None:
+        database.record(str(minute), [replace(each, started=started(minute)) for each in recorded], NOWHERE)
+
+    with Database(file) as database:
+        record(1, made("a"), made("b"))
+        record(2, made("a", "violated"))
+        record(3, made("other", "violated"))
+        record(4, made("b", "violated"))
+        record(5, made("a"), made("b"), made("b--control", "not caught", control=True))
+        assert database.trend() == [("1", 100.0), ("2", 50.0), ("4", 0.0), ("5", 50.0)]
+        record(6, made("a", "vacuous"))
+        assert database.trend() == [("1", 100.0), ("2", 0.0), ("5", 100.0), ("6", 0.0)]
 
 
 def test_words_for_runs(file):
@@ -128,6 +147,23 @@ def test_words_for_runs(file):
         selected(file, str(file.parent))
     with pytest.raises(ChaosError, match=r"no history: .*nosuch"):
         selected(file.parent / "nosuch", "latest")
+
+
+def test_where_the_recordings_of_a_run_are(file, tmp_path):
+    """By every word for a run; below the history where they were moved; gone ones are told."""
+    runs = file.parent / "runs"
+    with Database(file) as database:
+        database.record("20260101-1", [made(started=started(1))], NOWHERE)  # made() lies in reports/runs/1
+    (runs / "20260102-9").mkdir(parents=True)
+    assert folders(file, "20260102-9") == [runs / "20260102-9"]
+    with pytest.raises(ChaosError, match="the recordings of run 20260101-1 are gone"):
+        folders(file, "latest")
+    (runs / "1").mkdir()
+    assert [folders(file, word) for word in ("latest", "20260101-1", "2026", str(runs / "1"))] == [[runs / "1"]] * 4
+    with pytest.raises(ChaosError, match=r"unknown run '20260103'; legal: latest, previous"):
+        folders(file, "20260103")
+    with pytest.raises(ChaosError, match=r"no history: .*nosuch.db does not exist .*, and 'x' is no folder"):
+        folders(tmp_path / "nosuch.db", "x")
 
 
 def make_old(file: Path, version: int) -> None:

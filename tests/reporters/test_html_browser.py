@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-import zlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from figures_histories import drawn, scenarios, usual
 from html_folders import Folders, fault
-from page_browser import PageBrowser
+from page_browser import PageBrowser, drawn_in
 from test_html_page import HOSTILE
 
+from chaoskit.reporters.allure.serve import ReportServer
 from chaoskit.reporters.html import write_page
 
 
@@ -227,22 +228,9 @@ def test_on_paper_everything_is_open(browser: PageBrowser, page: Path) -> None:
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) > 4
     assert browser.ask("window.folded_then") == 0
     assert not browser.ask("document.querySelector('#fine details').open")
-    whole = _content(pdf)
+    whole = drawn_in(pdf)
     browser.ask("document.querySelectorAll('article.card:not(#too-slow)').forEach(card => card.remove())")
-    assert whole > 2 * _content(browser.pdf())
-
-
-def _content(pdf: bytes) -> int:
-    """Bytes of what is drawn in a PDF."""
-    streams = re.findall(rb"stream\r?\n(.*?)endstream", pdf, re.DOTALL)
-    return sum(len(_inflated(stream)) for stream in streams)
-
-
-def _inflated(stream: bytes) -> bytes:
-    try:
-        return zlib.decompress(stream)
-    except zlib.error:
-        return b""
+    assert whole > 2 * drawn_in(browser.pdf())
 
 
 def test_no_network_is_needed(browser: PageBrowser, page: Path) -> None:
@@ -263,6 +251,24 @@ def test_no_network_is_needed(browser: PageBrowser, page: Path) -> None:
     assert browser.complaints
     assert all("Content Security Policy" in text for text in browser.complaints)
     browser.complaints.clear()
+
+
+def test_the_link_to_allure_is_there_when_it_works(browser: PageBrowser, tmp_path: Path) -> None:
+    """From a file there is the command alone, for Allure's pages need a server; from a server there is the link."""
+    folders = Folders(tmp_path / "reports")
+    folders.add("fine")
+    index = folders.reports / "allure-report" / "index.html"
+    index.parent.mkdir()
+    index.write_text("<title>Allure</title>", encoding="utf-8")
+    write_page(folders.recorded, folders.page, reports=folders.reports)
+    fact = "[...document.querySelectorAll('.facts div')].map(e => e.innerText).find(e => e.startsWith('Allure'))"
+    browser.visit(folders.page)
+    assert re.match(r"Allure report\s+chaoskit report --open .*builds and opens it$", browser.ask(fact))
+    with ReportServer(folders.reports) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser.open(f"{server.url}{folders.page.name}")
+        assert re.match(r"Allure report\s+open$", browser.until(fact))
+        server.shutdown()
 
 
 def test_hostile_texts_stay_texts(browser: PageBrowser, tmp_path: Path) -> None:

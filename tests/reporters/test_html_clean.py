@@ -40,4 +40,4 @@ def test_anything_can_be_written(text: str) -> None:
 def test_long_texts_are_cut() -> None:
     """And it is said how much is missing."""
     assert clip("abcdef", 6) == "abcdef"
-    assert clip("abcdefg", 6) == "abcdef … (+1 characters)"
+    assert clip("abcdefg", 6) == "abcdef … (+1 character)"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
-import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -14,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from figures_histories import drawn, scenarios, usual
-from html_folders import Folders, fault, finding
+from html_folders import Folders, fault, fault_report, finding, large_figure
 
 from chaoskit.reporters.html import logs, write_page
-from chaoskit.reporters.html import page as page_module
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -69,12 +65,8 @@ def folders(tmp_path: Path) -> Folders:
 
 @pytest.fixture(scope="module")
 def figure(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A timeline as large as those of the shipped scenarios: three operations, 600 requests."""
-    (scenario,) = scenarios(tmp_path_factory.mktemp("figure"), operations=2)
-    made = usual()
-    for number in range(2):
-        made.requests(-3.0, 4.0, rate=20, op=f"op-{number}")
-    return drawn(scenario, made)["timeline"].picture.svg
+    """A timeline."""
+    return large_figure(tmp_path_factory.mktemp("figure"))
 
 
 def written(folders: Folders, **more: Any) -> Tags:
@@ -138,15 +130,16 @@ def test_a_finding_shows_the_line_that_asked_for_it(folders: Folders) -> None:
     assert "1 finding held" in text
 
 
-def test_how_to_run_it_again(folders: Folders) -> None:
-    """The command of the record; the folder and its files are linked, and the links lead there."""
-    folders.add("too-slow", "violated", logs={"orders": ["x"]})
-    page = written(folders)
-    assert "pytest --chaos --chaos-seed=7 scenarios/too-slow.chaos.yaml::too-slow" in page.text
-    links = [link for a in page.of("a") if (link := a["href"] or "").startswith("./")]
-    assert len(links) >= 4
-    for link in links:
-        assert (folders.reports / link).exists(), link
+def test_one_is_not_many(folders: Folders) -> None:
+    """One connection, one request, one line, one character."""
+    one = fault(touched=1)
+    folders.add("too-slow", "violated", faults=[one], samples=1, logs={"orders": ["x"]}, description="x" * 2001)
+    text = written(folders).text
+    for words in (
+        "touched 1 connection ", "1 connection toxic", "1 request, seed", "1 of 1 line ", "(+1 character)",
+        "0 of 1 scenario held, 1 needs attention", "1 finding not met", "1 finding held",
+    ):  # fmt: skip
+        assert words in text, words
 
 
 def test_a_skipped_scenario_says_why(folders: Folders) -> None:
@@ -158,36 +151,6 @@ def test_a_skipped_scenario_says_why(folders: Folders) -> None:
     page = written(folders)
     assert "1 of 1 scenario held" in page.text
     assert "Not rehearsed here: needs Docker" in page.text
-
-
-def test_alerts_sops_and_fault_reports(folders: Folders) -> None:
-    """Shown where the folder has them, masked."""
-    alert = {"name": "OrdersSlow", "state": "firing", "at": 3.0, "source": "rules", "fingerprint": "f"}
-    sop = {
-        "sop": "restart-orders", "alert": "OrdersSlow", "fingerprint": "f", "incident": "1", "severity": "P1",
-        "action_type": "restart", "target_service": "orders", "priority": "high", "queued": 3.5, "outcome": "done",
-    }  # fmt: skip
-    files = {
-        "alerts.jsonl": json.dumps(alert) + "\n",
-        "sop_runs.jsonl": json.dumps(sop) + "\n{cut",
-        "fault-reports/1-OrdersSlow.md": "# OrdersSlow\npassword=hunter2",
-    }
-    folders.add("alerted", files=files)
-    text = written(folders).text
-    assert "OrdersSlow firing" in text
-    assert "restart-orders OrdersSlow (P1) restart orders, priority high done" in text
-    assert "Fault report 1-OrdersSlow # OrdersSlow password=***" in text
-
-
-def test_what_was_changed_of_the_rules_is_shown_without_an_alert(folders: Folders) -> None:
-    """A rehearsal in which nothing fired ran on changed copies too; without alerting there is nothing to tell."""
-    changed = "What was changed of the team's rules and routing for the rehearsal"
-    folders.add("unalerted")
-    assert changed not in written(folders).text
-    folders.add("silent", alerting={"served_by": "prometheus 2.42.0", "changes": ["for 5m is 10s", "<b>bold</b>"]})
-    text = written(folders).text
-    assert f"{changed} for 5m is 10s <b>bold</b>" in text
-    assert "Alerts and SOPs" not in text
 
 
 def test_logs_are_bounded_and_tell_of_trouble_first(folders: Folders) -> None:
@@ -209,6 +172,7 @@ def test_logs_are_bounded_and_tell_of_trouble_first(folders: Folders) -> None:
 def test_nothing_of_a_service_becomes_part_of_the_page(folders: Folders) -> None:
     """Hostile texts in every place that holds text: no tag, no attribute, no address and no control comes of them."""
     calm = mixed(Folders(folders.reports.parent / "calm"))
+    calm.add("reported", files={"fault-reports/1-x.json": fault_report("calm")})
     usual_tags = {(tag, name) for tag, attributes in written(calm).tags for name in attributes}
     for number, text in enumerate(HOSTILE):
         folders.add(
@@ -217,7 +181,7 @@ def test_nothing_of_a_service_becomes_part_of_the_page(folders: Folders) -> None
             findings=[finding(text, "violated", expected=text, seen=text, worst=text, rows=[text])],
             faults=[fault(name=text, kind=text, target=text, unit=text, evidence={text: text})],
             logs={text: [text]}, source=f"scenario: x\n{text}\n" * 3, toxiproxy=text, runtime=text, chaoskit=text,
-            files={"fault-reports/1-x.md": text},
+            files={"fault-reports/1-x.json": fault_report(text), "fault-reports/1-x.md": text},
         )  # fmt: skip
     page = written(folders, trend=[(text, 50.0) for text in HOSTILE])
     found = {(tag, name) for tag, attributes in page.tags for name in attributes}
@@ -286,56 +250,6 @@ def test_no_outcome_is_told_by_colour_alone(folders: Folders) -> None:
         ("held", "✓", "held"), ("violated", "✗", "violated"), ("vacuous", "?", "vacuous"), ("broken", "!", "broken"),
         ("caught", "✓", "caught"), ("not-caught", "✗", "not caught"),
     }  # fmt: skip
-
-
-def test_forty_scenarios_fit_into_two_megabytes(folders: Folders, figure: bytes) -> None:
-    """With every figure and with logs, made within the ten seconds that a report may take."""
-    folders.svg = figure
-    for number in range(40):
-        lines = [f"2026-01-01 INFO request {index} " + "x" * 200 for index in range(500)]
-        outcome = "violated" if number % 10 == 0 else "held"
-        folders.add(f"scenario-{number:02}", outcome, logs={"orders": lines, "payments": lines})
-    began = time.process_time()  # not how busy the machine is with other things
-    page = written(folders)
-    assert time.process_time() - began < 10
-    assert folders.page.stat().st_size < 2_000_000
-    assert sum(1 for _ in page.of("img")) == 40
-
-
-def test_figures_that_do_not_fit_are_replaced_by_a_link(
-    folders: Folders, figure: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Those of scenarios that held go first; the page says how many, and leads to each."""
-    folders.svg = figure
-    for number in range(8):
-        folders.add(f"scenario-{number}", "violated" if number in (3, 6) else "held")
-    monkeypatch.setattr(page_module, "LIMIT", 150_000)
-    page = written(folders)
-    assert folders.page.stat().st_size < 150_000
-    shown = [str(image["alt"]) for image in page.of("img")]
-    assert 2 <= len(shown) < 8
-    assert "scenario-3" in shown[0]
-    assert "scenario-6" in shown[1]
-    left_out = 8 - len(shown)
-    assert f"{left_out} figures are not embedded" in page.text or f"{left_out} figure is not embedded" in page.text
-    assert page.text.count("Left out to keep the page small: timeline.svg") == left_out
-
-
-def test_a_figure_that_cannot_be_shown_is_told(folders: Folders) -> None:
-    """One cut short, and one that could not be drawn."""
-    folders.add("x", files={"timeline.svg": "<svg", "retries.error.txt": "the figure 'retries' could not be drawn"})
-    text = written(folders).text
-    assert "The figure cannot be shown here: not an SVG" in text
-    assert "The figure could not be drawn; this is why: retries.error.txt" in text
-
-
-def test_scenarios_of_one_name_have_addresses_of_their_own(folders: Folders) -> None:
-    """xdist's workers have a run each, and two files may hold the same name."""
-    first = folders.add("same")
-    folders.recorded.append(first)
-    page = written(folders)
-    assert [article["id"] for article in page.of("article")] == ["same", "same-2"]
-    assert {row.get("data-for") for row in page.of("tr")} >= {"same", "same-2"}
 
 
 def test_nothing_at_all_is_a_page_too(folders: Folders) -> None:

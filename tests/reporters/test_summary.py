@@ -8,14 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from chaoskit.engine.session import Result
 from chaoskit.engine.verdict import ControlVerdict, Judged, Verdict
-from chaoskit.expectations.base import Finding, Outcome
+from chaoskit.expectations.base import Finding, Outcome, too_few
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.reporters import summary
+from chaoskit.reporters.failure import failure
 from chaoskit.reporters.terminal import table
 from chaoskit.scenario.loader import load
 
@@ -63,10 +65,14 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
     def result(outcome: Outcome, *findings: Judged, control: bool | None = None, **fields: Any) -> Result:
         verdict = Verdict(
-            outcome, fields.pop("reason", "the reason"), findings, [FAULT], fields.pop("recovery", 0.5), 350
-        )
+            outcome, fields.get("reason", "the reason"), findings, fields.get("faults", [FAULT]),
+            fields.get("recovery", 0.5), 350, sop_recovery=fields.get("sop_recovery"),
+        )  # fmt: skip
         judged = None if control is None else ControlVerdict(control, "why it was not", verdict)
-        return Result(scenario, tmp_path / "runs" / "1" / "made-up", History(), verdict, judged, 5.0, 7)
+        history = History()
+        for row in fields.get("rows", ()):
+            history.add(row)
+        return Result(scenario, tmp_path / "runs" / "1" / "made-up", history, verdict, judged, 5.0, 7)
 
     return result
 
@@ -103,7 +109,7 @@ def test_the_word_for_an_outcome(make: Make, outcome: Outcome, control: bool | N
 
 def test_the_text_of_a_failure(make: Make) -> None:
     """Source line, expected, seen, samples, worst, rows, evidence, seed, and how to judge again. Secrets masked."""
-    assert summary.failure(make(Outcome.VIOLATED, HELD, VIOLATED)).splitlines() == [
+    assert failure(make(Outcome.VIOLATED, HELD, VIOLATED)).splitlines() == [
         "VIOLATED: Made up",
         "",
         "made-up.chaos.yaml:10: VIOLATED during.ask.p95",
@@ -122,18 +128,131 @@ def test_the_text_of_a_failure(make: Make) -> None:
 
 def test_the_reason_comes_first_where_no_finding_has_it(make: Make) -> None:
     """Broken and vacuous say why; a control that was not caught names the line of the control."""
-    assert summary.failure(make(Outcome.BROKEN, reason="no port")).splitlines()[:2] == [
+    assert failure(make(Outcome.BROKEN, reason="no port")).splitlines()[:2] == [
         "BROKEN: Made up",
         "no port",
     ]
-    text = summary.failure(make(Outcome.HELD, control=False)).splitlines()
+    text = failure(make(Outcome.HELD, control=False)).splitlines()
     assert text[:2] == ["CONTROL NOT CAUGHT: Made up", "made-up.chaos.yaml:1: why it was not"]
+
+
+def silent(*ids: str) -> list[Judged]:
+    """An alert that never fired, and what follows from it."""
+    found = [Judged(Finding("alerts.X.fires_within", Outcome.VIOLATED, "fires within 5s", "never fired", 0), 7)]
+    return found + [
+        Judged(Finding(id_, Outcome.VACUOUS, "", "it never fired", 0, because="alerts.X.fires_within"), 8)
+        for id_ in ids
+    ]
+
+
+def test_what_follows_from_a_finding_is_one_line_under_it(make: Make) -> None:
+    """Once for each cause; another finding stands by itself."""
+    result = make(Outcome.VIOLATED, VIOLATED, *silent("alerts.X.resolves_within", "sop.times"))
+    lines = failure(result).splitlines()
+    assert [line for line in lines if line.startswith("made-up.chaos.yaml:")] == [
+        "made-up.chaos.yaml:7: VIOLATED alerts.X.fires_within",
+        "made-up.chaos.yaml:10: VIOLATED during.ask.p95",
+    ]
+    below = lines[lines.index("made-up.chaos.yaml:7: VIOLATED alerts.X.fires_within") :]
+    assert below[5] == "    also      alerts.X.resolves_within, sop.times (for the same reason)"
+
+
+def test_the_first_finding_is_a_cause(make: Make) -> None:
+    """Not what follows from it, though that stands in an earlier line; so in the one line for pytest's summary."""
+    (cause,) = silent()
+    earlier = Judged(Finding("sop.times", Outcome.VIOLATED, ">= 1", "0", 0, because=cause.finding.id), 3)
+    facts = summary.of(make(Outcome.VIOLATED, earlier, cause))
+    assert facts["worst"] == cause.finding.id
+    assert facts["headline"] == "alerts.X.fires_within: expected fires within 5s, seen never fired"
+
+
+def test_a_long_failure_is_bounded(make: Make) -> None:
+    """Of findings, rows, facts and names the first few, none too long; how many more there are, and where."""
+    many = [
+        Judged(Finding(f"during.ask.{n}", Outcome.VIOLATED, "a", "b", 1, rows=("x" * 400,) * 9), 10) for n in range(11)
+    ]
+    evidence = {"header": f"token={'s' * 300}", **{f"fact{n}": n for n in range(20)}}
+    fault = msgspec.structs.replace(FAULT, touched=1, evidence=evidence)
+    lines = failure(make(Outcome.VIOLATED, *many, faults=[fault])).splitlines()
+    assert sum(": VIOLATED during" in line for line in lines) == 8
+    assert "(and 3 findings more in verdict.json)" in lines
+    rows = next(line for line in lines if line.startswith("    rows"))
+    assert rows.endswith("… (and 4 more in verdict.json)")
+    assert len(rows) < 5 * 125 + 60
+    told = next(line for line in lines if line.startswith("fault slow"))
+    assert told.endswith("touched 1 connection header=token=***, fact0=0, fact1=1, fact2=2, fact3=3, fact4=4 "
+                         "(and 15 more in faults.jsonl)")  # fmt: skip
+
+
+def test_broken_says_where_the_history_is(make: Make) -> None:
+    """Whoever looks for the reason needs the logs."""
+    assert failure(make(Outcome.BROKEN, reason="no port")).splitlines()[-1] == f"history: {Path.cwd()}/runs/1/made-up"
+
+
+@pytest.mark.parametrize(
+    ("findings", "faults", "words"),
+    [
+        ([HELD], [msgspec.structs.replace(FAULT, touched=0)], "slow touched nothing; does traffic of this scenario"),
+        ([HELD], [], "no fault was injected"),
+        (["steady_state.ask.p95"], [FAULT], "the service was not well before the first fault"),
+        (["during.ask.p99"], [FAULT], "raise the rate, or let the fault last longer (docs/verdicts.md#needed-samples)"),
+        (["alerts.X.never"], [FAULT], "nothing was there to judge"),
+    ],
+)
+def test_a_vacuous_verdict_says_what_to_do(make: Make, findings: list[Any], faults: list[r.Fault], words: str) -> None:
+    """One line below the reason, with the page to read; other verdicts have none."""
+    judged = [
+        each if isinstance(each, Judged) else Judged(too_few(each, "< 1s", 3 if "p99" in each else 0, 100), 6)
+        for each in findings
+    ]
+    if findings == ["alerts.X.never"]:
+        judged = [Judged(Finding("alerts.X.never", Outcome.VACUOUS, "never", "silent, but nobody asked", 0), 6)]
+    line = failure(make(Outcome.VACUOUS, *judged, faults=faults)).splitlines()[2]
+    assert line.startswith("what to do: ")
+    assert words in line
+    assert "docs/verdicts.md" in line
+    assert "what to do" not in failure(make(Outcome.VIOLATED, *judged, faults=faults))
+
+
+def test_a_cure_by_an_sop_is_told_as_such(make: Make) -> None:
+    """0s after the fault's end says nothing about it."""
+    result = make(Outcome.VIOLATED, VIOLATED, recovery=0.0, sop_recovery=4.2)
+    assert "steady state held again: by SOP, 4.2s after the first fault began, which was still active;" in failure(
+        result
+    )
+    assert "SOP 4.2s" in next(iter(_rows_of([result])))
+
+
+def test_alerts_and_sops_are_counted(make: Make) -> None:
+    """By name, over all scenarios; nothing is said where there were none."""
+    rows = [
+        r.Alert(name=name, state="firing", at=at, source="rules", fingerprint=f"{name}{at}")
+        for name, at in (("Slow", 1), ("Down", 2), ("Down", 3))
+    ]
+    run = r.SopRun(
+        sop="mend", alert="Slow", fingerprint="f", incident="Slow-1", severity="P1", action_type="restart",
+        target_service="stub", priority="high", queued=1.0, started=1.1,
+    )  # fmt: skip
+    skipped = msgspec.structs.replace(run, started=None, outcome="skipped")
+    facts = {**summary.of(make(Outcome.HELD, HELD, rows=[*rows, run, skipped])), "nodeid": "a::b", "reproduce": ""}
+    lines = list(table([facts, facts], Path("nowhere"), []))
+    assert "alerts fired: 6 (Down 4×, Slow 2×)" in lines
+    assert "SOPs run: 2 (mend 2×)" in lines
+    quiet = {**summary.of(make(Outcome.HELD, HELD)), "nodeid": "a::b", "reproduce": ""}
+    lines = list(table([quiet], Path("nowhere"), []))
+    assert not any("alerts" in line or "SOP" in line for line in lines)
+    assert "1 of 1 scenario held; 350 requests" in lines
+
+
+def _rows_of(results: list[Result]) -> list[str]:
+    facts = [{**summary.of(each), "nodeid": "a.chaos.yaml::b", "reproduce": ""} for each in results]
+    return list(table(facts, Path("nowhere"), [], width=120))[1 : 1 + len(facts)]
 
 
 def test_secrets_in_a_reason_are_masked(make: Make) -> None:
     """A service's last lines may hold anything."""
     result = make(Outcome.BROKEN, reason="last lines: redis://:hunter2@localhost")
-    assert "hunter2" not in summary.failure(result) + str(summary.of(result))
+    assert "hunter2" not in failure(result) + str(summary.of(result))
 
 
 def summaries(make: Make) -> list[dict[str, Any]]:
@@ -163,7 +282,7 @@ def test_the_table(make: Make) -> None:
         "slow           violated  -         3 connections  during.ask.p95",
         "off            broken    -         3 connections  stub ended: exit status 1",
         "",
-        "1 of 3 scenarios held, 1 of 1 controls caught; 1400 requests",
+        "1 of 3 scenarios held, 1 of 1 control caught; 1400 requests",
         "stability score: 33.3 of 100",
         "run one again:",
         "  pytest --chaos --chaos-seed=7 --chaos-toxiproxy=binary b.chaos.yaml::slow",

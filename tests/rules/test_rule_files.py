@@ -70,6 +70,64 @@ def test_mistakes_of_rule_files_have_their_lines(tmp_path, text: str, line: int,
 
 
 @pytest.mark.parametrize(
+    ("rule", "line", "shown"),
+    [
+        ("{alert: A, expr: 'sum(rate(x[5m])'}", 4, ["sum(rate(x[5m])", "   ^"]),
+        (
+            "{alert: A, expr: 'abs(x{a=\"(abs(\"}) + rat(y[1m]) > 1'}",
+            4,
+            ['abs(x{a="(abs("}) + rat(y[1m]) > 1', " " * 20 + "^^^"],
+        ),
+        ("{alert: A, expr: 'foo bar'}", 4, ["foo bar"]),
+        (
+            "alert: A\n        expr: |\n          sum(\n            rat(x[5m])\n          ) > 1",
+            7,
+            ["rat(x[5m])", "^^^"],
+        ),
+        ("alert: A\n        expr: >-\n          sum(\n            x > 1", 5, ["sum(", "   ^"]),
+    ],
+)
+def test_what_is_no_promql_is_shown(tmp_path, rule: str, line: int, shown: list[str]) -> None:
+    """The expression, and a mark where the place is known; in a block with the line of the place."""
+    with pytest.raises(InputError) as caught:
+        files.load(written(tmp_path, group(rule)))
+    (problem,) = caught.value.problems
+    first, *rest = problem.what.splitlines()
+    assert (problem.line, rest) == (line, [f"    {each}" for each in shown])
+    assert first.startswith("rule A: not PromQL: ")
+
+
+def test_every_mistake_of_a_rule_file_is_told(tmp_path) -> None:
+    """Those of PromQL too where another rule has a wrong key."""
+    file = written(tmp_path, group("{alert: A, exp: up}", "{alert: B, expr: 'rate(x)'}", "{alert: C, expr: [1]}", "no"))
+    with pytest.raises(InputError) as caught:
+        files.load(file)
+    assert [problem.line for problem in caught.value.problems] == [4, 5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("expression", "marked"),
+    [
+        ("topk(3, x) > 1", "topk"),
+        ('x{a="offset"} offset 5m > 1', "offset"),
+        ("x @ 5 > 1", "@"),
+        ("x * on (a) group_left (b) y", "group_left"),
+        ("max_over_time(rate(x[1m])[5m:1s]) > 1", "[5m:1s]"),
+        ("x atan2 y", "atan2"),
+        ("abs(x) > abs(y)", ""),
+        ('x{a="1" or b="2"} > 1', ""),
+    ],
+)
+def test_what_the_stand_in_does_not_understand_is_shown(tmp_path, expression: str, marked: str) -> None:
+    """The expression, marked where it is beyond; not marked where the same word stands twice."""
+    text = "alert: A\n        expr: " + repr(expression).replace("\\'", "''")
+    (problem,) = subset.beyond(files.load(written(tmp_path, group(text))))
+    _, shown, *marks = problem.what.splitlines()
+    assert shown == f"    {expression}"
+    assert [expression[mark.index("^") - 4 : len(mark) - 4] for mark in marks] == ([marked] if marked else [])
+
+
+@pytest.mark.parametrize(
     ("expression", "hastened"),
     [
         ("up == 0", "up == 0"),

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from chaoskit.errors import InputError
+from chaoskit.scenario import source
+from chaoskit.scenario.check import Check
+from chaoskit.scenario.environments import environment_of, mistakes_in_files
 from chaoskit.scenario.loader import load_environment
 
 TABLE = [
@@ -145,7 +148,42 @@ def test_an_environment_above_the_projects_root_is_not_found(desk: Any) -> None:
     inner.mkdir()
     (inner / "pyproject.toml").touch()
     desk.file = inner / "orders.chaos.yaml"
-    assert any("unknown environment 'shop'" in str(problem) for problem in desk.problems())
+    (told,) = [str(problem) for problem in desk.problems() if "unknown environment 'shop'" in str(problem)]
+    assert told.endswith(f": there is no environments/*.yaml beside this file or in a folder above it, up to {inner}")
+
+
+@pytest.mark.parametrize("written", ["shpo", "shop.yaml", "environments/shop.yaml", "../shop.yml"])
+def test_an_environment_is_meant_by_its_name(desk: Any, written: str) -> None:
+    """The names there are, and which was meant, also where a path stands."""
+    told = [str(problem) for problem in desk.problems(desk.edit("environment: shop", f"environment: {written}"))]
+    assert f"orders.chaos.yaml:6: unknown environment '{written}'; legal: shop; did you mean 'shop'?" in told
+
+
+def checked(file: Path) -> tuple[source.Source, Check]:
+    """A file that is about to be checked."""
+    page = source.read(file)
+    return page, Check(page)
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_a_rule_file_that_is_not_there(desk: Any, inline: bool) -> None:
+    """Told where the environment names it, with the files there are."""
+    folder = desk.folder if inline else desk.environment_file.parent
+    (folder / "shop.rules.yml").write_text("groups: []\n", encoding="utf-8")
+    rules = "    prometheus:\n      provider: prometheus\n      args:\n        rules:\n          - shop.rule.yml\n"
+    if inline:
+        text = desk.edit("environment: shop\n", f"environment:\n  services:\n    stub: {{provider: noop}}\n{rules}")
+        place = "orders.chaos.yaml:13"
+    else:
+        desk.environment_file.write_text(f"environment: shop\nservices:\n{rules}", encoding="utf-8")
+        text, place = desk.scenario, "environments/shop.yaml:7"
+    desk.file.write_text(text, encoding="utf-8")
+    environment = load_environment(desk.environment_file) if not inline else environment_of(*checked(desk.file), None)
+    told = [str(problem) for problem in mistakes_in_files(environment)]
+    missing = "shop.rule.yml" if inline else "environments/shop.rule.yml"
+    assert len(told) == 1
+    assert told[0].startswith(f"{place}: prometheus: {missing}: there is no such rule file; legal: ")
+    assert told[0].endswith("did you mean 'shop.rules.yml'?")
 
 
 def test_an_environment_that_changes_is_read_again(desk: Any) -> None:

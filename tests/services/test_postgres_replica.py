@@ -225,8 +225,8 @@ def test_nothing_is_left_of_a_killed_run(tmp_path, word, times):
             line = process.stdout.readline()
             assert line
             times -= line.strip() == word
-        if word == "begin":
-            time.sleep(0.2)
+        if word == "begin":  # the copy is being made, or has just been
+            wait_for(lambda: list(tmp_path.glob("run/db-replica/data/*")), what="the copy", limit=20, every=0.002)
         assert len(running(tmp_path)) >= 2
     finally:
         process.kill()

@@ -190,12 +190,22 @@ def test_a_kill_is_known_to_be_ours(bench):
     assert not service.kill()
 
 
+def test_a_death_right_after_readiness_is_told(bench, monkeypatch):
+    """With its status, though the thread that watches has not noted it yet."""
+    service = bench.make(command=COMMAND)
+    exited = service._exited
+    monkeypatch.setattr(service, "_exited", lambda process: (time.sleep(0.2), exited(process)))
+    monkeypatch.setattr(service, "initialise", lambda: (service._process.kill(), service._process.wait(10)))
+    with pytest.raises(BrokenError, match="ended as soon as it was ready: killed by SIGKILL"):
+        service.start()
+
+
 def test_without_supervision_it_stays_dead_until_started(bench):
     """The cure of a kill is start()."""
     service = bench.make(command=COMMAND)
     service.start()
     service.kill()
-    time.sleep(0.3)
+    time.sleep(0.3)  # three times what a supervisor would wait: nobody brings it back
     assert not service.alive()
     service.start()
     assert service.ready()
@@ -248,7 +258,7 @@ def test_restart_policies(bench, policy, code, returns):
         assert bench.event("restarted").at - bench.event("exited").at >= 0.1
     else:
         wait_for(lambda: not service.alive(), what="its end", limit=10)
-        time.sleep(0.3)
+        time.sleep(0.3)  # three times what the supervisor would wait
         assert not service.alive()
 
 
@@ -289,7 +299,7 @@ def test_a_stopped_service_is_not_revived(bench):
         time.sleep(pause)
         service.stop()
         assert not service.alive()
-    time.sleep(0.3)
+    time.sleep(0.3)  # a restart that was not cancelled would come now
     assert not service.alive()
 
 

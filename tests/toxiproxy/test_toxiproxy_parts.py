@@ -43,10 +43,17 @@ def test_timers() -> None:
 
 
 def test_calls_from_other_threads() -> None:
-    """They run on the loop, soon."""
-    reactor = Reactor(lambda error: None)
-    reactor.post(reactor.stop)
+    """They run on the loop, soon; one that fails does not leave those behind it waiting."""
+    failures: list[Exception] = []
+    reactor = Reactor(failures.append)
+    called: list[str] = []
+    reactor.post(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    reactor.post(lambda: called.append("behind it"))
+    reactor.at(time.monotonic() + 0.2, lambda: reactor.post(reactor.stop))
+    reactor.at(time.monotonic() + 0.1, lambda: called.append("later"))
     reactor.run()
+    assert called == ["behind it", "later"]
+    assert [type(error) for error in failures] == [ZeroDivisionError]
 
 
 def test_ring_drops_the_oldest() -> None:

@@ -239,7 +239,7 @@ def test_large_bodies_are_whole(control: Any, connect: Any, wire: Any, upstream:
     control.set_tap(name, [], [])
     sock = connect(address)
     sock.sendall(GET)
-    time.sleep(0.05)
+    time.sleep(0.05)  # while nobody reads, the proxy has to hold back
     assert wire.read(sock, len(answer)) == answer
     rows = wait_for(lambda: exchanges(control, name), what="the row", limit=5)
     assert rows[0].end == "complete"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -144,6 +146,49 @@ def test_last_words(tmp_path: Any) -> None:
     with pytest.raises(BrokenError, match=r"exit status 1\).*no room in here"):
         generator.start()
     generator.close()
+
+
+def unclosed(caught: list[warnings.WarningMessage]) -> list[str]:
+    """What was given to the garbage collector with its pipe or its process left open."""
+    gc.collect()
+    return [str(each.message) for each in caught if issubclass(each.category, ResourceWarning)]
+
+
+def test_a_worker_that_takes_no_more_commands_is_closed(tmp_path: Any) -> None:
+    """Also where what it could not be told fills the pipe's buffer, so that not even the last word fits in."""
+    deaf = "import os, time; print('{\"ready\": true}', flush=True); os.close(0); time.sleep(0.2)"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        generator = TrafficGenerator(lambda row: None, lambda argv: spawn_worker([sys.executable, "-c", deaf]))
+        generator.start()
+        assert generator._process is not None
+        assert generator._process.stdin is not None
+        pipe = generator._process.stdin.fileno()
+        room = os.fstat(pipe).st_blksize - len('{"cmd":"stop","id":""}\n') - 2
+
+        def refused() -> bool:
+            try:
+                os.write(pipe, b"\n")
+            except BrokenPipeError:
+                return True
+            return False
+
+        wait_for(refused, what="the worker to close its end", limit=10)
+        with pytest.raises(BrokenError, match="died"):
+            generator.stop("x" * room)
+        generator.close()
+        assert unclosed(caught) == []
+
+
+def test_a_worker_that_does_not_start_is_closed(tmp_path: Any) -> None:
+    """A ``with`` whose beginning fails has no end."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        generator = TrafficGenerator(lambda row: None, lambda argv: spawn_worker([sys.executable, "-c", ""]))
+        with pytest.raises(BrokenError, match="has died"), generator:
+            pass
+        assert generator.pid is None
+        assert unclosed(caught) == []
 
 
 def test_a_row_that_cannot_be_recorded_breaks_the_run(shop: Any) -> None:

@@ -95,7 +95,8 @@ class CallBacks:
     def _perform(self, kind: str, action: Action, told: Work, at: float) -> Answer:
         work = Work(told.sop, told.incident, at, kind, action.target, "running", started=now(), called_back=True)
         work.payload = self._runner.payload(work)
-        told.incident.works.append(work)
+        if not self._runner.begun(work):
+            return _answer(409, error="the scenario has ended")
         try:
             work.detail, work.outcome = self._runner.perform(action, work), "done"
         except ChaosError as error:

@@ -22,7 +22,7 @@ Outcome = Literal["queued", "running", "done", "failed", "skipped", "open"]
 class Work:
     """One run of an SOP (or one action that a platform called back), from being queued to its end.
 
-    Moments are monotonic seconds.
+    Moments are monotonic seconds; ``recorded`` is set once its row is in the history.
     """
 
     sop: PlannedSop
@@ -37,6 +37,7 @@ class Work:
     escalated: str = ""
     detail: str = ""
     called_back: bool = False
+    recorded: bool = False
     payload: dict[str, Any] = field(default_factory=dict)
     steps: list[dict[str, Any]] = field(default_factory=list)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from chaoskit.alerting import report_facts as facts
-from chaoskit.alerting.fault_report import FOLDER, FORMAT, FaultReport, Fired
+from chaoskit.alerting.fault_report import EMBEDDED, FOLDER, FORMAT, FaultReport, Fired
+from chaoskit.alerting.report_metrics import metrics
 from chaoskit.alerting.report_text import markdown
 from chaoskit.alerting.sops.incident import Incident
 from chaoskit.clock import now
@@ -21,15 +22,19 @@ from chaoskit.mask import mask, mask_values
 class FaultReports:
     """The reports of one scenario, as ``fault-reports/NUMBER-ALERT.json`` and ``.md`` in its ``folder``.
 
-    ``planned`` is set once the timeline has its moments. Safe to use from several threads.
+    ``planned`` is set once the timeline has its moments. ``servers`` are the environment's own servers of alerting, as
+    they call themselves (``prometheus 2.42.0``, ``embedded``). Safe to use from several threads.
     """
 
-    def __init__(self, folder: Path, history: History, *, scenario: str, environment: str) -> None:
+    def __init__(
+        self, folder: Path, history: History, *, scenario: str, environment: str, servers: Sequence[str] = ()
+    ) -> None:
         self.planned: Sequence[facts.Planned] = ()
         self._folder = folder
         self._history = history
         self._scenario = scenario
         self._environment = environment
+        self._servers = servers
         self._offset = time.time() - now()
 
     def write(self, incident: Incident) -> str:
@@ -51,9 +56,10 @@ class FaultReports:
         struck = min((work.started for work in incident.works if work.started is not None), default=now())
         rows = facts.recent(history, until)
         traces = facts.traces_in(rows)
-        failed = facts.failures(history, traces, max(alert.at, struck), clock)
+        failed = facts.failures(history, self.planned, traces, max(alert.at, struck), clock)
         ids = facts.trace_ids(failed, traces)
         first = min((plan.start for plan in self.planned), default=None)
+        measured, omitted = metrics(history, alert.name, incident.service, first, until, clock)
         works = list(incident.works)
         did = [
             (moment, f"SOP {work.sop.name} {what}")
@@ -73,7 +79,8 @@ class FaultReports:
             summary=mask(alert.annotations.get("summary") or alert.annotations.get("description") or alert.name),
             alert=Fired(
                 name=mask(alert.name), severity=mask(alert.labels.get("severity", "")), fingerprint=alert.fingerprint,
-                source=alert.source, delivered=clock(alert.at), starts_at=mask(alert.starts_at),
+                source=alert.source, served_by=self._served_by(alert.source), delivered=clock(alert.at),
+                starts_at=mask(alert.starts_at),
                 resolved=clock(incident.resolved) if incident.resolved is not None else None,
                 deliveries=incident.deliveries, labels=mask_values(alert.labels),
                 annotations=mask_values(alert.annotations),
@@ -81,11 +88,18 @@ class FaultReports:
             trace_ids=ids,
             failures=failed,
             logs=facts.logs(rows, traces, ids, clock),
-            metrics=facts.metrics(history, first, until, clock),
+            metrics=measured,
+            metrics_omitted=omitted,
             faults=facts.faults(history, self.planned, now(), clock),
             timeline=facts.timeline(history, did, clock),
             sops=[work.part(clock) for work in works],
         )  # fmt: skip
+
+    def _served_by(self, source: str) -> str:
+        """What sent a notification in the form of ``source``."""
+        if source == "application":
+            return ""
+        return next((server for server in self._servers if server == EMBEDDED or server.startswith(source)), "")
 
     def _clock(self, moment: float) -> str:
         told = datetime.fromtimestamp(moment + self._offset, UTC).isoformat(timespec="milliseconds")

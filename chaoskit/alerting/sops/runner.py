@@ -17,7 +17,7 @@ from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.history.rows import Alert, Row
 from chaoskit.scenario.severity import level_of
 from chaoskit.scenario.sop import Endpoint, PlannedSop, PlannedStep
-from chaoskit.units import format_duration
+from chaoskit.units import counted, format_duration
 
 REPORTED = 2
 """The lowest severity (P2) whose incidents get a fault report though no SOP is for them."""
@@ -82,8 +82,7 @@ class SopRunner:
             self._thread.join(PATIENCE)
         for incident in self._incidents:
             for work in incident.works:
-                if work.outcome in ("queued", "running"):
-                    self._emit(work.row())
+                self._record(work)
         self.complete()
         self._queue.end()
         if self._thread.is_alive():
@@ -134,7 +133,7 @@ class SopRunner:
         work.detail = sop.model.on.too_low(alert.labels.get("severity", "")) or self._spent(sop, alert.at)
         if work.detail:
             work.outcome = "skipped"
-            self._emit(work.row())
+            self._record(work)
             return
         count, _ = self._latest.get(sop.name, (0, 0.0))
         self._latest[sop.name] = (count + 1, alert.at)
@@ -182,7 +181,7 @@ class SopRunner:
                 _log.warning("SOP %s broke off", item.sop.name, exc_info=True)
                 self.error = f"SOP {item.sop.name}: {type(error).__name__}: {error}"
                 work.outcome, work.ended, work.detail = "failed", now(), self.error
-                self._emit(work.row())
+                self._record(work)
             finally:
                 with self._lock:
                     self._active -= 1
@@ -197,7 +196,7 @@ class SopRunner:
             self._escalate(work, item.sop.escalation)
         work.ended, work.outcome = now(), "done" if held else "open" if self._cancelled.is_set() else "failed"
         self._queue.note(item, "ended", outcome=work.outcome, at=work.ended)
-        self._emit(work.row())
+        self._record(work)
         self._report(work.incident)
 
     def _steps(self, work: Work) -> Sequence[PlannedStep]:
@@ -228,7 +227,7 @@ class SopRunner:
                 self._queue.note(item, "failed", action=step.kind, attempt=attempt, error=detail)
         work.attempts = max(work.attempts, attempt)
         work.steps.append(_told(step, began, "done" if done else "failed", attempt, detail))
-        work.detail = detail if done else f"{step.kind} failed {attempt} times: {detail}"
+        work.detail = detail if done else f"{step.kind} failed {counted(attempt, 'times')}: {detail}"
         return done
 
     def _escalate(self, work: Work, step: PlannedStep) -> None:
@@ -259,12 +258,26 @@ class SopRunner:
         with self._lock:
             return None if self._closed else next((found for found in self._incidents if found.id == id), None)
 
+    def begun(self, work: Work) -> bool:
+        """Take note of what is done for a platform. False when the scenario has ended: then it must not be done."""
+        with self._lock:
+            if not self._closed:
+                work.incident.works.append(work)
+            return not self._closed
+
     def finished(self, work: Work) -> None:
         """Record what was done for a platform."""
-        self._emit(work.row())
+        self._record(work)
         self._report(work.incident)
 
     # Reports
+
+    def _record(self, work: Work) -> None:
+        """Write a run to the history as it stands, once: the scenario may end while an action is still at work."""
+        with self._lock:
+            recorded, work.recorded = work.recorded, True
+        if not recorded:
+            self._emit(work.row())
 
     def _report(self, incident: Incident) -> None:
         try:

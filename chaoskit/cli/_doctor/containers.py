@@ -8,6 +8,8 @@ from typing import Any
 
 from chaoskit.cli._doctor.parts import NotThere, Part, share, told
 from chaoskit.errors import ChaosError
+from chaoskit.scenario.service import ServiceSpec
+from chaoskit.services.create import PROVIDERS
 
 DEFAULT_IMAGES = (
     "postgres:16",
@@ -88,8 +90,15 @@ def _named() -> list[str]:
             environment = load_environment(file)
         except ChaosError:
             continue  # `chaoskit validate` says what is wrong with it
-        names += [spec.image for spec in environment.services.values() if spec.image]
+        names += [image for spec in environment.services.values() if (image := _image_of(spec))]
     return names
+
+
+def _image_of(spec: ServiceSpec) -> str:
+    """What a service runs in; empty for one that is built, or only has a command."""
+    if spec.image or spec.build or spec.provider is None:
+        return spec.image or ""
+    return PROVIDERS.get(spec.provider).image_of(spec)
 
 
 _GROUP = "Containers"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
 
 from chaoskit.cli._doctor.parts import NotThere, Part, program, told, versioned
+from chaoskit.reporters.allure.commandline import NEEDS, candidates
 from chaoskit.services.providers._alerting import PROGRAMS
 
 
@@ -18,14 +20,30 @@ def _toxiproxy() -> str:
 
 
 def _allure() -> str:
-    path = program("allure")
-    version = _npm_version(Path(path)) or told(path, "--version")
-    runtime = "Java" if version.startswith("2.") else "Node"
-    command = runtime.lower()
-    lacking = "" if shutil.which(command) else f", but there is no {command} to run it"
-    if lacking:
-        raise NotThere(f"{version or 'version not told'} ({path}){lacking}")
-    return f"{version or 'version not told'}, runs on {runtime} ({path})"
+    """The newest that can run, where `chaoskit report` looks, too."""
+    found = [(_npm_version(path) or told(str(path), "--version"), path) for path in candidates(Path.cwd(), os.environ)]
+    if not found:
+        raise NotThere("no allure on the PATH, nor in node_modules here or in a folder above")
+    seen = {path: _runtime(version) for version, path in found}
+    able = [(version, path) for version, path in found if seen[path] is not None]
+    if not able:
+        version, path = found[0]
+        runtime = NEEDS.get(_major(version), "node")
+        raise NotThere(f"{version or 'version not told'} ({path}), but there is no {runtime} to run it")
+    version, path = max(able, key=lambda one: [int(part) for part in re.findall(r"\d+", one[0])[:3]])
+    return f"{version or 'version not told'}, runs on {seen[path]} ({path})"
+
+
+def _runtime(version: str) -> str | None:
+    """What a version runs on, if that is here."""
+    runtime = NEEDS.get(_major(version), "node")
+    there = shutil.which(runtime) or (runtime == "java" and os.environ.get("JAVA_HOME"))
+    return runtime.capitalize() if there else None
+
+
+def _major(version: str) -> int:
+    number = version.partition(".")[0]
+    return int(number) if number.isdecimal() else 0
 
 
 def _npm_version(path: Path) -> str:
@@ -91,7 +109,7 @@ PARTS = (
         "Allure",
         _allure,
         "browsable Allure report from reports/allure-results",
-        "npm install -g allure (v3, Node) or allure-commandline (v2, Java); brew install allure",
+        "npm install allure (v3, runs on Node) or allure-commandline (v2, Java), here or with -g; brew install allure",
     ),
     Part(_REPORTS, "Java", _java, "Allure 2", "apt install default-jre-headless, brew install openjdk"),
     Part(_REPORTS, "Node", _node, "Allure 3", "apt install nodejs npm, brew install node"),

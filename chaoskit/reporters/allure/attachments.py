@@ -13,6 +13,7 @@ from chaoskit.history import rows as r
 from chaoskit.mask import mask_values
 from chaoskit.reporters.allure.words import clean
 from chaoskit.reporters.figures.facts import Facts
+from chaoskit.units import counted
 
 if TYPE_CHECKING:
     from chaoskit.engine.session import Result
@@ -47,8 +48,9 @@ def attach_all(result: Result, reproduce: str) -> bytes | None:
         if file.exists():
             _text(file.read_text(encoding="utf-8"), name, kinds.YAML)
     for file in _fault_reports(result.folder):
-        # As plain text: Allure would render Markdown, and what services wrote stands in it.
-        _text(_head(file), f"fault report {file.name}", kinds.JSON if file.suffix == ".json" else kinds.TEXT)
+        # Markdown as plain text: Allure would render it, and what services wrote stands in it. So is JSON that is cut.
+        whole = file.suffix == ".json" and file.stat().st_size <= LIMIT
+        _text(_head(file), f"fault report {file.name}", kinds.JSON if whole else kinds.TEXT)
     if changes := _alerting_changes(result.folder):
         _text("\n".join(changes), "alerting: changed for the rehearsal", kinds.TEXT)
     for service, text in _logs(result):
@@ -122,7 +124,7 @@ def _tail(lines: list[str]) -> str:
     while first and size + len(lines[first - 1]) < LIMIT:
         first -= 1
         size += len(lines[first]) + 1
-    cut = [f"({first} earlier lines are cut; logs.jsonl has them)"] if first else []
+    cut = [f"({counted(first, 'earlier lines')} cut; logs.jsonl has all)"] if first else []
     return "\n".join([*cut, *lines[first:]])
 
 

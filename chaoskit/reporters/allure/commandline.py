@@ -19,7 +19,9 @@ Allure's command line is not here. One of these gets it (looked for on the PATH 
   npm install allure-commandline     version 2, runs on Java
   brew install allure"""
 
-_NEEDS = {2: "java", 3: "node"}
+NEEDS = {2: "java", 3: "node"}
+"""The program that each major version runs on."""
+
 _LIMIT = 600.0
 """Seconds that a report may take."""
 
@@ -67,13 +69,14 @@ def find(wanted: int | None, start: Path, env: Mapping[str, str] | None = None) 
     env = os.environ if env is None else env
     found = [
         allure
-        for program in _candidates(start, env)
+        for program in candidates(start, env)
         if (allure := _known(program, env)) and wanted in (None, allure.major)
     ]
     return max(found, key=lambda allure: [int(part) for part in re.findall(r"\d+", allure.version)[:3]], default=None)
 
 
-def _candidates(start: Path, env: Mapping[str, str]) -> Iterator[Path]:
+def candidates(start: Path, env: Mapping[str, str]) -> Iterator[Path]:
+    """Every ``allure`` on the PATH and in the ``node_modules`` of ``start`` and the folders above, usable or not."""
     # With both packages in one node_modules, .bin holds but one of them.
     places = [Path("allure", "cli.js"), Path("allure-commandline", "bin", "allure"), Path(".bin", "allure")]
     on_path = shutil.which("allure", path=env.get("PATH"))
@@ -91,7 +94,7 @@ def _candidates(start: Path, env: Mapping[str, str]) -> Iterator[Path]:
 def _known(program: Path, env: Mapping[str, str]) -> Allure | None:
     """The Allure at this place, if it is version 2 or 3 and can run."""
     version = _of_package(program) or _told(program)
-    need = _NEEDS.get(int(version.partition(".")[0] or 0)) if version else None
+    need = NEEDS.get(int(version.partition(".")[0] or 0)) if version else None
     if need is None:
         return None
     path = shutil.which(need, path=env.get("PATH"))

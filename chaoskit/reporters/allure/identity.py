@@ -63,17 +63,25 @@ def names(scenarios: Iterable[tuple[Scenario, bool]]) -> dict[tuple[Path, str, b
     return found
 
 
-def identify(test: Any, scenario: Scenario, control: bool, patterns: Mapping[str, str], name: str = "") -> None:
+def title(scenario: Scenario, control: bool, outcome: str = "") -> str:
+    """A scenario's line in Allure's lists. Violated, vacuous and not caught have one colour there, so it says which."""
+    kind = ("control" if control else "", "" if outcome in ("held", "caught") else outcome)
+    return ": ".join(filter(None, (" ".join(filter(None, kind)), scenario.name)))
+
+
+def identify(
+    test: Any, scenario: Scenario, control: bool, patterns: Mapping[str, str], *, name: str = "", outcome: str = ""
+) -> None:
     """Give an Allure result its title, its names and its links. ``test`` is allure-pytest's own ``TestResult``.
 
-    ``name`` is its full name if that is not :func:`full_name`. ``patterns`` are allure-pytest's
-    ``--allure-link-pattern``: with one for ``tms`` the case is a link. The history id is made from these names by
-    allure-pytest afterwards, so call it before the item's teardown has ended.
+    ``name`` is its full name if that is not :func:`full_name`, ``outcome`` what it came to. ``patterns`` are
+    allure-pytest's ``--allure-link-pattern``: with one for ``tms`` the case is a link. The history id is made from
+    these names by allure-pytest afterwards, so call it before the item's teardown has ended.
     """
     from allure_commons.model2 import Link
 
     path = place(scenario.file)
-    test.name = f"control: {scenario.name}" if control else scenario.name
+    test.name = title(scenario, control, outcome)
     test.fullName = name or full_name(scenario, control)
     test.testCaseId = hashlib.md5(test.fullName.encode(), usedforsecurity=False).hexdigest()
     test.titlePath = list(path.parts)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
 from chaoskit.reporters import summary
-from chaoskit.reporters.allure.words import clean, sentence
+from chaoskit.reporters.allure.words import causes, clean, sentence
 from chaoskit.reporters.figures.facts import Facts
+from chaoskit.units import counted
 
 if TYPE_CHECKING:
     from chaoskit.engine.session import Result
@@ -38,10 +39,10 @@ class Steps:
             steps.append(self._phase(phase, inside))
         steps += [self._fault(fault) for fault in faults]  # of a phase that never ended
         end = max((phase.ended for phase in phases), default=0.0)
-        groups: dict[str, list[Judged]] = {}
-        for judged in self.result.verdict.findings:
-            groups.setdefault(judged.finding.id.partition(".")[0], []).append(judged)
-        steps += [self._expectation(name, judged, end) for name, judged in groups.items()]
+        groups: dict[str, list[tuple[Judged, list[Judged]]]] = {}
+        for judged, follow in causes(self.result.verdict.findings):
+            groups.setdefault(judged.finding.id.partition(".")[0], []).append((judged, follow))
+        steps += [self._expectation(name, group, end) for name, group in groups.items()]
         return steps
 
     def faults(self) -> Iterator[str]:
@@ -51,7 +52,8 @@ class Steps:
 
     def _told(self, fault: r.Fault) -> str:
         window = self._window(fault.started, fault.ended)
-        text = f"fault {fault.name}: {fault.kind} on {fault.target}, {window}, touched {fault.touched} {fault.unit}"
+        touched = counted(fault.touched, fault.unit)
+        text = f"fault {fault.name}: {fault.kind} on {fault.target}, {window}, touched {touched}"
         return f"{text}; {fault.error}" if fault.error else text
 
     def _window(self, started: float, ended: float) -> str:
@@ -75,14 +77,15 @@ class Steps:
             fault.error or "",
         )
 
-    def _expectation(self, name: str, findings: Sequence[Judged], at: float) -> Any:
-        outcome = min((judged.finding.outcome for judged in findings), key=_ORDER.index)
-        held = sum(judged.finding.held for judged in findings)
-        inner = [self._finding(judged, at) for judged in findings]
+    def _expectation(self, name: str, findings: Sequence[tuple[Judged, list[Judged]]], at: float) -> Any:
+        outcome = min((judged.finding.outcome for judged, _ in findings), key=_ORDER.index)
+        held = sum(judged.finding.held for judged, _ in findings)
+        inner = [self._finding(judged, at, follow) for judged, follow in findings]
         title = "evidence of the faults" if name == "fault" else f"expect {name}"
         return self._step(f"{title}: {held} of {len(findings)} held", at, at, outcome, steps=inner)
 
-    def _finding(self, judged: Judged, at: float) -> Any:
+    def _finding(self, judged: Judged, at: float, follow: Sequence[Judged] = ()) -> Any:
+        """A finding; those that ``follow`` from it are steps in it."""
         finding = judged.finding
         details: dict[str, Any] = {"expected": finding.expected, "seen": finding.seen, "samples": finding.samples}
         if finding.worst:
@@ -91,7 +94,9 @@ class Steps:
             details["rows"] = ", ".join(finding.rows[:5]) + (" ..." if len(finding.rows) > 5 else "")
         details["line"] = f"{self.result.scenario.file.name}:{judged.line}"
         title = f"{finding.outcome} {finding.id}: {finding.seen} (expected {finding.expected})"
-        return self._step(title, at, at, finding.outcome, details, "" if finding.held else sentence(finding))
+        title += f", and {counted(len(follow), 'more findings')} because of this" if follow else ""
+        inner = [self._finding(each, at) for each in follow]
+        return self._step(title, at, at, finding.outcome, details, "" if finding.held else sentence(finding), inner)
 
     def _step(
         self,

@@ -6,13 +6,14 @@ import base64
 import html
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chaoskit.expectations.base import Outcome
 from chaoskit.mask import mask
 from chaoskit.reporters import summary
-from chaoskit.units import format_duration
+from chaoskit.reporters.causes import folded
+from chaoskit.units import counted
 
 if TYPE_CHECKING:
     from chaoskit.engine.session import Result
@@ -33,7 +34,7 @@ def clean(text: str) -> str:
 
 
 def message(result: Result, faults: Iterable[str]) -> str:
-    """What failed, in a few lines; the first begins with the verdict, which the categories are made from.
+    """What failed, in a few lines: the verdict (which the categories are made from) and the worst finding come first.
 
     ``faults`` are lines on what was injected, and when.
     """
@@ -42,22 +43,37 @@ def message(result: Result, faults: Iterable[str]) -> str:
         first = "BROKEN" if verdict.outcome is Outcome.BROKEN else NOT_CAUGHT
     else:
         first = str(verdict.outcome).upper()
-    lines = [f"{first}: {result.scenario.name}"]
-    if control is not None or verdict.outcome in (Outcome.BROKEN, Outcome.VACUOUS):
-        lines.append(control.reason if control else verdict.reason)
-    # The reason of a vacuous verdict names the finding already.
-    failed = [each for each in verdict.failed() if control is None and each.finding.id not in "".join(lines[1:])]
-    lines += [sentence(judged.finding) for judged in failed[:SHOWN]]
+    failed = [] if control is not None else [_told(cause, follow) for cause, follow in causes(verdict.failed())]
+    if control is None and verdict.outcome is Outcome.VIOLATED and failed:
+        worst = failed.pop(0)
+    else:
+        worst = control.reason if control else verdict.reason
+        # The reason of a vacuous verdict names the finding already.
+        failed = [text for text in failed if text.partition(": ")[0] not in worst]
+    lines = [f"{first}: {worst}", *itertools.islice(faults, SHOWN), *failed[:SHOWN]]
     if len(failed) > SHOWN:
         lines.append(f"and {len(failed) - SHOWN} more")
-    lines += itertools.islice(faults, SHOWN)
     return clean("\n".join(lines))
+
+
+def causes(findings: Iterable[Judged]) -> list[tuple[Judged, list[Judged]]]:
+    """Findings, each with those that did not hold because it did not."""
+    return folded(
+        findings,
+        lambda judged: judged.finding.id,
+        lambda judged: "" if judged.finding.held else judged.finding.because,
+    )
+
+
+def _told(cause: Judged, follow: Sequence[Judged]) -> str:
+    text = sentence(cause.finding)
+    return f"{text} ({counted(len(follow), 'more findings')} because of this)" if follow else text
 
 
 def sentence(finding: Finding) -> str:
     """``during.price.p95: expected < 200ms, seen 306ms in 121 samples; worst second: ...``."""
     text = f"{finding.id}: expected {finding.expected}, seen {finding.seen}"
-    text += f" in {finding.samples} samples" if finding.samples else ""
+    text += f" in {counted(finding.samples, 'samples')}" if finding.samples else ""
     return f"{text}; {finding.worst}" if finding.worst else text
 
 
@@ -87,8 +103,8 @@ def _description(result: Result, reproduce: str, faults: Iterable[str], picture:
 def _recovery(result: Result) -> Iterator[str]:
     verdict = result.verdict
     if verdict.outcome is not Outcome.BROKEN:
-        recovery = "never" if verdict.recovery is None else f"{format_duration(verdict.recovery)} after the last fault"
-        yield f"steady state held again: {recovery}; {verdict.samples} requests; seed {result.seed}"
+        again = summary.recovered(verdict.recovery, verdict.sop_recovery)
+        yield f"steady state held again: {again}; {counted(verdict.samples, 'requests')}; seed {result.seed}"
 
 
 def _table(findings: Iterable[Judged]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from chaoskit.reporters.compare.changes import Change, Comparison, Figure
+from chaoskit.reporters.reasons import gist
 from chaoskit.reporters.score import told
 from chaoskit.units import format_duration, format_ratio
 
@@ -15,6 +16,9 @@ def lines(comparison: Comparison) -> Iterator[str]:
     """What got worse first: outcomes, then figures under the faults. ``+`` is better, ``-`` is worse."""
     yield f"before  {comparison.before}   score {told(comparison.score_before)}"
     yield f"after   {comparison.after}   score {told(comparison.score_after)}"
+    both = sum(change.before is not None and change.after is not None for change in comparison.changes)
+    if both < len(comparison.changes):
+        yield f"the scores are of different scenarios: {both} of {len(comparison.changes)} are in both runs"
     for change in comparison.changes:
         yield ""
         yield from _change(change)
@@ -28,7 +32,9 @@ def _change(change: Change) -> Iterator[str]:
         outcome = f"{change.before} → not there"
     yield f"{_MARK[change.direction]} {change.name}  {outcome}  ({change.severity})"
     if change.reason:
-        yield f"    {change.reason}"
+        first, *cause = gist(change.reason)
+        yield f"    {first}"
+        yield from (f"      {line}" for line in cause)
     for op, figure in change.figures():
         if figure.before is None and figure.after is None:
             continue

@@ -15,7 +15,7 @@ from chaoskit.reporters.figures import canvas, style, timeaxis
 from chaoskit.reporters.figures.buckets import Buckets
 from chaoskit.reporters.figures.facts import Facts
 from chaoskit.reporters.figures.lane import Note, note_of
-from chaoskit.units import format_duration, format_rate
+from chaoskit.units import counted, format_duration, format_rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,7 +132,7 @@ def _circuit(axes: Axes, facts: Facts, breaker: Breaker) -> None:
         moments, [y] * len(moments), transform=across, linestyle="none", marker="D", markersize=4,
         color=style.PAPER, markeredgecolor=style.INK, markeredgewidth=0.8, zorder=5,
     )  # fmt: skip
-    words = f"circuit open {format_duration(end - start)}, {len(probes)} probes"
+    words = f"circuit open {format_duration(end - start)}, {counted(len(probes), 'probes')}"
     left = facts.range.start + 0.005 * facts.range.length
     axes.text(left, 0.75, "circuit closed", transform=across, color=style.GREEN, va="center")
     axes.text((start + end) / 2, 0.75, words, transform=across, ha="center", va="center")

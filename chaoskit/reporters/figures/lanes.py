@@ -13,7 +13,7 @@ from chaoskit.history import rows as r
 from chaoskit.reporters.figures.facts import Facts
 from chaoskit.reporters.figures.incident_lanes import alerts, sops
 from chaoskit.reporters.figures.lane import Lane, Mark, Note, Span, apart, joined, note_of
-from chaoskit.units import format_duration
+from chaoskit.units import counted, format_duration
 
 LABEL = 16
 """Characters of a fault's name that fit at the left of its lane; a longer one is told in full beside the bar."""
@@ -49,7 +49,7 @@ def faults(facts: Facts) -> Iterator[Lane]:
         if row.error is not None:
             note = Note(f"failed: {row.error}", "broken")
         elif row.touched:
-            note = Note(f"touched {row.touched} {row.unit}")
+            note = Note(f"touched {counted(row.touched, row.unit)}")
         else:
             note = Note(f"touched nothing (0 {row.unit})", "vacuous")
         yield Lane(planned.name, [span], note=note)

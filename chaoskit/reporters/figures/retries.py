@@ -15,7 +15,7 @@ from chaoskit.reporters.figures.dependency import ending, retry_notes
 from chaoskit.reporters.figures.facts import Facts
 from chaoskit.reporters.figures.lane import Note
 from chaoskit.scenario.bounds import Bound
-from chaoskit.units import format_duration
+from chaoskit.units import counted, format_duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +90,7 @@ def _bars(
     _seconds(axes, "x")
     axes.set_xlabel("since the operation's first attempt; the gaps are what the back-off waited")
     axes.set_ylabel("operations")
-    much = f"{len(shown)} of {len(of)} operations" if len(shown) < len(of) else f"{len(of)} operations"
+    much = f"{len(shown)} of {len(of)} operations" if len(shown) < len(of) else counted(len(of), "operations")
     retried = any(len(operation.exchanges) > 1 for operation in of)
     canvas.title(
         axes, f"attempts at {asked.on}", f"{much} {'tried more than once' if retried else 'seen, none retried'}"
@@ -180,7 +180,7 @@ def _counts(axes: Axes, asked: Retries, seen: list[Attempts]) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
     axes.tick_params(axis="both", length=2.5, width=0.5, labelsize=style.SMALL)
     axes.set_xlabel("attempts")
-    canvas.title(axes, "operations by attempts", f"{len(seen)} operations in all")
+    canvas.title(axes, "operations by attempts", f"{counted(len(seen), 'operations')} in all")
     canvas.margin(axes, [(None, Note(f"bound: {bound}"))] if bound else [])
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from chaoskit.reporters.figures import canvas, dependency, gauges, head, operation, style, text, timeaxis
 from chaoskit.reporters.figures.facts import Facts
-from chaoskit.units import format_duration
+from chaoskit.units import counted, format_duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,7 +59,7 @@ def _circumstances(facts: Facts) -> Iterator[str]:
         yield f"case {model.case}"
     yield model.severity
     yield f"environment {facts.scenario.environment.name}"
-    yield f"{facts.verdict.samples} requests"
+    yield counted(facts.verdict.samples, "requests")
     if facts.history.counts():
         yield f"{format_duration(facts.range.length)} shown"
     hidden = facts.operations[MOST_OPERATIONS:]

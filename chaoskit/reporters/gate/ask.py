@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from chaoskit.errors import ChaosError
-from chaoskit.reporters.gate.decide import Earlier, Past, decide
+from chaoskit.reporters.gate.decide import decide
 from chaoskit.reporters.gate.decision import BLOCKED, NOTHING, PASSED, Decision
+from chaoskit.reporters.gate.past import Earlier, Past, reaching
 from chaoskit.reporters.gate.settings import OFF, Settings
-from chaoskit.reporters.history_db import Database, Entry, select
-from chaoskit.reporters.runs import Recorded
+from chaoskit.reporters.history_db import PREVIOUS, Database, Entry, select
+from chaoskit.reporters.runs import SKIPPED, Recorded
 
 
 def ask(
@@ -24,44 +25,54 @@ def ask(
         notes = [] if settings.baseline == OFF else [f"no history ({file}), so nothing to compare with"]
         return decide(run, recorded, settings, Past(commit=commit, notes=notes))
     with Database(file) as database:
-        decision = decide(run, recorded, settings, _past(database, run, settings, commit))
+        decision = decide(run, recorded, settings, _past(database, run, recorded, settings, commit))
         if keep and decision.decision != NOTHING:
             database.set_gate(run, {PASSED: "passed", BLOCKED: "blocked"}[decision.decision])
     return decision
 
 
-def _past(database: Database, run: str, settings: Settings, commit: str) -> Past:
+def _past(database: Database, run: str, recorded: Sequence[Recorded], settings: Settings, commit: str) -> Past:
     entries = database.runs()
     this = next((index for index, entry in enumerate(entries) if entry.id == run), -1)
     earlier = entries[this + 1 :]
     recent = earlier[: settings.unstable_runs - 1][::-1]
-    outcomes = database.outcomes([entry.id for entry in recent])
-    chosen, what, notes = _baseline(database, earlier, settings)
+    outcomes = database.outcomes([entry.id for entry in earlier])
+    chosen, what, notes = _baseline(database, earlier, outcomes, recorded, settings)
     return Past(
         what=what,
         baseline=[Earlier(entry.id, database.scenarios(entry.id), entry.revision.commit) for entry in chosen],
+        depth=settings.median_of or 1,
         recent=[(entry.revision.commit, outcomes[entry.id]) for entry in recent],
         commit=commit or (entries[this].revision.commit if this >= 0 else ""),
         notes=notes,
     )
 
 
-def _baseline(database: Database, earlier: Sequence[Entry], settings: Settings) -> tuple[list[Entry], str, list[str]]:
+def _baseline(
+    database: Database,
+    earlier: Sequence[Entry],
+    outcomes: Mapping[str, Mapping[str, str]],
+    recorded: Sequence[Recorded],
+    settings: Settings,
+) -> tuple[list[Entry], str, list[str]]:
+    """The runs that are needed, newest first; what they are; and what is to be said about it."""
     if settings.baseline == OFF:
         return [], "", []
-    if settings.median_of is not None:
-        chosen = [entry for entry in earlier if entry.passed][: settings.median_of]
-        if not chosen:
-            return [], "", ["no earlier run that passed, so nothing to compare with"]
-        what = (
-            f"the median of the last {len(chosen)} runs that passed" if len(chosen) > 1 else "the last run that passed"
-        )
-        return chosen, what, []
-    if settings.baseline == "previous":
-        if not earlier:
-            return [], "", ["no earlier run, so nothing to compare with"]
-        return [earlier[0]], "the previous run", []
-    try:
-        return [select(database, settings.baseline)], "a named run", []
-    except ChaosError as error:
-        raise ChaosError(f"baseline: {error}") from None
+    depth = settings.median_of
+    if depth is None and settings.baseline != PREVIOUS:
+        try:
+            return [select(database, settings.baseline)], "a named run", []
+        except ChaosError as error:
+            raise ChaosError(f"baseline: {error}") from None
+    passed = "" if depth is None else " that passed"
+    candidates = [entry for entry in earlier if entry.passed or depth is None]
+    if not candidates:
+        return [], "", [f"no earlier run{passed}, so nothing to compare with"]
+    run = [each for each in recorded if not each.skipped]
+    keys = {each.key for each in run if not each.control} or {each.key for each in run}
+    needed = set(reaching(keys, [(entry.id, outcomes[entry.id]) for entry in candidates], depth or 1, SKIPPED))
+    if not needed:
+        return [], "", [f"no earlier run{passed} has a scenario of this one, so nothing to compare with"]
+    number = min(depth or 1, len(needed))
+    what = f"the median of its last {number} runs{passed}" if number > 1 else f"its last run{passed}"
+    return [entry for entry in candidates if entry.id in needed], f"for each scenario {what}", []

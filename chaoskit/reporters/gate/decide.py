@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import median
 
@@ -19,10 +18,11 @@ from chaoskit.reporters.gate.decision import (
     Skipped,
     Unstable,
 )
+from chaoskit.reporters.gate.past import NO_PAST, Past
 from chaoskit.reporters.gate.settings import Settings
 from chaoskit.reporters.runs import PASSED as GOOD
 from chaoskit.reporters.runs import SKIPPED, Recorded
-from chaoskit.reporters.score import WEIGHTS, scenario_key, score, told
+from chaoskit.reporters.score import WEIGHTS, score, told
 from chaoskit.units import format_duration
 
 SLACK = 1e-9
@@ -32,44 +32,18 @@ ENOUGH = 100
 """Requests that a p99 needs; of fewer it is nothing but the slowest one."""
 
 
-@dataclass(frozen=True)
-class Earlier:
-    """One earlier run. ``commit`` may be empty."""
-
-    id: str
-    recorded: Sequence[Recorded]
-    commit: str = ""
-
-
-@dataclass(frozen=True)
-class Past:
-    """What the run is held against: ``baseline`` runs, and ``recent`` ones (oldest first, without this run).
-
-    ``what`` says what the baseline is; ``commit`` is this run's.
-    """
-
-    what: str = ""
-    baseline: Sequence[Earlier] = ()
-    recent: Sequence[tuple[str, Mapping[str, str]]] = ()
-    commit: str = ""
-    notes: Sequence[str] = field(default=())
-
-
-def decide(run: str, recorded: Sequence[Recorded], settings: Settings, past: Past = Past()) -> Decision:
+def decide(run: str, recorded: Sequence[Recorded], settings: Settings, past: Past = NO_PAST) -> Decision:
     """What the gate says of a run. ``past`` is empty where there is no history."""
     value = score(recorded)
     notes = list(past.notes)
     reasons = [] if value is None else [*_severities(recorded, settings), *_score(value, settings)]
     baseline = None
     if past.baseline and value is not None:
-        # A run of some scenarios only is held against what the same scenarios came to.
-        keys = {scenario_key(each) for each in recorded if not each.skipped}
-        same = [[each for each in run.recorded if scenario_key(each) in keys] for run in past.baseline]
-        scores = [found for each in same if (found := score(each)) is not None]
-        baseline = Baseline(
-            what=past.what, runs=[each.id for each in past.baseline], score=median(scores) if scores else None
-        )
-        reasons += _regressions(value, recorded, baseline, past, settings, notes)
+        scores = past.scores(recorded)
+        mine, before = scores or (None, None)
+        runs = [each.id for each in past.baseline]
+        baseline = Baseline(what=past.what, runs=runs, score=before, compared=mine)
+        reasons += [*_score_drop(scores, settings), *_slower(recorded, past, settings, notes)]
     return Decision(
         run=run,
         decision=NOTHING if value is None else BLOCKED if reasons else PASSED,
@@ -116,33 +90,38 @@ def _score(value: float, settings: Settings) -> Iterator[Reason]:
         yield Reason(check="min_score", text=text, seen=value, allowed=settings.min_score)
 
 
-def _regressions(
-    value: float,
-    recorded: Sequence[Recorded],
-    baseline: Baseline,
-    past: Past,
-    settings: Settings,
-    notes: list[str],
-) -> Iterator[Reason]:
-    if baseline.score is not None and value < baseline.score - settings.score_drop - SLACK:
+def _score_drop(scores: tuple[float, float] | None, settings: Settings) -> Iterator[Reason]:
+    if scores is None:
+        return
+    value, before = scores
+    if value < before - settings.score_drop - SLACK:
         yield Reason(
             check="score",
-            text=f"the score fell from {told(baseline.score)} to {told(value)}, by more than {settings.score_drop:g}",
+            text=f"the score fell from {told(before)} to {told(value)}, by more than {settings.score_drop:g}",
             seen=value,
-            baseline=baseline.score,
-            allowed=baseline.score - settings.score_drop,
+            baseline=before,
+            allowed=before - settings.score_drop,
         )
-    new = []
+
+
+def _slower(recorded: Sequence[Recorded], past: Past, settings: Settings, notes: list[str]) -> Iterator[Reason]:
+    """Recovery and p99 of what held, against its earlier runs that held."""
+    new, failed = [], []
     for each in recorded:
         if not each.passed or each.control:
             continue
-        before = [old for run in past.baseline for old in run.recorded if old.key == each.key and old.outcome in GOOD]
-        if not before:
+        runs = past.of(each.key)
+        before = [old for _, old in runs if old.outcome in GOOD]
+        if not runs:
             new.append(each.name)
+        elif not before:
+            failed.append(f"{each.name} ({', '.join(f'{old.outcome} in {run}' for run, old in runs)})")
         yield from _recovery(each, before, settings)
         yield from _p99(each, before, settings)
     if new:
         notes.append(f"not in the baseline, so not compared: {', '.join(new)}")
+    if failed:
+        notes.append(f"did not hold in the baseline, so recovery and p99 are not compared: {', '.join(failed)}")
 
 
 def _recovery(each: Recorded, before: Sequence[Recorded], settings: Settings) -> Iterator[Reason]:

@@ -60,11 +60,12 @@ class Skipped(_Data):
 
 
 class Baseline(_Data):
-    """What was compared with. ``score`` is None where the runs had none."""
+    """What was compared with, scenario by scenario. Both scores are None where it has no scenario of the run."""
 
     what: str
-    runs: list[str]
-    score: float | None
+    runs: list[str] = Field(description="newest first")
+    score: float | None = Field(description="over the scenarios that are in the run and in the baseline")
+    compared: float | None = Field(None, description="the run's own score over the same scenarios")
 
 
 class Decision(_Data):

@@ -9,28 +9,31 @@ from xml.etree import ElementTree
 
 from chaoskit.errors import ChaosError
 from chaoskit.reporters.gate.decision import BLOCKED, NOTHING, PASSED, Decision
+from chaoskit.reporters.reasons import gist
 from chaoskit.reporters.score import told
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
 _SHOWN = 20
+_RUNS = 10
 _LENGTH = 240
 
 
 def text(decision: Decision) -> Iterator[str]:
     """For the terminal."""
-    against = f" (baseline {told(decision.baseline.score)})" if decision.baseline else ""
+    against = f" (baseline {_scores(decision)})" if decision.baseline else ""
     yield f"gate: {decision.decision.upper()}   score {told(decision.score)}{against}   {_counts(decision)}"
     if decision.decision == NOTHING:
         yield "  nothing was run, so nothing can be said"
     for reason in decision.reasons:
-        yield f"  blocks: {_short(reason.text)}"
+        yield from _indented(f"blocks: {reason.text}")
     for failed in decision.failed:
         if not failed.blocks:
-            yield f"  does not block: {failed.name} ({failed.severity}) is {failed.outcome}: {_short(failed.reason)}"
+            words = f"does not block: {failed.name} ({failed.severity}) is {failed.outcome}: {failed.reason}"
+            yield from _indented(words)
     for unstable in decision.unstable:
         yield f"  unstable: {unstable.name}: {', '.join(unstable.outcomes)}"
     for skipped in decision.skipped:
-        yield f"  skipped, does not count: {skipped.name}: {_short(skipped.reason)}"
+        yield from _indented(f"skipped, does not count: {skipped.name}: {skipped.reason}")
     for note in decision.notes:
         yield f"  note: {note}"
 
@@ -40,10 +43,12 @@ def markdown(decision: Decision) -> Iterator[str]:
     sign = {PASSED: "✅", BLOCKED: "⛔", NOTHING: "⚠️"}[decision.decision]
     yield f"## {sign} Resilience gate: {decision.decision}"
     yield ""
-    yield f"**Score {told(decision.score)}** of 100, {_counts(decision)}; run `{_cell(decision.run)}`"
+    line_break = "  " if decision.baseline else ""
+    yield f"**Score {told(decision.score)}** of 100, {_counts(decision)}; run `{_cell(decision.run)}`{line_break}"
     if decision.baseline:
-        runs = ", ".join(f"`{_cell(run)}`" for run in decision.baseline.runs)
-        yield f"  \nBaseline: {decision.baseline.what}, score {told(decision.baseline.score)} ({runs})"
+        runs = [f"`{_cell(run)}`" for run in decision.baseline.runs]
+        shown = ", ".join(runs[:_RUNS]) + (f" and {len(runs) - _RUNS} more" if len(runs) > _RUNS else "")
+        yield f"Baseline: {decision.baseline.what}, score {_scores(decision)} ({shown})"
     yield ""
     if decision.decision == NOTHING:
         yield "Nothing was run, so nothing can be said."
@@ -51,7 +56,7 @@ def markdown(decision: Decision) -> Iterator[str]:
     if decision.reasons:
         yield "### What blocks"
         yield ""
-        yield from _listed([_cell(reason.text) for reason in decision.reasons])
+        yield from _listed([_lines(reason.text) for reason in decision.reasons])
     if decision.failed:
         yield "### What failed"
         yield ""
@@ -59,7 +64,7 @@ def markdown(decision: Decision) -> Iterator[str]:
         yield "|---|---|---|---|---|"
         for each in decision.failed[:_SHOWN]:
             blocks = "yes" if each.blocks else "no"
-            yield f"| {_cell(each.name)} | {each.severity} | {each.outcome} | {_cell(each.reason)} | {blocks} |"
+            yield f"| {_cell(each.name)} | {each.severity} | {each.outcome} | {_lines(each.reason)} | {blocks} |"
         if len(decision.failed) > _SHOWN:
             yield f"| and {len(decision.failed) - _SHOWN} more | | | | |"
         yield ""
@@ -76,7 +81,7 @@ def markdown(decision: Decision) -> Iterator[str]:
     if decision.skipped:
         yield "### Skipped, does not count"
         yield ""
-        yield from _listed([f"{_cell(each.name)}: {_cell(each.reason)}" for each in decision.skipped])
+        yield from _listed([f"{_cell(each.name)}: {_lines(each.reason)}" for each in decision.skipped])
     if decision.notes:
         yield from _listed([_cell(note) for note in decision.notes])
 
@@ -94,10 +99,12 @@ def junit(decision: Decision) -> bytes:
     failures = skipped = 0
     for check, words in checks.items():
         case = ElementTree.SubElement(suite, "testcase", classname="chaoskit.gate", name=words, time="0")
-        reasons = [_line(reason.text) for reason in decision.reasons if reason.check == check]
+        reasons = [reason.text for reason in decision.reasons if reason.check == check]
         if reasons:
             failures += 1
-            ElementTree.SubElement(case, "failure", message=reasons[0]).text = "\n".join(reasons)
+            message = " ".join(map(_line, gist(reasons[0])))
+            lines = [_line(line, indent=True) for reason in reasons for line in reason.splitlines()]
+            ElementTree.SubElement(case, "failure", message=message).text = "\n".join(lines)
         elif decision.decision == NOTHING or (check in ("score", "recovery", "p99") and decision.baseline is None):
             skipped += 1
             why = "nothing was run" if decision.decision == NOTHING else "; ".join(decision.notes) or "no baseline"
@@ -146,14 +153,35 @@ def _listed(items: list[str]) -> Iterator[str]:
     yield ""
 
 
-def _line(words: str) -> str:
+def _scores(decision: Decision) -> str:
+    """The baseline's score, and what the run comes to over the same scenarios where that is not its score."""
+    baseline = decision.baseline
+    if baseline is None or baseline.compared in (None, decision.score):
+        return told(baseline.score if baseline else None)
+    return f"{told(baseline.score)}, the same scenarios now {told(baseline.compared)}"
+
+
+def _line(words: str, *, indent: bool = False) -> str:
     """On one line, without what XML and terminals cannot take."""
-    return "".join(char if char.isprintable() else " " for char in words).strip()
+    line = "".join(char if char.isprintable() else " " for char in words)
+    return line.rstrip() if indent else line.strip()
 
 
 def _short(words: str) -> str:
     words = _line(words)
     return words if len(words) <= _LENGTH else words[: _LENGTH - 4] + " ..."
+
+
+def _indented(words: str) -> Iterator[str]:
+    """What tells most of a text that may have many lines: the first as an item, the cause further in."""
+    first, *cause = gist(words)
+    yield f"  {_short(first)}"
+    yield from (f"      {_short(line)}" for line in cause)
+
+
+def _lines(words: str) -> str:
+    """The same as one cell or item of Markdown."""
+    return "<br>".join(map(_cell, gist(words)))
 
 
 def _cell(words: str) -> str:

@@ -6,7 +6,19 @@ Any number of processes may write at once: each run is one immediate transaction
 from __future__ import annotations
 
 from chaoskit.reporters.history_db.revision import Revision, find_revision
-from chaoskit.reporters.history_db.select import select, selected
+from chaoskit.reporters.history_db.select import LATEST, PREVIOUS, folders, select, selected
 from chaoskit.reporters.history_db.store import FILE, KEEP, Database, Entry
 
-__all__ = ["FILE", "KEEP", "Database", "Entry", "Revision", "find_revision", "select", "selected"]
+__all__ = [
+    "FILE",
+    "KEEP",
+    "LATEST",
+    "PREVIOUS",
+    "Database",
+    "Entry",
+    "Revision",
+    "find_revision",
+    "folders",
+    "select",
+    "selected",
+]

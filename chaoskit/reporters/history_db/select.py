@@ -1,4 +1,4 @@
-"""What a person calls a run: its id (or the start of it), ``latest``, ``previous``, or a folder."""
+"""What a person calls a run: its id (or the start of it), ``latest``, ``previous``, or a folder. For all commands."""
 
 from __future__ import annotations
 
@@ -49,9 +49,47 @@ def selected(file: Path, word: str) -> Selected:
 
     Raises ChaosError for a folder without recorded scenarios, and for what names no run.
     """
-    folder = Path(word)
-    if word not in (LATEST, PREVIOUS) and folder.is_dir():
+    folder = _folder(file, word)
+    if folder is not None:
         return Selected(folder.name, read_run(folder))
     with Database(file, create=False) as database:
         entry = select(database, word)
         return Selected(entry.id, database.scenarios(entry.id), entry)
+
+
+def folders(file: Path, word: str) -> list[Path]:
+    """Where the recordings of a run lie, by what a person calls it; several folders for a run with xdist.
+
+    Raises ChaosError for what names no run, and for a run whose recordings are gone.
+    """
+    folder = _folder(file, word)
+    if folder is not None:
+        return [folder]
+    with Database(file, create=False) as database:
+        entry = select(database, word)
+    # Where it was recorded, or below the history: reports are carried from machine to machine.
+    found = [
+        place for folder in entry.folders for place in (folder, file.parent / "runs" / folder.name) if place.is_dir()
+    ]
+    if not found:
+        raise ChaosError(f"the recordings of run {entry.id} are gone: {file} keeps its figures only")
+    return list({place.resolve(): place for place in found}.values())
+
+
+def _folder(file: Path, word: str) -> Path | None:
+    """The folder that is meant: a path, or the name of one beside the history that is not in it.
+
+    Raises ChaosError for what is no folder where there is no history either.
+    """
+    if word in (LATEST, PREVIOUS):
+        return None
+    if Path(word).is_dir():
+        return Path(word)
+    beside = file.parent / "runs" / word
+    if file.exists():
+        with Database(file) as database:
+            known = any(entry.id.startswith(word) for entry in database.runs())
+        return beside if not known and beside.is_dir() else None
+    if beside.is_dir():
+        return beside
+    raise ChaosError(f"no history: {file} does not exist (a run of pytest --chaos makes it), and {word!r} is no folder")

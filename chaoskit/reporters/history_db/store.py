@@ -15,8 +15,8 @@ from typing import Self
 from chaoskit.errors import ChaosError
 from chaoskit.reporters.history_db.revision import Revision
 from chaoskit.reporters.history_db.schema import migrate
-from chaoskit.reporters.runs import Recorded, from_dict
-from chaoskit.reporters.score import score
+from chaoskit.reporters.runs import SKIPPED, Recorded, from_dict
+from chaoskit.reporters.score import scenario_key, score
 
 FILE = "history.db"
 KEEP = 200
@@ -31,6 +31,10 @@ _INSERT = """
 _NEWEST = """
     SELECT id, started, wall, score, revision, branch, url, gate, folders
     FROM runs ORDER BY started DESC, rowid DESC LIMIT ?
+"""
+_OUTCOMES = """
+    SELECT run, key, control, scenarios.severity, outcome
+    FROM scenarios JOIN runs ON runs.id = run ORDER BY started, runs.rowid
 """
 
 
@@ -177,9 +181,36 @@ class Database:
         return found
 
     def trend(self, limit: int = 30) -> list[tuple[str, float]]:
-        """Id and score of the newest runs that have a score, oldest first."""
-        scored = [(entry.id, entry.score) for entry in self.runs() if entry.score is not None]
-        return scored[:limit][::-1]
+        """Ids and scores up to the newest run that has a score, oldest first, all over that run's scenarios.
+
+        A run of some of them counts the others as they last were; a run of none of them is left out.
+        """
+        with self._told():
+            rows = self._db.execute(_OUTCOMES).fetchall()
+        runs: dict[str, list[Recorded]] = {}
+        for run, key, control, severity, outcome in rows:
+            if outcome != SKIPPED:
+                runs.setdefault(run, []).append(_bare(key, bool(control), severity, outcome))
+        if not runs:
+            return []
+        wanted = {scenario_key(each) for each in runs[list(runs)[-1]]}
+        last: dict[str, list[Recorded]] = {}
+        points = []
+        for run, recorded in runs.items():
+            here: dict[str, list[Recorded]] = {}
+            for each in recorded:
+                if (key := scenario_key(each)) in wanted:
+                    here.setdefault(key, []).append(each)
+            last |= here
+            value = score([each for found in last.values() for each in found])
+            if here and value is not None:
+                points.append((run, value))
+        return points[-limit:]
+
+
+def _bare(key: str, control: bool, severity: str, outcome: str) -> Recorded:
+    """As much of a recorded scenario as its score needs."""
+    return Recorded(None, key, key, outcome, "", control=control, severity=severity)
 
 
 def _unix(started: str) -> float:

@@ -7,13 +7,14 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from chaoskit.history.rows import Fault, Phase
 from chaoskit.mask import mask
+from chaoskit.reporters.causes import folded
 from chaoskit.reporters.html import incidents, pictures
 from chaoskit.reporters.html.clean import clip
 from chaoskit.reporters.html.logs import MOST, ServiceLog
@@ -21,6 +22,7 @@ from chaoskit.reporters.html.logs import read as read_logs
 from chaoskit.reporters.html.rows import rows
 from chaoskit.reporters.runs import Recorded
 from chaoskit.reporters.score import WEIGHTS
+from chaoskit.units import counted
 
 SIGNS = {
     "held": "✓", "caught": "✓", "violated": "✗", "not caught": "✗", "vacuous": "?", "broken": "!", "skipped": "–",
@@ -33,10 +35,11 @@ _FILES = ("scenario.chaos.yaml", "verdict.json", "run.json", "logs.jsonl", "time
 
 @dataclass(frozen=True)
 class FindingLine:
-    """A finding with the text of the line that asked for it."""
+    """A finding with the text of the line that asked for it, and the findings that ``follow`` from it."""
 
     finding: Mapping[str, Any]
     source: str
+    follow: Sequence[FindingLine] = ()
 
 
 @dataclass
@@ -69,9 +72,8 @@ class Card:
 
     @property
     def shell_folder(self) -> str:
-        """The folder for a command line: from where pytest was started, if it lies below."""
-        folder = self.recorded.folder or Path()
-        return shlex.quote(str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder))
+        """The folder for a command line."""
+        return shell_path(self.recorded.folder or Path())
 
     @property
     def searched(self) -> str:
@@ -114,7 +116,9 @@ def _card(one: Recorded, anchor: str, page: Path) -> Card:
         card.zero = min(row.started for row in faults or phases)
     text = mask(_text(folder / "scenario.chaos.yaml"))
     sources = [line.strip() for line in text.split("\n")]
-    card.failed = [_with_source(finding, sources) for finding in one.failed]
+    failed = [_with_source(finding, sources) for finding in one.failed]
+    causes = folded(failed, lambda line: line.finding["id"], lambda line: line.finding.get("because", ""))
+    card.failed = [replace(cause, follow=follow) for cause, follow in causes]
     card.held = [_with_source(finding, sources) for finding in one.findings if finding["outcome"] == "held"]
     card.when = _when(one, phases)
     card.source = clip(text, SOURCE_LENGTH)
@@ -131,6 +135,11 @@ def link(target: Path, page: Path) -> str:
     """The address of a file, relative to the page. It begins with a dot, so no name can be taken for a scheme."""
     relative = os.path.relpath(target, page.parent)
     return quote(relative if relative.startswith("..") else f"./{relative}")
+
+
+def shell_path(path: Path) -> str:
+    """A path for a command line: from where pytest was started, if it lies below."""
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
 def _anchor(one: Recorded, taken: set[str]) -> str:
@@ -156,7 +165,7 @@ def _when(one: Recorded, phases: Sequence[Phase]) -> str:
         return f"after the phase “{phases[-1].name}”" if phases else "before the first request"
     return "; ".join(
         f"{fault['name']} ({fault['kind']} on {fault['target']}) from {fault['started']:+.1f} s to "
-        f"{fault['ended']:+.1f} s, touched {fault['touched']} {fault['unit']}"
+        f"{fault['ended']:+.1f} s, touched {counted(fault['touched'], fault['unit'])}"
         for fault in one.faults
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from chaoskit.units import counted
+
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 
@@ -19,7 +21,7 @@ def clean(text: str) -> str:
 
 def clip(text: str, most: int) -> str:
     """``text``, or its first ``most`` characters and how many were cut."""
-    return text if len(text) <= most else f"{text[:most]} … (+{len(text) - most} characters)"
+    return text if len(text) <= most else f"{text[:most]} … (+{counted(len(text) - most, 'characters')})"
 
 
 def _sign(code: int) -> str:

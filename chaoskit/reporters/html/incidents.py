@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
+
+from chaoskit.alerting.fault_report import FOLDER, FaultReport, decode
+from chaoskit.errors import BrokenError
 from chaoskit.history.rows import Alert, SopRun
-from chaoskit.mask import mask
+from chaoskit.mask import mask_values
 from chaoskit.reporters.html.rows import rows
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 MOST = 40
 """Rows that are shown."""
 
 REPORTS = 3
-"""Fault reports that are shown, each with its first :data:`REPORT_LENGTH` characters."""
-
-REPORT_LENGTH = 2500
+"""Fault reports that are shown; there are links to the others."""
 
 
-@dataclass(frozen=True)
-class FaultReport:
-    """A fault report and the beginning of it as it was written (Markdown); no text for all but the first few."""
+@dataclass
+class ReportFile:
+    """A fault report's file, and the same as ``text`` (Markdown) if that is there.
+
+    ``report`` is None where the page only links to it, and where it cannot be read: then ``problem`` says why.
+    """
 
     file: Path
-    text: str
+    text: Path | None
+    report: FaultReport | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,7 @@ class Incidents:
 
     alerts: list[Alert]
     sops: list[SopRun]
-    reports: list[FaultReport]
+    reports: list[ReportFile]
     left_out: dict[str, int]
 
 
@@ -40,14 +51,31 @@ def of(folder: Path) -> Incidents:
     """The incidents of a scenario; empty lists where there were none."""
     alerts = list(rows(folder, Alert))
     sops = list(rows(folder, SopRun))
-    files = sorted(folder.glob("fault-reports/*.md"))
-    reports = [FaultReport(file, _beginning(file) if number < REPORTS else "") for number, file in enumerate(files)]
-    counts = {"steps of alerts": len(alerts), "SOP runs": len(sops)}
+    files = sorted((folder / FOLDER).glob("*.json"), key=_number)
+    reports = [_read(file, shown=index < REPORTS) for index, file in enumerate(files)]
+    counts = {"alert steps": len(alerts), "SOP runs": len(sops)}
     left_out = {name: count - MOST for name, count in counts.items() if count > MOST}
-    return Incidents(alerts[:MOST], sops[:MOST], reports, left_out)
+    return Incidents([*map(_masked, alerts[:MOST])], [*map(_masked, sops[:MOST])], reports, left_out)
 
 
-def _beginning(file: Path) -> str:
-    with file.open(encoding="utf-8", errors="replace") as text:
-        head = mask(text.read(2 * REPORT_LENGTH))  # more than is shown: a secret must not be cut in two
-    return head if len(head) <= REPORT_LENGTH else head[:REPORT_LENGTH] + " …"
+def _number(file: Path) -> tuple[int, str]:
+    """Of the incident, which the file's name begins with: 2 comes before 10."""
+    digits = re.match(r"\d{1,9}", file.name)
+    return int(digits[0]) if digits else 0, file.name
+
+
+def _read(file: Path, *, shown: bool) -> ReportFile:
+    beside = file.with_suffix(".md")
+    text = beside if beside.exists() else None
+    if not shown:
+        return ReportFile(file, text)
+    try:
+        report = decode(file.read_bytes())
+    except (BrokenError, OSError) as error:
+        return ReportFile(file, text, problem=str(error))
+    return ReportFile(file, text, _masked(report))
+
+
+def _masked(told: T) -> T:
+    """Masked when it was written; whatever has happened to the file since, no secret gets onto the page."""
+    return msgspec.convert(mask_values(msgspec.to_builtins(told)), type(told))

@@ -6,23 +6,28 @@ import base64
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from chaoskit.alerting.report_text import answer, number, sender, why
 from chaoskit.reporters.html import trend as trends
-from chaoskit.reporters.html.card import SIGNS, Card, cards, evidence, link
+from chaoskit.reporters.html.card import SIGNS, Card, cards, evidence, link, shell_path
 from chaoskit.reporters.html.clean import clean, clip
 from chaoskit.reporters.html.logs import MOST
 from chaoskit.reporters.html.pictures import fit
 from chaoskit.reporters.runs import Recorded
 from chaoskit.reporters.score import WEIGHTS, score, told
-from chaoskit.units import format_duration, format_ratio
+from chaoskit.units import counted, format_duration, format_ratio
 
 NAME: Final = "chaoskit.html"
 """The page's file in the reports folder."""
 
 LIMIT: Final = 2_000_000
 """Bytes. Figures that would make the page larger are left out, those of what failed last."""
+
+REPORTS: Final = 40
+"""Fault reports on the page, those of what failed first. The others, and those of many in one scenario, are linked."""
 
 _LINES: Final = (MOST, MOST // 3, MOST // 10)
 """Log lines a service of a failed scenario gets; fewer where logs would take more than an eighth of the page."""
@@ -39,6 +44,10 @@ def write_page(
     """
     shown = cards(recorded, file)
     _shorten_logs(shown)
+    for entry in [entry for card in shown if card.incidents for entry in card.incidents.reports if entry.report][
+        REPORTS:
+    ]:
+        entry.report = None
     left_out = 0
     text = _render(shown, recorded, file, trend, reports, left_out)
     embedded = [picture for card in shown for picture in card.pictures if picture.url]
@@ -82,13 +91,31 @@ def _render(
         measures=trends,
         left_out=left_out,
         link=lambda target: link(target, file),
-        allure=allure if (allure := reports / "allure-report" / "index.html").exists() else None,
+        allure=_allure(reports),
         style=style,
         script=script,
         style_hash=_hash(style),
         script_hash=_hash(script),
     )
     return text
+
+
+@dataclass(frozen=True)
+class AllureReport:
+    """The ``command`` that builds and opens it, and its first page if one was built: that works only when served."""
+
+    command: str
+    page: Path | None
+
+
+def _allure(reports: Path) -> AllureReport | None:
+    """None where there are no results of Allure."""
+    built = reports / "allure-report" / "index.html"
+    if not built.exists() and not (reports / "allure-results").is_dir():
+        return None
+    usual = reports.resolve() == Path("reports").resolve()
+    command = "chaoskit report --open" + ("" if usual else f" --reports {shell_path(reports)}")
+    return AllureReport(command, built if built.exists() else None)
 
 
 def _run(recorded: Sequence[Recorded]) -> list[tuple[str, str]]:
@@ -142,6 +169,11 @@ def _environment() -> Any:
         "offset": lambda value: f"{value:+.2f}\u00a0s",
         "evidence": lambda value: clip(evidence(value), 400),
         "clip": clip,
+        "counted": counted,
+        "sender": sender,
+        "why": why,
+        "answer": answer,
+        "value": number,
     }
     return environment
 

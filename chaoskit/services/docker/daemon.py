@@ -7,9 +7,11 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from chaoskit.errors import BrokenError
+from chaoskit.mask import mask
 
 ANSWER = 20.0
 """Seconds that the daemon may take for an answer (pulls and builds take as long as they take)."""
@@ -20,7 +22,8 @@ SOCKET = "unix:///var/run/docker.sock"
 INSTALL = "is it stopped, or DOCKER_HOST wrong? To install Docker: https://docs.docker.com/engine/install/"
 
 _lock = threading.Lock()
-_client: Any = None
+_clients: dict[str, Any] = {}
+_chosen: ContextVar[str | None] = ContextVar("chaoskit_docker_host", default=None)
 
 
 class MissingError(BrokenError):
@@ -39,17 +42,37 @@ class Refused(BrokenError):
         self.status = status
 
 
+def host() -> str:
+    """Where the daemon is asked: what :func:`at` says, else ``DOCKER_HOST``; empty for the usual place."""
+    chosen = _chosen.get()
+    return os.environ.get("DOCKER_HOST", "") if chosen is None else chosen
+
+
+@contextlib.contextmanager
+def at(place: str | None) -> Iterator[None]:
+    """In the block this thread asks the daemon at ``place``, as :func:`host` gives it, whatever ``DOCKER_HOST`` says.
+
+    None leaves it as it is. What a run has made is undone where it was made, by whomever.
+    """
+    token = _chosen.set(place)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
 def client() -> Any:
     """The shared ``docker.DockerClient``; may be used from all threads. Raises BrokenError when none answers."""
-    global _client
+    place = host()
     with _lock:
-        if _client is None:
+        if place not in _clients:
             _knock()
             with asking("answer"):
                 import docker
 
-                _client = docker.from_env(version="auto", timeout=ANSWER, max_pool_size=64)
-        return _client
+                environ = {**os.environ, "DOCKER_HOST": place}
+                _clients[place] = docker.from_env(version="auto", timeout=ANSWER, max_pool_size=64, environment=environ)
+        return _clients[place]
 
 
 def refusal() -> str:
@@ -64,18 +87,18 @@ def refusal() -> str:
 
 def _knock() -> None:
     """Raises BrokenError when nobody listens at the daemon's socket (there Docker's client leaves sockets open)."""
-    host = os.environ.get("DOCKER_HOST") or SOCKET
-    if not host.startswith("unix://"):
+    place = host() or SOCKET
+    if not place.startswith("unix://"):
         raise BrokenError(
-            f"DOCKER_HOST={host}: only a Docker daemon on this machine can be used (the clocks must be the same, and "
-            "its networks within reach); unset DOCKER_HOST"
+            f"DOCKER_HOST={mask(place)}: only a Docker daemon on this machine can be used (the clocks must be the "
+            "same, and its networks within reach); unset DOCKER_HOST"
         )
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(ANSWER)
         try:
-            probe.connect(host.removeprefix("unix://"))
+            probe.connect(place.removeprefix("unix://"))
         except OSError as error:
-            raise BrokenError(f"no Docker daemon answers at {host}: {error.strerror or error}; {INSTALL}") from None
+            raise BrokenError(f"no Docker daemon answers at {place}: {error.strerror or error}; {INSTALL}") from None
 
 
 def version() -> str:

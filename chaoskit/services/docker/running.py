@@ -13,6 +13,7 @@ from chaoskit.errors import BrokenError, TimeoutExpired
 from chaoskit.journal import Journal
 from chaoskit.pids import identify
 from chaoskit.processes import LineSplitter, OnLine
+from chaoskit.services.docker import undo
 from chaoskit.services.docker.container import Container, inner_pid
 from chaoskit.services.docker.daemon import ANSWER, ConflictError, MissingError, ask, asking, client, close
 from chaoskit.services.runtime import OnExit
@@ -98,7 +99,7 @@ class RunningContainer:
         if self._ended.is_set():
             return False
         if self._pause_entry is None:
-            entry = self._journal.add("pause", name=self.container.name, id=self.container.id)
+            entry = self._journal.add("pause", name=self.container.name, id=self.container.id, host=undo.where())
             try:
                 self._ask("pause", lambda api: api.pause(self.container.id))
             except (ConflictError, MissingError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -10,9 +11,10 @@ from typing import Any
 
 from chaoskit.clock import now
 from chaoskit.journal import Journal
+from chaoskit.mask import mask
 from chaoskit.pids import identify
-from chaoskit.services.docker.daemon import ConflictError, MissingError, Refused, asking, client
-from chaoskit.undo import Facts, register_kind
+from chaoskit.services.docker.daemon import ConflictError, MissingError, Refused, asking, at, client, host
+from chaoskit.undo import Facts, Undo, register_kind
 
 IN_FLIGHT = 2.0
 """Seconds after its journal entry in which what is not there may yet come: asked for, by a process that then died."""
@@ -30,7 +32,27 @@ def labels(journal: Journal) -> dict[str, str]:
 
 def add(journal: Journal, kind: str, name: str) -> int:
     """Write down what is about to be made."""
-    return journal.add(kind, name=name, at=now())
+    return journal.add(kind, name=name, at=now(), host=where())
+
+
+def where() -> str:
+    """Which daemon that is, for each entry about something of it: as DOCKER_HOST says (empty: unset), masked."""
+    return mask(host())
+
+
+def there(undo: Undo) -> Undo:
+    """``undo`` on the daemon that the entry names: whoever sweeps may have another ``DOCKER_HOST``, or none.
+
+    A daemon that does not answer is a BrokenError, so the entry stays. One of an older version, which names none, is
+    undone where DOCKER_HOST says.
+    """
+
+    @functools.wraps(undo)
+    def on_its_daemon(facts: Facts) -> None:
+        with at(facts.get("host")):
+            undo(facts)
+
+    return on_its_daemon
 
 
 def _undo(find: Callable[[str], Any], remove: Callable[[Any], None]) -> Callable[[Facts], None]:
@@ -71,11 +93,11 @@ def _unpause(facts: Facts) -> None:
             raise
 
 
-register_kind("pause", _unpause)
-register_kind(
-    "container",
-    _undo(lambda name: client().containers.get(name), lambda it: it.remove(force=True, v=True)),
-    lasting=True,
-)
-register_kind("network", _undo(lambda name: client().networks.get(name), remove_network), lasting=True)
-register_kind("volume", _undo(lambda name: client().volumes.get(name), lambda it: it.remove(force=True)), lasting=True)
+_undo_container = _undo(lambda name: client().containers.get(name), lambda it: it.remove(force=True, v=True))
+_undo_network = _undo(lambda name: client().networks.get(name), remove_network)
+_undo_volume = _undo(lambda name: client().volumes.get(name), lambda it: it.remove(force=True))
+
+register_kind("pause", there(_unpause))
+register_kind("container", there(_undo_container), lasting=True)
+register_kind("network", there(_undo_network), lasting=True)
+register_kind("volume", there(_undo_volume), lasting=True)

@@ -13,6 +13,7 @@ from chaoskit.services.providers._postgres_args import PostgresArgs
 from chaoskit.services.providers._postgres_server import Binaries, RunAs, find_binaries, run_as
 from chaoskit.services.providers.base import Provider
 from chaoskit.services.runtime import ContainerPlan
+from chaoskit.services.spec import ServiceSpec
 
 if TYPE_CHECKING:
     import psycopg
@@ -57,6 +58,11 @@ class SinglePostgres(Provider):
 
     Args = PostgresArgs
     container_port = 5432
+
+    @classmethod
+    def image_of(cls, spec: ServiceSpec) -> str:
+        """The official image of the version that its arguments say."""
+        return spec.image or f"postgres:{PostgresArgs.model_validate(spec.args).version or DEFAULT_VERSION}"
 
     def __init__(self, name: str, spec: Any, **rest: Any) -> None:
         super().__init__(name, spec, **rest)
@@ -111,7 +117,7 @@ class SinglePostgres(Provider):
         then = _LET_IN.strip() if tool == "initdb" else ":"
         script = _IN_CONTAINER % {"name": DATA, "tool": tool, "arguments": shlex.join(arguments), "then": then}
         return ContainerPlan(
-            image=self.spec.image or f"postgres:{self.args.version or DEFAULT_VERSION}",
+            image=self.image_of(self.spec),
             build=self.spec.build,
             entrypoint=["sh", "-c", script, "sh"],
             command=self._options(),

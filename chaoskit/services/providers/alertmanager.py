@@ -18,7 +18,6 @@ from chaoskit.services.readiness import http_answers
 from chaoskit.services.runtime import ContainerPlan
 from chaoskit.services.spec import ServiceSpec
 
-DEFAULT_IMAGE = "prom/alertmanager:latest"
 _CONFIG = "alertmanager.yml"
 
 
@@ -36,6 +35,7 @@ class Alertmanager(AlertingProvider):
 
     Args = AlertmanagerArgs
     container_port = 9093
+    default_image = "prom/alertmanager:latest"
     program = "alertmanager"
     stand_in = "chaoskit.alerting.router"
 
@@ -77,7 +77,7 @@ class Alertmanager(AlertingProvider):
         """The server in its image."""
         config = f"/etc/alertmanager/{_CONFIG}"
         return ContainerPlan(
-            image=self.spec.image or DEFAULT_IMAGE,
+            image=self.image_of(self.spec),
             build=self.spec.build,
             entrypoint=["/bin/alertmanager"],
             command=self._options(config, "/alertmanager"),

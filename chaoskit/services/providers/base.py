@@ -21,6 +21,13 @@ class Provider(ManagedService):
     Args: ClassVar[type[Model]]
     container_port: ClassVar[int | None] = None
     """What its program listens on in a container; None: any, it takes what it is told."""
+    default_image: ClassVar[str] = ""
+    """What it runs in as a container, where the environment does not say."""
+
+    @classmethod
+    def image_of(cls, spec: ServiceSpec) -> str:
+        """The image that it runs in as a container. Empty for a provider that does not say which."""
+        return spec.image or cls.default_image
 
     @classmethod
     def companions(cls, name: str, spec: ServiceSpec) -> Mapping[str, ServiceSpec]:  # noqa: ARG003

@@ -49,6 +49,7 @@ class HttpStub(Provider):
     """An HTTP server in a process of its own."""
 
     Args = HttpStubArgs
+    default_image = PYTHON_IMAGE
     default_protocol = "http"
 
     @property
@@ -74,7 +75,7 @@ class HttpStub(Provider):
         """The same server: it needs nothing but Python."""
         script = f"{FOLDER}/script.json"
         return ContainerPlan(
-            image=self.spec.image or PYTHON_IMAGE,
+            image=self.image_of(self.spec),
             build=self.spec.build,
             entrypoint=["python3"],
             command=self._arguments(script),

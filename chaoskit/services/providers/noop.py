@@ -18,6 +18,7 @@ class Noop(Provider):
     """A process that sleeps. A real provider says what to run, and when that is ready."""
 
     Args = NoopArgs
+    default_image = PYTHON_IMAGE
 
     def argv(self) -> list[str]:
         """The program and its arguments; ``self.port`` is the port to listen on."""
@@ -25,7 +26,7 @@ class Noop(Provider):
 
     def plan(self) -> ContainerPlan:
         """The same as a container; ``self.runtime.listen`` is what to listen on there."""
-        return ContainerPlan(image=self.spec.image or PYTHON_IMAGE, entrypoint=["sleep"], command=["infinity"])
+        return ContainerPlan(image=self.image_of(self.spec), entrypoint=["sleep"], command=["infinity"])
 
     def check(self) -> str:
         """Empty when ready, else what was seen. The process is there: that is all one can ask of it."""

@@ -21,7 +21,6 @@ from chaoskit.services.readiness import http_answers
 from chaoskit.services.runtime import ContainerPlan
 from chaoskit.services.spec import ServiceSpec
 
-DEFAULT_IMAGE = "prom/prometheus:latest"
 _CONFIG = "prometheus.yml"
 
 
@@ -44,6 +43,7 @@ class Prometheus(AlertingProvider):
 
     Args = PrometheusArgs
     container_port = 9090
+    default_image = "prom/prometheus:latest"
     program = "prometheus"
     stand_in = "chaoskit.alerting.evaluator"
 
@@ -100,7 +100,7 @@ class Prometheus(AlertingProvider):
         folder = "/etc/prometheus"
         copies = {f"{folder}/{name}": copy.text.encode() for name, copy in self._copies.items()}
         return ContainerPlan(
-            image=self.spec.image or DEFAULT_IMAGE,
+            image=self.image_of(self.spec),
             build=self.spec.build,
             entrypoint=["/bin/prometheus"],
             command=self._options(f"{folder}/{_CONFIG}", "/prometheus"),

@@ -14,8 +14,6 @@ from chaoskit.scenario.types import Model
 from chaoskit.services.providers.base import Provider, package_folder
 from chaoskit.services.runtime import ContainerPlan
 
-DEFAULT_IMAGE = "redis:7"
-
 
 class RedisArgs(Model):
     """Arguments of the provider ``redis``; ``settings`` are further lines of redis.conf."""
@@ -31,6 +29,7 @@ class Redis(Provider):
 
     Args = RedisArgs
     container_port = 6379
+    default_image = "redis:7"
 
     @property
     def args(self) -> RedisArgs:
@@ -55,7 +54,7 @@ class Redis(Provider):
     def plan(self) -> ContainerPlan:
         """The server, past the image's entrypoint."""
         return ContainerPlan(
-            image=self.spec.image or DEFAULT_IMAGE,
+            image=self.image_of(self.spec),
             build=self.spec.build,
             entrypoint=["redis-server"],
             command=self._options("/tmp"),  # noqa: S108  # of the container: nothing is ever written there

@@ -180,4 +180,7 @@ class Reactor:
     def _woken(self, _events: int) -> None:
         os.read(self._wake_read, 4096)
         while self._posted:
-            self._posted.popleft()()
+            try:
+                self._posted.popleft()()
+            except Exception as error:  # those behind it have been told of by the same wake
+                self._failed(error)

@@ -8,6 +8,12 @@
   const body = (card) => card.querySelector("details");
   document.querySelectorAll(".scripted").forEach((element) => { element.hidden = false; });
 
+  // Allure's pages work only when they are served: from a file there is the command, and no dead link.
+  if (location.protocol.startsWith("http")) {
+    document.querySelectorAll(".served").forEach((element) => { element.hidden = false; });
+    document.querySelectorAll(".unserved").forEach((element) => { element.hidden = true; });
+  }
+
   // What held is folded; what failed stays open. Without this script everything is open.
   const failed = (card) => !["held", "caught", "skipped"].includes(card.dataset.outcome);
   cards.forEach((card) => { body(card).open = failed(card); });

@@ -63,7 +63,7 @@ class ComposeProject:
         self._specs, self.gateway = specs, gateway
         self.facts = rewrite.facts_of(self._config, list(specs), self._proxied, self._images)
         built = [name for name, its in self.facts.items() if its.built]
-        self._entry = self._journal.add(KIND, name=self.name)
+        self._entry = self._journal.add(KIND, name=self.name, host=undo.where())
         if built:
             self._note(f"building {', '.join(built)} with {' '.join(tool.command())}")
             self._compose(["build", *(self.facts[name].service for name in built)], "build the images", BUILDING)
@@ -139,7 +139,7 @@ class ComposeProject:
 
     def _up(self, names: Sequence[str]) -> None:
         """Have containers made, with the networks and volumes that they need."""
-        making = self._journal.add(KIND, name=self.name, making=True)
+        making = self._journal.add(KIND, name=self.name, making=True, host=undo.where())
         words = ["up", "--no-start", "--no-deps", "--no-build", "--no-recreate"]
         self._compose([*words, *(self.facts[name].service for name in names)], "make the containers", MAKING)
         for name in names:

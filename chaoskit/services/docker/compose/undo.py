@@ -9,11 +9,11 @@ from typing import Any
 
 from chaoskit.clock import now
 from chaoskit.services.docker.daemon import ConflictError, MissingError, Refused, asking, client
-from chaoskit.services.docker.undo import IN_FLIGHT, LIMIT, remove_network
+from chaoskit.services.docker.undo import IN_FLIGHT, LIMIT, remove_network, there
 from chaoskit.undo import Facts, register_kind
 
 KIND = "compose"
-"""Facts: the project's ``name``; ``making``: the Compose tool may be at it."""
+"""Facts: the project's ``name``, the daemon's ``host``; ``making``: the Compose tool may be at it."""
 
 
 def _undo(facts: Facts) -> None:
@@ -55,4 +55,4 @@ def _sweep(chosen: dict[str, str]) -> Exception | None:
     return kept
 
 
-register_kind(KIND, _undo, lasting=True)
+register_kind(KIND, there(_undo), lasting=True)

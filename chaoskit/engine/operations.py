@@ -1,0 +1,54 @@
+"""The operations of a scenario as traffic that flows from the first moment to the last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from chaoskit.clock import now
+from chaoskit.expectations._steady import BASE
+from chaoskit.scenario.model import Operation
+from chaoskit.traffic import spec as traffic
+from chaoskit.traffic.generator import TrafficGenerator
+
+LEAD = 0.05
+"""Seconds between asking for a stream and its first request: the command reaches the worker in time."""
+
+
+def start_traffic(
+    generator: TrafficGenerator, seed: int, operations: Mapping[str, Operation], variables: Mapping[str, Any]
+) -> float:
+    """Begin a session of ``generator`` and send each operation at its rate; gives the time of the first request.
+
+    ``variables`` are what templates may name. Raises BrokenError for a template that fails.
+    """
+    specs = [_as_traffic(name, operation) for name, operation in operations.items()]
+    generator.begin(seed, specs, variables)
+    start = now() + LEAD
+    for spec in specs:
+        if spec.rate:  # those without one are sent by bursts alone
+            generator.stream(traffic.Stream(id=f"{BASE}:{spec.name}", op=spec.name, start=start))
+    return start
+
+
+def _as_traffic(name: str, model: Operation) -> traffic.Operation:
+    """An operation of the scenario language as the traffic worker takes it."""
+    fallback = model.fallback
+    return traffic.Operation(
+        name=name,
+        method=model.method,
+        url=model.url,
+        headers=model.headers,
+        json=model.json_,
+        body=model.body,
+        rate=model.rate,
+        arrival=model.arrival,
+        timeout=model.timeout,
+        ok_status=model.ok.statuses,
+        ok_json=model.ok.json_,
+        fallback=traffic.Fallback(header=fallback.header or {}, status=fallback.status, json=fallback.json_ or {})
+        if fallback
+        else None,
+        copies=model.copies,
+        id_header=model.id_header,
+    )

@@ -1,0 +1,100 @@
+"""The text of a failure, for terminals and JUnit: what failed, under it what only follows from it, where to look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from chaoskit.expectations.base import Outcome
+from chaoskit.mask import mask
+from chaoskit.reporters._hints import hint
+from chaoskit.reporters.causes import folded
+from chaoskit.reporters.summary import flat, recovered
+from chaoskit.units import counted, format_duration
+
+if TYPE_CHECKING:
+    from chaoskit.engine.session import Result
+    from chaoskit.engine.verdict import Judged
+    from chaoskit.history import rows as r
+
+FINDINGS = 8
+"""Findings that are shown whole; ``verdict.json`` has all."""
+
+FACTS = 6
+"""Facts of a fault's evidence that are shown; ``faults.jsonl`` has all."""
+
+ROWS = 5
+NAMES = 8
+LONGEST = 120
+"""Characters of a fact or a row."""
+
+
+def failure(result: Result) -> str:
+    """Why it failed: every finding that did not hold, with its line, what was expected, and what was seen.
+
+    It goes to terminals, JUnit and Allure, so secrets (in a service's last log lines, say) are masked.
+    """
+    return mask("\n".join(_failure(result)))
+
+
+def _failure(result: Result) -> Iterator[str]:
+    verdict, control = result.verdict, result.control
+    source = result.scenario.source
+    file = str(source.problem((), "").file)
+    if control is not None:
+        yield f"CONTROL NOT CAUGHT: {result.scenario.name}"
+        yield f"{file}:{source.line(('control',))}: {control.reason}"
+    else:
+        yield f"{str(verdict.outcome).upper()}: {result.scenario.name}"
+        if verdict.outcome in (Outcome.BROKEN, Outcome.VACUOUS):
+            yield verdict.reason
+        if told := hint(verdict):
+            yield f"what to do: {told}"
+    lines = source.text.splitlines()
+    groups = folded(verdict.failed(), lambda judged: judged.finding.id, lambda judged: judged.finding.because)
+    for judged, consequences in groups[:FINDINGS]:
+        yield ""
+        yield from _finding(judged, consequences, file, lines)
+    if len(groups) > FINDINGS:
+        yield ""
+        yield f"(and {counted(len(groups) - FINDINGS, 'findings')} more in verdict.json)"
+    if verdict.faults:
+        yield ""
+    yield from map(_fault, verdict.faults)
+    if verdict.outcome is Outcome.BROKEN:
+        yield f"history: {result.folder}"
+        return
+    again = recovered(verdict.recovery, verdict.sop_recovery)
+    yield f"steady state held again: {again};  requests: {verdict.samples};  seed: {result.seed}"
+    yield f"history: {result.folder}   (judge it again: chaoskit judge {result.folder})"
+
+
+def _finding(judged: Judged, consequences: Sequence[Judged], file: str, lines: list[str]) -> Iterator[str]:
+    finding = judged.finding
+    yield f"{file}:{judged.line}: {str(finding.outcome).upper()} {finding.id}"
+    if 0 < judged.line <= len(lines):
+        yield f"    | {lines[judged.line - 1].strip()}"
+    yield f"    expected  {finding.expected}"
+    yield f"    seen      {finding.seen}"
+    yield f"    samples   {finding.samples}"
+    if finding.worst:
+        yield f"    worst     {finding.worst}"
+    if finding.rows:
+        yield f"    rows      {_first(finding.rows, ROWS, 'in verdict.json')}"
+    if consequences:
+        names = [each.finding.id for each in consequences]
+        yield f"    also      {_first(names, NAMES, 'in verdict.json')} (for the same reason)"
+
+
+def _fault(fault: r.Fault) -> str:
+    facts = [f"{key}={value}" for key, value in flat(fault.evidence)]
+    window = f"{format_duration(fault.injected - fault.started)} to inject, " if fault.injected else ""
+    touched = f"{window}touched {counted(fault.touched, fault.unit)} {_first(facts, FACTS, 'in faults.jsonl')}"
+    return f"fault {fault.name} ({fault.kind} on {fault.target}): {touched}".rstrip()
+
+
+def _first(texts: Sequence[str], most: int, where: str) -> str:
+    """The first of ``texts``, none too long, and how many more there are, and where."""
+    # Masked first: of a secret that is cut in two the rest could not be told.
+    shown = ", ".join(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…" for text in map(mask, texts[:most]))
+    return f"{shown} (and {len(texts) - most} more {where})" if len(texts) > most else shown
