@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from chaoskit.clock import wait_for
 from chaoskit.services.docker.undo import there, where
 from chaoskit.undo import Facts, register_kind
 
@@ -20,11 +21,37 @@ _NONE = {"cpu_quota": -1, "cpu_period": 100_000, "mem_limit": 1 << 50, "memswap_
 """What means "no limit". Docker takes 0 for "as it is", and refuses -1 for memory: pebibytes are no limit either."""
 
 
-def _undo_limits(facts: Facts) -> None:
-    from chaoskit.services.docker.daemon import MissingError, ask, client
+_ENDING = 5.0
+"""Seconds in which a container that is just ending has ended."""
 
-    with contextlib.suppress(MissingError):  # it took its limits along
-        ask(f"limit {facts['name']}", lambda: client().api.update_container(facts["id"], **facts["limits"]))
+
+def give_back(id: str, name: str, limits: dict[str, int]) -> None:
+    """Give a container the limits it had; one that is gone took them along.
+
+    One that is just ending refuses for a moment, and then takes them for its next start. Raises BrokenError.
+    """
+    from chaoskit.services.docker.daemon import MissingError, Refused, ask, client
+
+    refusal = ""
+
+    def taken() -> bool:
+        nonlocal refusal
+        try:
+            ask(f"limit {name}", lambda: client().api.update_container(id, **limits))
+        except MissingError:
+            return True
+        except Refused as error:
+            refusal = str(error)
+            if "not running" not in refusal:
+                raise
+            return False
+        return True
+
+    wait_for(taken, what=f"{name} to take its limits back", limit=_ENDING, every=0.05, last_seen=lambda: refusal)
+
+
+def _undo_limits(facts: Facts) -> None:
+    give_back(facts["id"], facts["name"], facts["limits"])
 
 
 def _undo_disconnect(facts: Facts) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from chaoskit.errors import BrokenError
 from chaoskit.faults._cgroup import Group, group, group_of, numbers
-from chaoskit.faults._container import container_of, limits_of, oom_kills, updated
+from chaoskit.faults._container import container_of, give_back, limits_of, oom_kills, updated
 from chaoskit.pids import Pid, identify
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class _Contained(Squeeze):
                 return
 
     def lift(self) -> None:
-        self._container.update(**self._before)
+        give_back(self._container.id, self._container.name, self._before)
 
     def kills(self) -> int:
         return oom_kills(self._container, self._began)

@@ -48,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     db_conflict_attempts: Count = 3
 
     # Redis
+    redis_pool_size: Count = 10
     redis_timeout_s: Seconds = 0.12
     cache_ttl_s: Count = 30
     cache_negative_ttl_s: Count = 5
