@@ -52,7 +52,7 @@ class Result:
 
 
 class Session:
-    """Runs scenarios one after the other; environments are started once and kept until :meth:`close`.
+    """Runs scenarios one after the other; scenarios share an environment until one needs another (docs/decisions/0013).
 
     ``toxiproxy`` is ``auto``, ``embedded``, ``binary`` or a URL, ``runtime`` is ``auto``, ``process`` or ``docker``.
     ``alerting`` is ``auto``, ``embedded`` or ``prometheus``.
@@ -134,6 +134,8 @@ class Session:
     def open(self, environment: Environment, *, fresh: bool = False) -> tuple[LiveEnvironment, TrafficGenerator]:
         """The running environment and the traffic worker. One that could not be started is not tried again.
 
+        One environment runs at a time: another is ended first.
+
         Raises BrokenError, and InputError for an environment that names a host beyond the blast radius.
         """
         refuse_outside(outside_of(environment, self.allow))
@@ -146,6 +148,7 @@ class Session:
             self._generator.close()
             self._generator.start()
         if key not in self._environments:
+            self._end_environments()  # what idles beside it takes processor time and disturbs what is measured
             live = self._make(environment)
             try:
                 live.start()
@@ -218,6 +221,10 @@ class Session:
         except BrokenError as error:
             return reason or str(error)  # healing what is broken fails too, and is not why
         return None
+
+    def _end_environments(self) -> None:
+        while self._environments:
+            self._environments.popitem()[1].stop()
 
     def _make(self, environment: Environment) -> LiveEnvironment:
         index = sum(1 for _ in self.folder.glob("environment-*"))

@@ -108,6 +108,24 @@ def test_nothing_runs_after_close(project, processes_of, tmp_path):
     assert not list((tmp_path / "reports").rglob("*.journal"))
 
 
+def test_one_environment_at_a_time(project, session):
+    """A scenario of another environment ends the one that runs: idling beside it, it would disturb what is measured."""
+    file = project()
+    small = file.parent / "environments" / "small.yaml"
+    other = small.with_name("other.yaml")
+    other.write_text(small.read_text().replace("environment: small", "environment: other"))
+    (scenario,) = load_scenarios(file)
+    first, _ = session.open(scenario.environment)
+    assert session.open(scenario.environment)[0] is first
+    services = list(first.services.values())
+    assert all(service.alive() for service in services)
+    file.write_text(file.read_text().replace("environment: small", "environment: other"))
+    (scenario,) = load_scenarios(file)
+    second, _ = session.open(scenario.environment)
+    assert all(service.alive() for service in second.services.values())
+    assert not any(service.alive() for service in services)
+
+
 def test_a_service_that_cannot_start_is_broken(project, session):
     """The verdict is broken, with the service's last words, and the next run of it does not try again."""
     file = project()
