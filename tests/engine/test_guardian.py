@@ -73,6 +73,7 @@ def test_a_killed_guardian_leaves_it_to_the_next_sweep(owner, tmp_path):
     """As it was without one; its own pidfile is swept too."""
     process, guardian = owner
     os.kill(guardian, signal.SIGKILL)
+    wait_for(lambda: not exists(guardian), what="the guardian's death", limit=10)
     process.kill()
     process.wait()
     assert (tmp_path / "data").exists()
