@@ -13,7 +13,6 @@ from victims import add_process, injected_by_a_killed_run, needs_root, tell
 
 from chaoskit.clock import wait_for
 from chaoskit.faults._cgroup import group_of
-from chaoskit.faults._container import give_back
 from chaoskit.faults._machine import lacking
 from chaoskit.faults.oom import Oom
 from chaoskit.journal import sweep
@@ -90,19 +89,6 @@ def test_container_is_killed_by_the_kernel(world: World, contain: Callable[..., 
     assert evidence.touched >= 1
     assert evidence.facts["exit"] == -9
     assert tell(victim, "take", mb=64)["error"] == ""
-
-
-def test_limits_are_given_back_to_a_container_that_is_ending(contain: Callable[..., Service]) -> None:
-    """Docker refuses while it dies; that is waited for, and the next start has them."""
-    from chaoskit.services.docker.daemon import client
-
-    for each in range(5):
-        victim = contain(f"victim{each}")
-        container = victim.container
-        client().api.update_container(container.id, mem_limit=64 << 20, memswap_limit=64 << 20)
-        client().api.kill(container.id)
-        give_back(container.id, container.name, {"mem_limit": 1 << 30, "memswap_limit": 1 << 30})
-        assert container.inspect()["HostConfig"]["Memory"] == 1 << 30
 
 
 def test_container_undone_from_the_journal_alone(world: World, contain: Callable[..., Service]) -> None:

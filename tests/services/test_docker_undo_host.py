@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from chaoskit.faults._container import give_back
 from chaoskit.journal import sweep
 from chaoskit.services.docker import daemon
 
@@ -36,7 +37,7 @@ os._exit(9)
 
 
 class Daemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """A Docker daemon that has nothing, and remembers what it was asked."""
+    """A Docker daemon that has nothing, and remembers what it was asked. First it says no with its ``refusals``."""
 
     daemon_threads = True
 
@@ -44,6 +45,7 @@ class Daemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         super().__init__(str(path), _Handler)
         self.host = f"unix://{path}"
         self.asked: list[str] = []
+        self.refusals: list[str] = []
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
         self.thread.start()
 
@@ -62,8 +64,11 @@ class _Handler(BaseHTTPRequestHandler):
         version = self.path == "/version"
         if not version:
             self.server.asked.append(f"{self.command} /{self.path.partition('/')[2].partition('/')[2]}")
-        body = json.dumps({"ApiVersion": "1.44"} if version else {"message": "no such container"}).encode()
-        self.send_response(200 if version else 404)
+        status, said = (200, {"ApiVersion": "1.44"}) if version else (404, {"message": "no such container"})
+        if not version and self.server.refusals:
+            status, said = 500, {"message": self.server.refusals.pop(0)}
+        body = json.dumps(said).encode()
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -158,3 +163,16 @@ def test_credentials_are_not_written_down(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("DOCKER_HOST", "tcp://me:hunter22@build:2376")
     assert undo.where() == "tcp://me:***@build:2376"
     assert "hunter22" not in daemon.refusal()
+
+
+def test_limits_are_given_back_to_what_is_just_ending(daemons: tuple[Daemon, Daemon]) -> None:
+    """Docker refuses for a moment that is too short to be hit at will; another refusal is told at once."""
+    ending = daemons[0]
+    ending.refusals = ["runc did not terminate successfully: container not running"] * 3
+    with daemon.at(ending.host):
+        give_back("abc", "orders", {"mem_limit": 1 << 30})
+        assert ending.asked == ["POST /containers/abc/update"] * 4
+        ending.refusals = ["no space left on device"]
+        with pytest.raises(daemon.Refused, match="no space left"):
+            give_back("abc", "orders", {"mem_limit": 1 << 30})
+    assert len(ending.asked) == 5

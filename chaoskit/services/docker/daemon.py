@@ -106,15 +106,6 @@ def version() -> str:
     return str(ask("tell its version", lambda: client().version()["Version"]))
 
 
-def update(id: str, **limits: int) -> None:
-    """Set limits of a container, as :meth:`~chaoskit.services.docker.container.Container.update` does.
-
-    One that is gone took its limits with it. Raises BrokenError.
-    """
-    with contextlib.suppress(MissingError):
-        ask(f"limit {id[:12]}", lambda: client().api.update_container(id, **limits))
-
-
 def ask(what: str, call: Any) -> Any:
     """The result of ``call``. Raises BrokenError (:class:`Missing` ...) that says ``what`` was asked of Docker."""
     with asking(what):
