@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from alert_rows import NAME, alert, look
 
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
@@ -127,3 +128,15 @@ def by_id() -> Callable[[Any, View], dict[str, Any]]:
         return {finding.id: finding for finding in findings}
 
     return judge
+
+
+@pytest.fixture
+def panics(rehearse: Any) -> Any:
+    """An alert that is pending from 1 s, fires from 2 s (told at 2.1, 3.1, 4.1 s) to 8 s; the fault is at 0 to 6 s."""
+    rehearsal = rehearse()
+    look(rehearsal, (NAME, "OrdersDown"))
+    rows = [alert(1.0, "pending"), alert(2.0, "firing"), alert(8.0, "inactive")]
+    told = [alert(at, "delivered", source="alertmanager", receiver="pager", starts_at="t") for at in (2.1, 3.1, 4.1)]
+    for row in (*rows, *told, alert(8.2, "resolved", source="alertmanager", receiver="pager", starts_at="t")):
+        rehearsal.add(row)
+    return rehearsal
