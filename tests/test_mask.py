@@ -26,6 +26,7 @@ from chaoskit.mask import MASK, mask, secrets_in
         ("AWS_SECRET_ACCESS_KEY=abc", "AWS_SECRET_ACCESS_KEY=***"),
         (r'{"body": "{\"token\": \"abc\", \"x\": 1}"}', r'{"body": "{\"token\": \"***\", \"x\": 1}"}'),
         (r"password=a\b\\c next", "password=*** next"),
+        ("BeArEr abcdefghij, API-Key: abc, \u017fecret: abc", "BeArEr ***, API-Key: ***, \u017fecret: ***"),
     ],
 )
 def test_secrets_are_masked(text: str, masked: str) -> None:
