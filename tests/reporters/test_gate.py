@@ -186,6 +186,16 @@ def test_unstable(earlier, now, named):
         assert decision.unstable[0].outcomes == [*earlier, now]
 
 
+def test_unstable_counts_a_scenarios_own_runs():
+    """Runs of other scenarios in between do not age it; flips older than its last runs are forgotten."""
+    key = made().key
+    other = [("", {"another": "held"})] * 30
+    flipped = [("", {key: "held"}), *other, ("", {key: "violated"}), *other]
+    now = [made(outcome="held")]
+    assert decide("1", now, SETTINGS, Past(recent=flipped)).unstable
+    assert not decide("1", now, SETTINGS, Past(recent=[*flipped, *[("", {key: "held"})] * 9])).unstable
+
+
 def test_unstable_on_one_commit():
     """Both outcomes on one commit: the code did not change it."""
     key = made().key

@@ -35,14 +35,13 @@ def _past(database: Database, run: str, recorded: Sequence[Recorded], settings: 
     entries = database.runs()
     this = next((index for index, entry in enumerate(entries) if entry.id == run), -1)
     earlier = entries[this + 1 :]
-    recent = earlier[: settings.unstable_runs - 1][::-1]
     outcomes = database.outcomes([entry.id for entry in earlier])
     chosen, what, notes = _baseline(database, earlier, outcomes, recorded, settings)
     return Past(
         what=what,
         baseline=[Earlier(entry.id, database.scenarios(entry.id), entry.revision.commit) for entry in chosen],
         depth=settings.median_of or 1,
-        recent=[(entry.revision.commit, outcomes[entry.id]) for entry in recent],
+        recent=[(entry.revision.commit, outcomes[entry.id]) for entry in reversed(earlier)],
         commit=commit or (entries[this].revision.commit if this >= 0 else ""),
         notes=notes,
     )

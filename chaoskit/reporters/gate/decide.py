@@ -52,7 +52,7 @@ def decide(run: str, recorded: Sequence[Recorded], settings: Settings, past: Pas
         outcomes=dict(Counter(each.outcome for each in recorded)),
         reasons=reasons,
         failed=[_failed(each, settings) for each in _worst_first(recorded)],
-        unstable=list(_unstable(recorded, past)),
+        unstable=list(_unstable(recorded, past, settings.unstable_runs)),
         skipped=[Skipped(name=each.name, reason=each.reason) for each in recorded if each.skipped],
         baseline=baseline,
         notes=notes,
@@ -157,11 +157,12 @@ def _p99(each: Recorded, before: Sequence[Recorded], settings: Settings) -> Iter
             )  # fmt: skip
 
 
-def _unstable(recorded: Sequence[Recorded], past: Past) -> Iterator[Unstable]:
+def _unstable(recorded: Sequence[Recorded], past: Past, last: int) -> Iterator[Unstable]:
+    """Of each scenario its own last runs count, in whatever runs of the history they were."""
     runs = [*past.recent, (past.commit, {each.key: each.outcome for each in recorded})]
     for each in recorded:
         seen = [(commit, outcomes[each.key]) for commit, outcomes in runs if each.key in outcomes]
-        seen = [(commit, outcome) for commit, outcome in seen if outcome != SKIPPED]
+        seen = [(commit, outcome) for commit, outcome in seen if outcome != SKIPPED][-last:]
         flips = sum((a in GOOD) != (b in GOOD) for (_, a), (_, b) in pairwise(seen))
         by_commit: dict[str, set[bool]] = {}
         for commit, outcome in seen:

@@ -96,8 +96,8 @@ class Settings(Model):
 
     ``min_score``: 0 to 100. ``block``: severities of which none may fail. ``baseline``: what figures are compared with.
     ``recovery`` and ``p99``: how much longer recovery and the p99 under faults may take than in the baseline.
-    ``score_drop``: points that the score may lose against it. ``unstable_runs``: in how many runs outcomes that flip
-    are looked for.
+    ``score_drop``: points that the score may lose against it. ``unstable_runs``: in how many of its own runs
+    a scenario's outcomes are looked at for flips.
     """
 
     min_score: float = Field(80.0, ge=0, le=100)

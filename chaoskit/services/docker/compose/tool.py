@@ -29,7 +29,10 @@ def command() -> tuple[str, ...]:
     """How it is called: v2 where there is one. Raises BrokenError that says how to install it."""
     docker = shutil.which("docker")
     if docker is not None:
-        asked = subprocess.run([docker, "compose", "version"], capture_output=True, timeout=ANSWER, check=False)
+        try:
+            asked = subprocess.run([docker, "compose", "version"], capture_output=True, timeout=ANSWER, check=False)
+        except subprocess.TimeoutExpired:
+            raise BrokenError(f"`docker compose version` gave no answer within {ANSWER:g} s") from None
         if asked.returncode == 0:
             return docker, "compose"
     single = shutil.which("docker-compose")
