@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--p99", metavar="INCREASE", help="the same for the p99 of each operation under the faults")
     parser.add_argument("--score-drop", metavar="N", help="points that the score may lose against the baseline, or off")
-    parser.add_argument("--unstable-runs", metavar="N", help="a scenario's own runs that are searched for outcomes that flip")
+    parser.add_argument("--unstable-runs", metavar="N", help="a scenario's own runs that are searched for flips")
     parser.add_argument(
         "--output", type=Path, metavar="DIR",
         help="folder of gate.md, gate.json, gate.xml (default: --reports for the newest run, for an earlier one none)",
