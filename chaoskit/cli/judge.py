@@ -15,6 +15,8 @@ Judge recorded runs again without running anything, with other bounds if wanted:
 exit status: 0 all held (controls: were caught), 1 some did not, 2 nothing was judged, as the input is bad
 """
 
+_MARKS = {"held": "+", "violated": "-", "vacuous": "?", "broken": "!"}
+
 
 def add(commands: Any) -> None:
     """The subcommand's arguments."""
@@ -39,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     from chaoskit.expectations.base import Outcome
     from chaoskit.reporters.history_db import FILE
     from chaoskit.reporters.history_db import folders as folders_of
+    from chaoskit.reporters.sources import place as place_of
+    from chaoskit.scenario.source import shown
     from chaoskit.units import format_duration
 
     places = [place for word in arguments.runs for place in folders_of(arguments.reports / FILE, word)]
@@ -59,14 +63,24 @@ def run(arguments: argparse.Namespace) -> int:
         failed += not passed
         outcome = ("caught" if passed else "not caught") if control else verdict.outcome
         print(f"{folder.name}: {outcome}: {control.reason if control else verdict.reason}")
-        for judged in verdict.findings:
+        file = "" if arguments.scenario else place_of(folder, *_original(folder))
+        for judged in (*verdict.failed(), *(each for each in verdict.findings if each.finding.held)):
             finding = judged.finding
-            mark = {"held": "+", "violated": "-", "vacuous": "?", "broken": "!"}[str(finding.outcome)]
-            line = f"{scenario.file.name}:{judged.line}"
+            mark = _MARKS[str(finding.outcome)]
+            line = f"{file or shown(scenario.file)}:{judged.line}"
             print(f"  {mark} {finding.id}: expected {finding.expected}, seen {finding.seen} ({finding.samples}) {line}")
         if verdict.recovery is not None:
             print(f"  recovery {format_duration(verdict.recovery)}")
+    print(f"({', '.join(f'{mark} {outcome}' for outcome, mark in _MARKS.items())}; in brackets: samples)")
     return 1 if failed else 0
+
+
+def _original(folder: Path) -> tuple[str, str]:
+    """The file of the scenario that was recorded in ``folder``, and its name for pytest; empty where not recorded."""
+    from chaoskit.engine.record import META
+
+    meta = json.loads((folder / META).read_text(encoding="utf-8"))
+    return str(meta.get("file") or ""), str(meta.get("nodeid") or "")
 
 
 def _of(folders: list[Path], file: Path) -> list[Path]:

@@ -103,10 +103,11 @@ def _latest(reports: Path) -> tuple[list[Recorded], list[tuple[str, float]]]:
             if entries := database.runs(1):
                 trend = database.trend()
                 folders = entries[0].folders
-                recorded = [each for each in database.scenarios(entries[0].id) if each.skipped]
+                recorded = [each for each in database.scenarios(entries[0].id) if each.folder is None]
     for folder in folders:
         if any(folder.glob("*/run.json")):  # it may have been cleared away since
-            recorded = [*read_run(folder), *recorded]
+            known = {each.key for each in recorded}  # what was not run may stand in both
+            recorded = [*(each for each in read_run(folder) if each.key not in known), *recorded]
     return recorded, trend
 
 

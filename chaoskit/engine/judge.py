@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+from chaoskit.engine.follows import following
 from chaoskit.engine.measured import Measured, during
-from chaoskit.engine.verdict import Judged, Verdict, linked
+from chaoskit.engine.verdict import STEADY_STATE, Judged, Verdict, linked
 from chaoskit.expectations._because import Cure, cured
 from chaoskit.expectations._operations import judge_operations
 from chaoskit.expectations._steady import recovered_at
-from chaoskit.expectations.base import Finding, Outcome
+from chaoskit.expectations.base import Expectation, Finding, Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.history.view import OperationFacts, View
@@ -50,7 +51,7 @@ def judge(scenario: Scenario, history: History, broken: str | None = None) -> Ve
     operations: dict[str, Measured] = {}
     try:
         if broken is None:
-            findings = linked(list(_findings(scenario, view)))
+            findings = linked(following(list(_findings(scenario, view))))
         recovery, by_sop = _recovery(view), _sop_recovery(view)
         operations = during(view)
     except Exception as error:
@@ -90,9 +91,9 @@ def _findings(scenario: Scenario, view: View) -> Iterator[Judged]:
         findings = list(planned.expectation.judge(view))
         # An expectation that found nothing to judge must not pass for one that was met.
         for finding in findings or [Finding(planned.kind, Outcome.VACUOUS, "a finding", "nothing was judged", 0)]:
-            yield _placed(scenario, finding, planned.path)
+            yield _placed(scenario, finding, planned.path, asked=_asked(planned.expectation, finding))
     if not any(planned.kind == "recovery" for planned in scenario.expectations):
-        yield _placed(scenario, _recovers(scenario, view), ("timeline", "recovery"))
+        yield _placed(scenario, _recovers(scenario, view), ("timeline", "recovery"), asked=False)
     for planned_fault in scenario.faults:
         for fault in view.faults:
             if fault.name == planned_fault.name:
@@ -113,9 +114,18 @@ def _steady(view: View) -> list[Window]:
     return [Window(phase.start, min(under_way, default=end))]
 
 
-def _placed(scenario: Scenario, finding: Finding, base: tuple[str | int, ...]) -> Judged:
+def _placed(scenario: Scenario, finding: Finding, base: tuple[str | int, ...], *, asked: bool = True) -> Judged:
     path = (*base, *finding.path)
-    return Judged(dataclasses.replace(finding, path=path), scenario.source.line(path))
+    # An error may come in lines (a database's with a caret below the statement); what is seen is told in one.
+    seen, *more = [line.strip() for line in finding.seen.splitlines() if line.strip(" \t^")] or [finding.seen]
+    finding = dataclasses.replace(finding, path=path, seen=seen, rows=(*more, *finding.rows))
+    return Judged(finding, scenario.source.line(path), asked)
+
+
+def _asked(expectation: Expectation, finding: Finding) -> bool:
+    """Whether the scenario names what was judged; else it is a field of the expectation that has a default."""
+    name = finding.path[0] if finding.path else ""
+    return name not in type(expectation).model_fields or name in expectation.model_fields_set
 
 
 def _recovery(view: View) -> float | None:
@@ -159,10 +169,11 @@ def _evidence(fault: r.Fault) -> Finding:
 
 
 def _conclude(findings: list[Judged], view: View) -> tuple[Outcome, str]:
-    by = {outcome: [j for j in findings if j.finding.outcome is outcome] for outcome in Outcome}
+    failed = sorted((judged for judged in findings if not judged.finding.held), key=Judged.urgency)
+    by = {outcome: [judged for judged in failed if judged.finding.outcome is outcome] for outcome in Outcome}
     if by[Outcome.BROKEN]:
         return Outcome.BROKEN, _say(by[Outcome.BROKEN])
-    steady = [j for j in findings if j.finding.id.startswith("steady_state.") and not j.finding.held]
+    steady = [judged for judged in failed if judged.finding.id.startswith(STEADY_STATE)]
     if steady:
         return Outcome.VACUOUS, f"the steady state never held, so the faults prove nothing: {_say(steady)}"
     if by[Outcome.VIOLATED]:
@@ -174,9 +185,9 @@ def _conclude(findings: list[Judged], view: View) -> tuple[Outcome, str]:
     return Outcome.HELD, f"{counted(len(findings), 'findings')} held"
 
 
-def _say(judged: list[Judged]) -> str:
-    """The first; what only follows from another finding is not counted."""
-    judged = [each for each in judged if not each.finding.because] or judged
-    finding = judged[0].finding
-    more = f" (and {len(judged) - 1} more)" if len(judged) > 1 else ""
+def _say(failed: list[Judged]) -> str:
+    """The worst, in one line; what only follows from another finding is not counted."""
+    failed = [judged for judged in failed if not judged.finding.because] or failed
+    finding = failed[0].finding
+    more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
     return f"{finding.id}: expected {finding.expected}, seen {finding.seen}{more}"

@@ -13,13 +13,36 @@ from chaoskit.history import rows as r
 ORDER = (Outcome.BROKEN, Outcome.VIOLATED, Outcome.VACUOUS, Outcome.HELD)
 """From worst to best."""
 
+STEADY_STATE = "steady_state."
+"""What the ids of findings on the steady state begin with."""
+
+
+def urgency(outcome: Outcome, id: str, because: str, asked: bool, line: int) -> tuple[int, bool, bool, bool, int]:
+    """Sorts findings that did not hold, worst first: whatever names the worst one goes by it.
+
+    As the outcome is decided: broken, then a steady state that was not met, violated, vacuous. Of those alike: what
+    follows from another (``because``) after what does not; a fault without evidence before too few samples; what
+    the scenario asks for (``asked``) before what is judged by default; then as written (``line``).
+    """
+    rank = ORDER.index(outcome)
+    if outcome is not Outcome.BROKEN and not id.startswith(STEADY_STATE):
+        rank += len(ORDER)
+    unproven = outcome is Outcome.VACUOUS and id.startswith("fault.")
+    return rank, bool(because), not unproven, not asked, line
+
 
 @dataclass(frozen=True)
 class Judged:
-    """A finding, and the line of the scenario file that asked for it."""
+    """A finding, the line of the scenario file behind it, and whether that asks for it: some are judged by default."""
 
     finding: Finding
     line: int
+    asked: bool = True
+
+    def urgency(self) -> tuple[int, bool, bool, bool, int]:
+        """Sorts findings that did not hold, worst first."""
+        found = self.finding
+        return urgency(found.outcome, found.id, found.because, self.asked, self.line)
 
 
 @dataclass(frozen=True)
@@ -41,11 +64,8 @@ class Verdict:
     sop_recovery: float | None = None
 
     def failed(self) -> list[Judged]:
-        """The findings that did not hold, worst first; those that only follow from another after all like them."""
-        return sorted(
-            (judged for judged in self.findings if not judged.finding.held),
-            key=lambda judged: (ORDER.index(judged.finding.outcome), bool(judged.finding.because), judged.line),
-        )
+        """The findings that did not hold, worst first (see :func:`urgency`). The first is the one ``reason`` names."""
+        return sorted((judged for judged in self.findings if not judged.finding.held), key=Judged.urgency)
 
     def violated(self) -> list[str]:
         """Ids of the violated findings."""
@@ -60,7 +80,12 @@ class Verdict:
             "sop_recovery": self.sop_recovery,
             "samples": self.samples,
             "findings": [
-                {**asdict(judged.finding), "outcome": str(judged.finding.outcome), "line": judged.line}
+                {
+                    **asdict(judged.finding),
+                    "outcome": str(judged.finding.outcome),
+                    "line": judged.line,
+                    "asked": judged.asked,
+                }
                 for judged in self.findings
             ],
             "faults": [

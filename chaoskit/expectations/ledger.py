@@ -13,6 +13,7 @@ clients were told:
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
@@ -116,7 +117,7 @@ class Ledger(Expectation):
             key, expected = f"ledger.{self.writes}.invariants.{number}", f"{invariant.equals!r}"
             read = reads.get(_name(invariant.on or self.read.on, invariant.sql))
             if read is None or read.error is not None:
-                yield _broken(key, expected, read, path)
+                yield _broken(key, expected, invariant.sql, read, path)
                 continue
             value = _value(read.rows)
             outcome = Outcome.HELD if value == invariant.equals else Outcome.VIOLATED
@@ -132,7 +133,7 @@ class Ledger(Expectation):
     def _judge_keys(self, name: str, bound: Bound, requests: list[r.Request], read: r.Read | None) -> Finding:
         id_, path = f"ledger.{self.writes}.{name}", (name,)
         if read is None or read.error is not None:
-            return _broken(id_, str(bound), read, path)
+            return _broken(id_, str(bound), self.read.sql, read, path)
         promised = [row for row in requests if self._acknowledges(row)]
         keyed = [row for row in promised if self._key(row) is not None]
         if not keyed:
@@ -227,6 +228,9 @@ def _value(rows: list[list[Any]]) -> Any:
     return rows[0][0] if len(rows) == 1 else [row[0] for row in rows]
 
 
-def _broken(id: str, expected: str, read: r.Read | None, path: Path_) -> Finding:
-    why = f"the data could not be read: {read.error}" if read is not None else "the history holds no such read"
-    return Finding(id, Outcome.BROKEN, expected, why, 0, path)
+def _broken(id: str, expected: str, sql: str, read: r.Read | None, path: Path_) -> Finding:
+    """Of data that was not there to judge. The query is told apart from why it failed: it may be long."""
+    why = str(read.error).replace(f"{sql}: ", "", 1) if read is not None else "the history holds no such read"
+    if "\n" not in sql.strip():
+        why = re.sub(r"\nLINE 1: .*", "", why)  # PostgreSQL shows the line of the query, which stands below whole
+    return Finding(id, Outcome.BROKEN, expected, f"not judged: {why}", 0, path, worst=" ".join(sql.split()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaoskit.errors import ChaosError, InputError
+from chaoskit.mask import mask
 from chaoskit.scenario.loader import load, slug
 from chaoskit.scenario.model import Scenario
 from chaoskit.scenario.reach import outside, refuse_outside
@@ -18,6 +20,10 @@ from chaoskit.scenario.setting import Setting, refused
 if TYPE_CHECKING:
     from chaoskit.engine.session import Result
     from chaoskit.pytest_plugin.plugin import ChaosPlugin
+
+
+_TITLE = re.compile(r"^scenario:[ \t]*(?P<quote>[\"']?)(?P<title>.+?)(?P=quote)[ \t]*$", re.MULTILINE)
+"""The name of a scenario in a file that may be no YAML."""
 
 
 class ScenarioFailed(AssertionError):
@@ -55,6 +61,29 @@ class InvalidItem(pytest.Item):
     def __init__(self, *, error: InputError, **rest: Any) -> None:
         super().__init__(**rest)
         self.error = error
+        self.add_marker("chaos")
+
+    def told(self) -> dict[str, Any]:
+        """Plain data for the reports: what the file calls its scenario, and the mistakes."""
+        from chaoskit.pytest_plugin.reproduce import reproduce
+        from chaoskit.reporters.runs import INVALID, UNKNOWN
+
+        option = self.config.option
+        return {
+            "folder": None,
+            "scenario": mask(_title(self.path)),
+            "slug": self.name,
+            "outcome": INVALID,
+            "reason": mask(str(self.error)),
+            "control": False,
+            "severity": UNKNOWN,
+            "file": self.nodeid.rpartition("::")[0],
+            "nodeid": self.nodeid,
+            "started": _now(),
+            "reproduce": reproduce(
+                self.config, self.nodeid.rpartition("::")[0], option.chaos_controls, option.chaos_seed
+            ),
+        }
 
     def runtest(self) -> None:
         """Fail."""
@@ -107,17 +136,13 @@ class ScenarioItem(pytest.Item):
         if self.refused:
             raise ScenarioFailed("\n".join(map(str, self.refused)))
         from chaoskit.pytest_plugin.progress import ProgressLine
-        from chaoskit.pytest_plugin.reproduce import reproduce
-        from chaoskit.pytest_plugin.variables import variables
         from chaoskit.reporters import summary
         from chaoskit.reporters.allure.result import attach
         from chaoskit.reporters.failure import failure
 
         with ProgressLine(self.config, self.nodeid) as line:
             session = self._plugin().session
-            used = variables(self.scenario.environment, docker=self.setting.runtime == "docker")
-            again = reproduce(self.config, self.nodeid, self.control, session.seed, *used)
-            meta = {"nodeid": self.nodeid, "reproduce": again}
+            meta = {"nodeid": self.nodeid, "reproduce": self._reproduce(session.seed)}
             result = session.run(self.scenario, control=self.control, on_progress=line.show, meta=meta)
         self.result = result
         self.summary = {**summary.of(result), **meta}
@@ -130,15 +155,22 @@ class ScenarioItem(pytest.Item):
             raise ChaosError(text)
         raise ScenarioFailed(text)
 
-    def told(self, reason: str) -> dict[str, Any]:
-        """Plain data on a scenario that was skipped, for the history."""
+    def _reproduce(self, seed: int | None) -> str:
+        from chaoskit.pytest_plugin.reproduce import reproduce
+        from chaoskit.pytest_plugin.variables import variables
+
+        used = variables(self.scenario.environment, docker=self.setting.runtime == "docker")
+        return reproduce(self.config, self.nodeid, self.control, seed, *used)
+
+    def told(self, outcome: str, reason: str) -> dict[str, Any]:
+        """Plain data for the reports on a scenario that was skipped, or that failed before it was run."""
         model = self.scenario.model
         return {
             "folder": None,
             "scenario": self.scenario.name,
             "slug": self.name,
-            "outcome": "skipped",
-            "reason": reason.removeprefix("Skipped: "),
+            "outcome": outcome,
+            "reason": mask(reason),
             "control": self.control,
             "case": model.case or "",
             "severity": model.severity,
@@ -146,15 +178,35 @@ class ScenarioItem(pytest.Item):
             "tags": model.tags,
             "matrix": dict(self.scenario.matrix),
             "nodeid": self.nodeid,
-            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "started": _now(),
+            "reproduce": self._reproduce(self.config.option.chaos_seed),
         }
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """What was expected and seen, instead of a traceback through chaoskit."""
         if isinstance(excinfo.value, (ScenarioFailed, ChaosError)):
-            return str(excinfo.value)
+            return self.why(excinfo)
         return super().repr_failure(excinfo, style)
+
+    @staticmethod
+    def why(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
+        """The text of a failure; an error that nobody foresaw is named, too."""
+        known = isinstance(excinfo.value, (ScenarioFailed, ChaosError))
+        return str(excinfo.value) if known else excinfo.exconly()
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """File, zero-based line, and name."""
         return self.path, self.scenario.source.line(("scenario",)) - 1, self.name
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def _title(file: Path) -> str:
+    """What a file that cannot be read calls its scenario; its own name if that is not to be found."""
+    try:
+        found = _TITLE.search(file.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        found = None
+    return found["title"] if found else file.name

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaoskit.errors import ChaosError, unknown
-from chaoskit.pytest_plugin.collect import ScenarioFile, ScenarioItem
+from chaoskit.pytest_plugin.collect import InvalidItem, ScenarioFile, ScenarioItem
 from chaoskit.pytest_plugin.failed import summed_up
 from chaoskit.scenario.loader import SUFFIX, room
 from chaoskit.scenario.model import Environment
@@ -27,8 +27,8 @@ RUNTIMES = ("auto", "docker", "process")
 REPORT = "chaoskit"
 """Attribute of a test report that carries the summary of a scenario, also from xdist's workers."""
 
-SKIPPED = "chaoskit_skipped"
-"""Attribute of a test report that tells what a scenario that was skipped is."""
+NOT_RUN = "chaoskit_not_run"
+"""Attribute of a test report that tells of a scenario that was skipped, is invalid, or failed before it was run."""
 
 
 class ChaosPlugin:
@@ -183,14 +183,18 @@ class ChaosPlugin:
         )
 
     @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Any:
-        """Let the report carry the scenario's summary."""
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+        """Let the report carry the scenario's summary, or what is known of one that was not run."""
         outcome = yield
         report = outcome.get_result()
         if isinstance(item, ScenarioItem) and report.when == "call" and item.summary is not None:
             setattr(report, REPORT, item.summary)
-        if isinstance(item, ScenarioItem) and report.skipped:
-            setattr(report, SKIPPED, item.told(report.longrepr[2]))
+        elif isinstance(item, ScenarioItem) and report.skipped:
+            setattr(report, NOT_RUN, item.told("skipped", report.longrepr[2].removeprefix("Skipped: ")))
+        elif isinstance(item, ScenarioItem) and report.failed and report.when != "teardown" and call.excinfo:
+            setattr(report, NOT_RUN, item.told("broken", item.why(call.excinfo)))
+        elif isinstance(item, InvalidItem) and report.failed:
+            setattr(report, NOT_RUN, item.told())
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -212,14 +216,13 @@ class ChaosPlugin:
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table of all scenarios, and where the reports are."""
+        from chaoskit.reporters.summary import of_not_run
         from chaoskit.reporters.terminal import table
 
-        summaries = [
-            summary
-            for reports in terminalreporter.stats.values()
-            for report in reports
-            if (summary := getattr(report, REPORT, None)) is not None
-        ]
+        reports = [report for found in terminalreporter.stats.values() for report in found]
+        summaries = [getattr(report, REPORT) for report in reports if hasattr(report, REPORT)]
+        not_run = [getattr(report, NOT_RUN) for report in reports if hasattr(report, NOT_RUN)]
+        summaries += [of_not_run(told) for told in not_run if told["outcome"] != "skipped"]
         if summaries:
             terminalreporter.section("chaoskit")
             # pytest's own: it knows about --color, NO_COLOR, and how wide the terminal is

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaoskit.errors import ChaosError
-from chaoskit.pytest_plugin.plugin import REPORT, SKIPPED, ChaosPlugin
+from chaoskit.pytest_plugin.plugin import NOT_RUN, REPORT, ChaosPlugin
 
 if TYPE_CHECKING:
     from chaoskit.reporters.gate import Decision, Settings
@@ -36,19 +36,19 @@ class RunReports:
         self.errors: list[str] = []
         self.decision: Decision | None = None
         self._folders: list[Path] = []
-        self._skipped: list[dict[str, Any]] = []
+        self._not_run: dict[str, dict[str, Any]] = {}
         self._others_failed = False
 
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note the scenario behind a report, and whether anything failed that is none of the gate's."""
-        summary, skipped = getattr(report, REPORT, None), getattr(report, SKIPPED, None)
+        summary, not_run = getattr(report, REPORT, None), getattr(report, NOT_RUN, None)
         if summary is not None:
             self._folders.append(Path(summary["folder"]))
+        elif not_run is not None:
+            self._not_run[report.nodeid] = not_run
         elif report.failed:
             self._others_failed = True
-        if skipped is not None:
-            self._skipped.append(skipped)
 
     @pytest.hookimpl
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -59,11 +59,12 @@ class RunReports:
     def pytest_sessionfinish(self, session: pytest.Session) -> object:
         """After everything was ended: history, page, gate. Each is tried, whatever became of the others."""
         result = yield
-        if not self._folders and not self._skipped:
+        if not self._folders and not self._not_run:
             if self.settings is not None and session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
             return result
         whole = session.exitstatus in _WHOLE
+        self._try("what was not run", self._write_not_run)
         if whole:
             self._try("the history", self._record)
         self._try("the page", self._page)
@@ -93,10 +94,10 @@ class RunReports:
 
     @cached_property
     def recorded(self) -> list[Recorded]:
-        """The scenarios of the run, those that were skipped last."""
+        """The scenarios of the run, those that were not run last."""
         from chaoskit.reporters.runs import from_dict, read
 
-        return [*map(read, self._folders), *map(from_dict, self._skipped)]
+        return [*map(read, self._folders), *map(from_dict, self._not_run.values())]
 
     @cached_property
     def run(self) -> str:
@@ -119,6 +120,15 @@ class RunReports:
         except Exception as error:
             # Whatever it is, the outcome of the tests must still be told; the run fails for it.
             self.errors.append(f"{what}: {type(error).__name__}: {error}")
+
+    def _write_not_run(self) -> None:
+        """Beside the scenarios that were run, so that the folder tells of all that failed."""
+        from chaoskit.reporters.runs import write_not_run
+
+        failed = [each for each in self.recorded if each.folder is None and not each.skipped]
+        if failed:
+            runs = sorted({folder.parent for folder in self._folders}) or [self.chaos.reports / "runs" / self.run]
+            write_not_run(runs[0], failed)
 
     def _record(self) -> None:
         from chaoskit.reporters.history_db import Database, find_revision

@@ -1,23 +1,61 @@
-"""What to do about a verdict that says nothing: one line for whoever sees it for the first time."""
+"""What else is to be known of a verdict, and what to do about it: for whoever sees it for the first time."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from chaoskit.expectations.base import Outcome
+from chaoskit.history import rows as r
+from chaoskit.reporters._moments import broke
+from chaoskit.reporters.exits import ended_unasked
 
 if TYPE_CHECKING:
-    from chaoskit.engine.verdict import Verdict
+    from chaoskit.engine.session import Result
+    from chaoskit.engine.verdict import Judged, Verdict
+    from chaoskit.scenario.source import Source
 
 _PAGE = "docs/verdicts.md"
 _TOO_FEW = re.compile(r"\b(?:is|are) needed$")
 
 
-def hint(verdict: Verdict) -> str:
-    """What to do about a vacuous verdict; empty for any other."""
-    if verdict.outcome is not Outcome.VACUOUS:
+def circumstances(result: Result) -> Iterator[str]:
+    """Lines below the reason: services that ended by themselves; how far a broken run came; what to do, if known."""
+    verdict, history = result.verdict, result.history
+    phases = history.of(r.Phase)
+    ended = ended_unasked(phases, history.of(r.Fault), history.of(r.Event), history.of(r.SopRun))
+    yield from ended
+    if verdict.outcome is Outcome.BROKEN:
+        if _unread(verdict):
+            yield "the run itself came to its end, but this could not be evaluated: it says nothing about the service"
+        elif not history.of(r.Schedule):  # which is written when all phases are over
+            yield broke(phases, verdict.samples)
+    if told := _hint(verdict, result.scenario.source, bool(ended)):
+        yield f"what to do: {told}"
+
+
+def _unread(verdict: Verdict) -> list[Judged]:
+    """Findings that could not be judged. There are none where the run broke: then nothing was judged."""
+    return [judged for judged in verdict.failed() if judged.finding.outcome is Outcome.BROKEN]
+
+
+def _hint(verdict: Verdict, source: Source, ended: bool) -> str:
+    if verdict.outcome is Outcome.VACUOUS:
+        return _vacuous(verdict)
+    if verdict.outcome is not Outcome.BROKEN or not (unread := _unread(verdict)):
         return ""
+    if ended:
+        return "find out first why it ended; its last lines are in logs.jsonl of the history"
+    judged = unread[0]
+    *above, _ = judged.finding.path or ("",)
+    # A query stands in a key of its own, beside those that are judged by it.
+    base, query = source.line(above), source.line((*above, "read"))
+    file, line = source.problem((), "").file, judged.line if query == base else query
+    return f"look at what {judged.finding.id} asks for, and of whom (query, key, name), at {file}:{line}"
+
+
+def _vacuous(verdict: Verdict) -> str:
     failed = [judged.finding for judged in verdict.failed()]
     if any(found.id.startswith("steady_state.") for found in failed):
         return f"nothing was tested: the service was not well before the first fault; mend that first ({_PAGE})"

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from chaoskit.expectations.base import Outcome
 from chaoskit.mask import mask
-from chaoskit.reporters._hints import hint
+from chaoskit.reporters._evidence import counters
+from chaoskit.reporters._hints import circumstances
+from chaoskit.reporters._moments import ZERO, window
 from chaoskit.reporters.causes import folded
-from chaoskit.reporters.summary import flat, recovered
+from chaoskit.reporters.summary import recovered
 from chaoskit.units import counted, format_duration
 
 if TYPE_CHECKING:
@@ -48,8 +50,7 @@ def _failure(result: Result) -> Iterator[str]:
         yield f"{str(verdict.outcome).upper()}: {result.scenario.name}"
         if verdict.outcome in (Outcome.BROKEN, Outcome.VACUOUS):
             yield verdict.reason
-        if told := hint(verdict):
-            yield f"what to do: {told}"
+    yield from circumstances(result)
     lines = source.text.splitlines()
     groups = folded(verdict.failed(), lambda judged: judged.finding.id, lambda judged: judged.finding.because)
     for judged, consequences in groups[:FINDINGS]:
@@ -60,12 +61,12 @@ def _failure(result: Result) -> Iterator[str]:
         yield f"(and {counted(len(groups) - FINDINGS, 'findings')} more in verdict.json)"
     if verdict.faults:
         yield ""
-    yield from map(_fault, verdict.faults)
-    if verdict.outcome is Outcome.BROKEN:
-        yield f"history: {result.folder}"
-        return
-    again = recovered(verdict.recovery, verdict.sop_recovery)
-    yield f"steady state held again: {again};  requests: {verdict.samples};  seed: {result.seed}"
+        zero = min(fault.started for fault in verdict.faults)
+        yield from (_fault(fault, zero) for fault in verdict.faults)
+        yield f"({ZERO})"
+    if verdict.outcome is not Outcome.BROKEN:
+        again = recovered(verdict.recovery, verdict.sop_recovery)
+        yield f"steady state held again: {again};  requests: {verdict.samples};  seed: {result.seed}"
     yield f"history: {result.folder}   (judge it again: chaoskit judge {result.folder})"
 
 
@@ -79,18 +80,19 @@ def _finding(judged: Judged, consequences: Sequence[Judged], file: str, lines: l
     yield f"    samples   {finding.samples}"
     if finding.worst:
         yield f"    worst     {finding.worst}"
-    if finding.rows:
+    if finding.rows and not finding.id.startswith("fault."):  # the line of the fault tells its evidence
         yield f"    rows      {_first(finding.rows, ROWS, 'in verdict.json')}"
     if consequences:
         names = [each.finding.id for each in consequences]
         yield f"    also      {_first(names, NAMES, 'in verdict.json')} (for the same reason)"
 
 
-def _fault(fault: r.Fault) -> str:
-    facts = [f"{key}={value}" for key, value in flat(fault.evidence)]
-    window = f"{format_duration(fault.injected - fault.started)} to inject, " if fault.injected else ""
-    touched = f"{window}touched {counted(fault.touched, fault.unit)} {_first(facts, FACTS, 'in faults.jsonl')}"
-    return f"fault {fault.name} ({fault.kind} on {fault.target}): {touched}".rstrip()
+def _fault(fault: r.Fault, zero: float) -> str:
+    took = f" ({format_duration(fault.injected - fault.started)} to inject)" if fault.injected else ""
+    facts = _first(counters(fault.evidence), FACTS, "in faults.jsonl")
+    touched = f"touched {counted(fault.touched, fault.unit)}{f': {facts}' if facts else ''}"
+    when = window(fault.started, fault.ended, zero)
+    return f"fault {fault.name} ({fault.kind} on {fault.target}): {when}{took}, {touched}"
 
 
 def _first(texts: Sequence[str], most: int, where: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from chaoskit.engine.measured import Measured
 from chaoskit.engine.record import META, rejudge
-from chaoskit.engine.verdict import Verdict
+from chaoskit.engine.verdict import Verdict, urgency
 from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.expectations.base import Outcome
 from chaoskit.mask import mask
@@ -23,6 +23,12 @@ from chaoskit.reporters.summary import recovered
 VERDICT = "verdict.json"
 PASSED = ("held", "caught")
 SKIPPED = "skipped"
+INVALID = "invalid"
+UNKNOWN = "unknown"
+"""Severity of a scenario whose file cannot be read."""
+
+NOT_RUN = "not_run.json"
+"""File in a run's folder: what failed without being run, as :meth:`Recorded.as_dict` gives it."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +36,12 @@ class Recorded:
     """One finished scenario, or its control. Seconds and shares (0 to 1) throughout.
 
     ``outcome`` is ``held``, ``violated``, ``vacuous`` or ``broken``; of a control ``caught``, ``not caught`` or
-    ``broken``; ``skipped`` where it was not run (then ``reason`` says why, and ``folder`` is None).
-    ``findings`` are dicts with id, outcome, expected, seen, samples, worst, rows, line, and because (the id of the
-    finding that one only follows from; empty, or not there in older records); ``faults`` with name, kind,
-    target, touched, unit, evidence, started and ended (seconds from the first fault). ``operations`` is what callers
+    ``broken``; ``skipped`` where it was not run (then ``reason`` says why, and ``folder`` is None). ``invalid`` is a
+    scenario file with mistakes: ``reason`` is these, ``severity`` is ``unknown``, and ``folder`` is None.
+    ``findings`` are dicts with id, outcome, expected, seen, samples, worst, rows, line, asked (whether the scenario
+    asks for it; else it is judged by default), and because (the id of the finding that one only follows from, or
+    empty); the last two are not there in older records. ``faults`` are dicts with name, kind, target, touched, unit,
+    evidence, started and ended (seconds from the first fault). ``operations`` is what callers
     saw while a fault was active. ``recovery`` is seconds after the last fault; ``sop_recovery`` seconds after the start
     of the first, where an SOP brought it about. ``started`` is ISO 8601. ``reproduce`` is a command line, empty if
     pytest did not run it.
@@ -81,6 +89,11 @@ class Recorded:
         return self.outcome == SKIPPED
 
     @property
+    def invalid(self) -> bool:
+        """Whether its file could not be read."""
+        return self.outcome == INVALID
+
+    @property
     def recovered(self) -> str:
         """When steady state held again, in words."""
         return recovered(self.recovery, self.sop_recovery)
@@ -97,14 +110,17 @@ class Recorded:
 
     @property
     def failed(self) -> list[Mapping[str, Any]]:
-        """Findings that did not hold, worst first; those that only follow from another after all like them."""
-        order = {"broken": 0, "violated": 1, "vacuous": 2}
-        found = [finding for finding in self.findings if finding["outcome"] != "held"]
-        return sorted(found, key=lambda one: (order[one["outcome"]], bool(one.get("because")), one["line"]))
+        """Findings that did not hold, worst first: in the order of :func:`chaoskit.engine.verdict.urgency`."""
+        return sorted((finding for finding in self.findings if finding["outcome"] != "held"), key=_urgency)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; :func:`from_dict` reads it back."""
         return {**asdict(self), "folder": None if self.folder is None else str(self.folder), "passed": self.passed}
+
+
+def _urgency(one: Mapping[str, Any]) -> tuple[Any, ...]:
+    # An older record says neither what follows from another, nor what was not asked for.
+    return urgency(Outcome(one["outcome"]), one["id"], one.get("because", ""), one.get("asked", True), one["line"])
 
 
 def from_dict(data: Mapping[str, Any]) -> Recorded:
@@ -164,14 +180,31 @@ def read(folder: Path) -> Recorded:
 def read_run(folder: Path) -> list[Recorded]:
     """Every scenario of a run's folder (or the one whose folder this is), in the order in which they started.
 
-    Raises BrokenError when there is none.
+    Those that failed without being run are among them. Raises BrokenError when there is none.
     """
     if (folder / META).exists():
         return [read(folder)]
-    found = [read(file.parent) for file in sorted(folder.glob(f"*/{META}"))]
+    found = [*(read(file.parent) for file in sorted(folder.glob(f"*/{META}"))), *_not_run(folder)]
     if not found:
         raise BrokenError(f"{folder} holds no recorded scenario")
     return sorted(found, key=lambda recorded: recorded.started)
+
+
+def write_not_run(folder: Path, recorded: Sequence[Recorded]) -> None:
+    """Keep what failed without being run in the run's ``folder``. Raises OSError when it cannot be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps([each.as_dict() for each in recorded], indent=1, ensure_ascii=False)
+    (folder / NOT_RUN).write_text(text + "\n", encoding="utf-8")
+
+
+def _not_run(folder: Path) -> list[Recorded]:
+    file = folder / NOT_RUN
+    if not file.exists():
+        return []
+    try:
+        return [from_dict(each) for each in json.loads(file.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise BrokenError(f"{file} cannot be read: {error}") from None
 
 
 def _json(file: Path) -> dict[str, Any]:

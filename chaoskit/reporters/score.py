@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor
 
-from chaoskit.reporters.runs import Recorded
+from chaoskit.reporters.runs import UNKNOWN, Recorded
 
 WEIGHTS = {"blocker": 16, "critical": 8, "normal": 4, "minor": 2, "trivial": 1}
 """Each severity counts twice the one below it."""
+
+
+def weight(severity: str) -> int:
+    """Of a severity. One that is unknown may be any, so it weighs as much as the gravest."""
+    return max(WEIGHTS.values()) if severity == UNKNOWN else WEIGHTS[severity]
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Weighed:
     @property
     def weight(self) -> int:
         """Of its severity."""
-        return WEIGHTS[self.severity]
+        return weight(self.severity)
 
 
 def weigh(recorded: Sequence[Recorded]) -> list[Weighed]:
@@ -38,7 +43,7 @@ def weigh(recorded: Sequence[Recorded]) -> list[Weighed]:
             key=key,
             name=min((each.name for each in found), key=len).removesuffix("--control"),
             # A control has its scenario's severity; recordings that differ count as the graver one.
-            severity=max((each.severity for each in found), key=WEIGHTS.__getitem__),
+            severity=max((each.severity for each in found), key=weight),
             held=all(each.passed for each in found),
         )
         for key, found in sorted(together.items())

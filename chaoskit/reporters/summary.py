@@ -51,6 +51,19 @@ def of(result: Result) -> dict[str, Any]:
     }
 
 
+def of_not_run(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of a scenario that failed without being run, of which ``told`` is what is recorded."""
+    nothing: dict[str, Any] = {
+        "recovery": None,
+        "sop_recovery": None,
+        "evidence": [],
+        "alerts": [],
+        "sops": [],
+        "requests": 0,
+    }
+    return {**told, **nothing, "passed": False, "worst": "", "headline": told["reason"].partition("\n")[0]}
+
+
 def _headline(verdict: Verdict) -> str:
     """The worst finding; why, where no finding tells (the environment did not start, say)."""
     failed = verdict.failed()

@@ -22,6 +22,7 @@ NAMES = 5
 
 COLOURS = {
     "held": "green", "caught": "green", "violated": "red", "not caught": "red", "vacuous": "purple", "broken": "yellow",
+    "invalid": "red",
 }  # fmt: skip
 """Of the verdicts, in the words of pytest's terminal writer. What a colour says, the word says too."""
 
@@ -110,6 +111,8 @@ def _counts(summaries: Sequence[dict[str, Any]]) -> Iterator[str]:
     scenarios = sum(not summary["control"] for summary in summaries)
     controls = len(summaries) - scenarios
     line = f"{held} of {counted(scenarios, 'scenarios')} held"
+    if invalid := sum(summary["outcome"] == "invalid" for summary in summaries):
+        line += f", {invalid} invalid"
     if controls:
         line += f", {caught} of {counted(controls, 'controls')} caught"
     yield f"{line}; {counted(sum(summary['requests'] for summary in summaries), 'requests')}"
@@ -136,7 +139,7 @@ def _places(summaries: Sequence[dict[str, Any]], reports: Path) -> Iterator[str]
     """Where the reports are, each only if it is there."""
     from chaoskit.reporters.html import NAME
 
-    runs = sorted({Path(summary["folder"]).parent for summary in summaries})
+    runs = sorted({Path(summary["folder"]).parent for summary in summaries if summary["folder"]})
     places = {"page": [reports / NAME], "Allure results": [reports / "allure-results"], "histories": runs}
     for name, paths in places.items():
         shown = [_short(path) for path in paths if path.exists()]

@@ -18,6 +18,9 @@ from chaoskit.scenario.rooms import room
 from chaoskit.scenario.service import ServiceSpec
 from chaoskit.scenario.source import Source
 
+_ROOT = ("pyproject.toml", ".git")
+"""What lies in a project's root."""
+
 
 def environment_of(page: Source, check: Check, given: Path | None) -> Environment | None:
     """The environment that a scenario names or holds, or the file ``given`` instead; None with the mistakes noted."""
@@ -43,7 +46,7 @@ def _find_environment(page: Source, check: Check, name: str) -> Path | None:
     folder = page.file.absolute().parent
     for folder in page.file.absolute().parents:
         known = {**_environments_in(folder / "environments"), **known}
-        if name in known or (folder / "pyproject.toml").exists() or (folder / ".git").exists():
+        if name in known or any((folder / mark).exists() for mark in _ROOT):
             break
     if name not in known:
         # A path is an easy mistake: its last part is what was meant.
@@ -51,8 +54,20 @@ def _find_environment(page: Source, check: Check, name: str) -> Path | None:
         what = f"unknown environment {name!r}"
         if not known:
             what += f": there is no environments/*.yaml beside this file or in a folder above it, up to {folder}"
+        if elsewhere := _elsewhere(folder, meant):
+            file, below = source.shown(elsewhere), source.shown(elsewhere.parent.parent)
+            what += f"{': ' if known else '; '}{file} has that name: put this scenario below {below}/, or copy that"
+            what += " file into a folder environments/ beside the scenario"
         check.wrong(("environment",), what, known, meant)
     return known.get(name)
+
+
+def _elsewhere(root: Path, name: str) -> Path | None:
+    """The environment of that name one or two folders below the project's root, where no scenario beside it looks."""
+    if not any((root / mark).exists() for mark in _ROOT):
+        return None  # the top of the file system: anything may lie there
+    folders = (folder for levels in ("*", "*/*") for folder in sorted(root.glob(f"{levels}/environments")))
+    return next((found[name] for found in map(_environments_in, folders) if name in found), None)
 
 
 def _environments_in(folder: Path) -> dict[str, Path]:

@@ -24,8 +24,9 @@ def test_a_run_that_held(chaoskit: Chaoskit, record: Record) -> None:
     assert answer.status == 0
     lines = answer.out.splitlines()
     assert lines[0].startswith("made-up: held: ")
-    assert "  + during.ask.p95: expected < 500ms, seen 10ms (100) scenario.chaos.yaml:14" in lines
-    assert lines[-1] == "  recovery 0s"
+    copy = "reports/runs/1/made-up/scenario.chaos.yaml"
+    assert f"  + during.ask.p95: expected < 500ms, seen 10ms (100) {copy}:14" in lines
+    assert lines[-2:] == ["  recovery 0s", "(+ held, - violated, ? vacuous, ! broken; in brackets: samples)"]
 
 
 def test_a_run_that_was_violated(chaoskit: Chaoskit, record: Record) -> None:
@@ -33,7 +34,20 @@ def test_a_run_that_was_violated(chaoskit: Chaoskit, record: Record) -> None:
     answer = chaoskit("judge", record(latency=0.6))
     assert answer.status == 1
     assert answer.out.startswith("made-up: violated: during.ask.p95: expected < 500ms, seen 600ms")
-    assert "\n  - during.ask.p95" in answer.out
+    assert answer.out.splitlines()[1].startswith("  - during.ask.p95"), "what failed comes first"
+
+
+def test_lines_are_told_as_in_the_terminal(chaoskit: Chaoskit, record: Record, tmp_path: Path) -> None:
+    """By the original file; by the copy where the original was changed, as its lines may have moved."""
+    original = tmp_path / "mine" / "slow.chaos.yaml"
+    folder = record(file=str(original), nodeid="project/mine/slow.chaos.yaml::slow")
+    assert " project/mine/slow.chaos.yaml:14" in chaoskit("judge", folder).out, "run on another machine"
+    original.parent.mkdir()
+    text = (folder / "scenario.chaos.yaml").read_text(encoding="utf-8")
+    original.write_text(text, encoding="utf-8")
+    assert " mine/slow.chaos.yaml:14" in chaoskit("judge", folder).out
+    original.write_text(f"# new\n{text}", encoding="utf-8")
+    assert " reports/runs/1/made-up/scenario.chaos.yaml:14" in chaoskit("judge", folder).out
 
 
 def test_other_bounds_need_no_other_run(chaoskit: Chaoskit, record: Record, tmp_path: Path) -> None:

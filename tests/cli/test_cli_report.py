@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from chaoskit.reporters.history_db import Database, Revision
+from chaoskit.reporters.runs import Recorded, read_run, write_not_run
+
 FAKE = """\
 #!/bin/sh
 [ "$1" = --version ] && echo 2.46.1 && exit
@@ -53,6 +56,26 @@ def test_without_allure_the_page_is_written(chaoskit: Callable[..., Any], record
     assert answer.out == "HTML page: reports/chaoskit.html\n"
     assert "Made up" in Path("reports/chaoskit.html").read_text(encoding="utf-8")
     assert chaoskit("report", "--allure", "none").status == 0
+
+
+@pytest.mark.usefixtures("no_allure")
+@pytest.mark.parametrize("kept", [True, False], ids=["history", "no history"])
+def test_an_invalid_scenario_is_on_the_page(
+    chaoskit: Callable[..., Any], record: Callable[..., Path], kept: bool
+) -> None:
+    """Once, although both the history and the run's folder hold it."""
+    run = record().parent
+    bad = Recorded(
+        None, "bad", "bad--invalid", "invalid", "x:3: typo", severity="unknown", started="2026-01-01T10:00:00+0000"
+    )
+    write_not_run(run, [bad])
+    if kept:
+        with Database(Path("reports/history.db")) as database:
+            database.record(run.name, read_run(run), Revision())
+    assert chaoskit("report", "--allure", "none").status == 0
+    page = Path("reports/chaoskit.html").read_text(encoding="utf-8")
+    assert "1 of 2 scenarios held" in page
+    assert page.count('data-outcome="invalid"') == 1
 
 
 @pytest.mark.usefixtures("no_allure")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from chaoskit.engine.judge import judge
 from chaoskit.expectations.base import Finding, Outcome
+from chaoskit.expectations.during import During
 from chaoskit.expectations.noop import Noop
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
@@ -37,6 +38,9 @@ expect:
     ask: {success_rate: ">= 90%", p95: "< 500ms"}
   noop: {note: nothing}
 """
+THOUSANDS = {"ask": {"success_rate": ">= 90%", "p999": "< 500ms"}}
+"""Bounds of which one needs more requests than there are."""
+
 ZERO = 1000.0
 """When the fault begins: after 2 s of steady phase."""
 
@@ -184,6 +188,39 @@ def test_vacuous_without_steady_state(scenario: Scenario) -> None:
     assert verdict.reason.startswith("the steady state never held, so the faults prove nothing: steady_state.ask.p95")
 
 
+def test_what_an_ill_service_did_follows_from_it(scenario: Scenario) -> None:
+    """Where steady state never held, the same trouble later is told under it, but judged and counted as before."""
+    verdict = judge(scenario, history(slow_always, faults=(fault(touched=0),)))
+    cause = "steady_state.ask.p95"
+    assert {judged.finding.id: judged.finding.because for judged in verdict.failed()} == {
+        cause: "",
+        "during.ask.p95": cause,
+        "recovery": cause,
+        "fault.slow": cause,
+    }
+    assert verdict.violated() == [cause, "during.ask.p95", "recovery"]
+    assert verdict.reason.endswith(f"{cause}: expected < 200ms, seen 1s")
+
+
+def test_a_fault_without_evidence_before_too_few_samples(scenario: Scenario) -> None:
+    """Without it nothing was rehearsed, however many samples there are: it is the one that is named."""
+    model = dataclasses.replace(scenario.expectations[0], expectation=During.model_validate(THOUSANDS))
+    asked = dataclasses.replace(scenario, expectations=[model, scenario.expectations[1]])
+    verdict = judge(asked, history(faults=(fault(touched=0),)))
+    assert [judged.finding.id for judged in verdict.failed()] == ["fault.slow", "during.ask.p999"]
+    assert verdict.reason == (
+        "the rehearsal proves nothing: fault.slow: expected the fault acts on connections, seen 0 connections "
+        "(and 1 more)"
+    )
+
+
+def test_what_is_asked_for_before_what_is_not(scenario: Scenario) -> None:
+    """The recovery is judged unasked, by a line further up: what the scenario expects is named before it."""
+    verdict = judge(scenario, history(lambda at: (0.01, at < 0)))
+    assert [judged.finding.id for judged in verdict.failed()] == ["during.ask.success_rate", "recovery"]
+    assert verdict.reason == "during.ask.success_rate: expected >= 90%, seen 0% (and 1 more)"
+
+
 def test_violated_before_vacuous(scenario: Scenario) -> None:
     """A violation stands, even where a fault has no evidence."""
     verdict = judge(scenario, history(slow_during, faults=(fault(touched=0),)))
@@ -246,6 +283,18 @@ class Broken(Noop):
         yield Finding("ledger", Outcome.BROKEN, "0 lost", "connection refused", 0)
 
 
+class Unread(Noop):
+    """An expectation of two figures in data that could not be read, of which ``note`` is asked for."""
+
+    kept: int = 0
+
+    def judge(self, view: Any) -> Any:
+        """Both for the same reason, in the words of a database."""
+        error = 'not judged: db: relation "charge" does not exist\nLINE 1: select key from charge\n              ^'
+        for name in ("kept", "note"):
+            yield Finding(f"noop.{name}", Outcome.BROKEN, "0", error, 0, (name,))
+
+
 def with_expectation(scenario: Scenario, expectation: Noop) -> Scenario:
     """The scenario with its ``noop`` replaced."""
     first, second = scenario.expectations
@@ -274,6 +323,18 @@ def test_a_broken_finding_breaks_the_verdict(scenario: Scenario, answer: Callabl
     """Data that could not be read back comes before violations and a lost steady state."""
     verdict = judge(with_expectation(scenario, Broken()), history(answer))
     assert (verdict.outcome, verdict.failed()[0].finding.id) == (Outcome.BROKEN, "ledger")
+
+
+def test_an_error_in_lines_is_told_once_and_in_one_line(scenario: Scenario) -> None:
+    """The figure that is asked for stands for the other; the rest of the error, but its caret, is in the rows."""
+    verdict = judge(with_expectation(scenario, Unread(note="x")), history())
+    seen = 'not judged: db: relation "charge" does not exist'
+    assert verdict.reason == f"noop.note: expected 0, seen {seen}"
+    told = [(judged.finding.id, judged.finding.because) for judged in verdict.failed()]
+    assert told == [("noop.note", ""), ("noop.kept", "noop.note")]
+    assert {(judged.finding.seen, judged.finding.rows) for judged in verdict.failed()} == {
+        (seen, ("LINE 1: select key from charge",))
+    }
 
 
 ANSWERS = st.lists(
@@ -306,6 +367,7 @@ def test_judging_is_pure(
         folder=folder,
     )
     first = judge(scenario, made)
+    assert all(judged.finding.id in first.reason for judged in first.failed()[:1]), "the reason names the worst"
     made.close()
     assert judge(scenario, made) == first
     assert judge(scenario, load_history(folder)) == first

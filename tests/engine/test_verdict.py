@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -33,6 +34,21 @@ def test_failed_findings_come_worst_first() -> None:
     )
     failed = verdict(Outcome.BROKEN, *findings).failed()
     assert [judged.finding.id for judged in failed] == ["e", "d", "b", "a"]
+
+
+def test_the_order_of_what_failed() -> None:
+    """As the outcome is decided, then causes, faults that touched nothing, what was asked for, as written."""
+    findings = [
+        found("ledger.place.lost", Outcome.BROKEN, 9),
+        found("steady_state.place.p99", Outcome.VACUOUS, 8),
+        found("during.place.p99", line=3),
+        found("during.place.p50", line=7),
+        replace(found("recovery", line=1), asked=False),
+        Judged(replace(found("alerts.X").finding, because="during.place.p50"), 2),
+        found("fault.slow", Outcome.VACUOUS, 6),
+        found("after.place.p99", Outcome.VACUOUS, 4),
+    ]
+    assert verdict(Outcome.BROKEN, *reversed(findings)).failed() == findings
 
 
 def test_a_verdict_is_plain_data() -> None:

@@ -112,7 +112,25 @@ def test_a_failed_read_is_broken(rehearse, by_id):
     run, _ = orders(rehearse)
     findings = judged(by_id, run, Database(BrokenError("connection refused")))
     assert outcomes(findings) == dict.fromkeys(findings, "broken")
-    assert findings["lost"].seen == "the data could not be read: connection refused"
+    assert findings["lost"].seen == "not judged: connection refused"
+    assert findings["lost"].worst == SQL
+
+
+def test_the_query_is_told_apart_from_the_error(rehearse, by_id):
+    """A query may be long, and have lines: why it failed comes first."""
+    run, _ = orders(rehearse)
+    query = "select request_id\n  from charge"
+    error = BrokenError(f'postgres: {query}: relation "charge" does not exist')
+    lost = judged(by_id, run, Database(error), read={"sql": query, "on": "postgres"})["lost"]
+    assert lost.seen == 'not judged: postgres: relation "charge" does not exist'
+    assert lost.worst == "select request_id from charge"
+    error = BrokenError(
+        'postgres: select 1 from charge: relation "charge" does not exist\nLINE 1: select 1\n   ^\nHINT: x'
+    )
+    lost = judged(by_id, run, Database(error), read={"sql": "select 1 from charge", "on": "postgres"})["lost"]
+    assert lost.seen == 'not judged: postgres: relation "charge" does not exist\n   ^\nHINT: x', (
+        "the judge makes it a line"
+    )
 
 
 def test_a_history_without_the_read_is_broken(rehearse, by_id):

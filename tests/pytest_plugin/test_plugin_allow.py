@@ -16,7 +16,8 @@ def test_a_host_beyond_is_refused(project: Any) -> None:
     assert "leads to far.example.com, which is neither on loopback nor a service of the environment" in outcome.out
     assert "--chaos-allow far.example.com" in outcome.out
     assert "Traceback" not in outcome.out
-    assert not (project.folder / "reports" / "runs").exists()
+    runs = project.folder / "reports" / "runs"
+    assert [file.name for file in runs.rglob("*") if file.is_file()] == ["not_run.json"]
 
 
 def test_it_is_allowed_by_name(project: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chaoskit.reporters.history_db import Database, Revision
+from chaoskit.reporters.history_db import Database, Revision, folders
 from chaoskit.reporters.runs import read_run
 
 VIOLATED = (('get: {p90: "< 2s"}', 'get: {p90: "< 20ms"}'), ("The front answers", "The violated front answers"))
@@ -107,14 +107,83 @@ def test_the_gate_blocks_what_pytest_lets_through(project: Any) -> None:
 
 
 def test_other_failures_are_not_the_gates(project: Any) -> None:
-    """A plain test that fails, or a scenario file with mistakes, still fails the run."""
+    """A plain test that fails still fails the run."""
     project.write(held=project.scenario)
     (project.scenarios / "test_plain.py").write_text("def test_plain():\n    assert False\n")
     done = project.run("--chaos", "--chaos-gate", "scenarios")
     assert (done.status, gate(project)["decision"]) == (1, "passed")
-    (project.scenarios / "test_plain.py").unlink()
-    project.write(bad="scenario: x\n")
-    assert project.run("--chaos", "--chaos-gate", "scenarios").status == 1
+
+
+TYPO = (("timeline:", "timelin:"), ("severity: critical", "severity: password=hunter2"))
+
+
+def test_a_file_with_mistakes_is_told_by_every_report(project: Any) -> None:
+    """Terminal, page, history, the run's folder, and the gate: blocked, whatever severities it lets through."""
+    project.write(held=project.scenario, typo=project.edit(*TYPO))
+    done = project.run("--chaos", "--chaos-gate-set", "block=none", "--chaos-gate-set", "min_score=0", "scenarios")
+    assert done.status == 1
+    assert "1 of 2 scenarios held, 1 invalid; " in done.out
+    assert "stability score: 33.3 of 100" in done.out
+    assert "gate: BLOCKED   score 33.3   1 held, 1 invalid" in done.out
+    assert [(each["check"], each["scenario"]) for each in gate(project)["reasons"]] == [
+        ("invalid", "scenarios/typo.chaos.yaml::typo--invalid")
+    ]
+    assert [each["blocks"] for each in gate(project)["failed"]] == [True]
+    (entry,) = entries(project)
+    assert (entry.counts, entry.gate, entry.passed) == ({"held": 1, "invalid": 1}, "blocked", False)
+    (folder,) = entry.folders
+    with Database(project.folder / "reports" / "history.db") as database:
+        (kept,) = [each for each in database.scenarios(entry.id) if each.invalid]
+    assert [each for each in read_run(folder) if each.invalid] == [kept]
+    assert (kept.scenario, kept.severity) == ("The front answers in time while it is slow", "unknown")
+    assert "scenarios/typo.chaos.yaml:14: unknown key 'timelin'" in kept.reason
+    assert kept.reproduce.endswith("pytest --chaos scenarios/typo.chaos.yaml")
+    page = (project.folder / "reports" / "chaoskit.html").read_text(encoding="utf-8")
+    assert "1 of 2 scenarios held" in page
+    assert "unknown key &#39;timelin&#39;" in page
+    assert "<code>pytest --chaos scenarios/typo.chaos.yaml</code>" in page
+    for file in ("chaoskit.html", "gate.json", "gate.md", "gate.xml", f"runs/{folder.name}/not_run.json"):
+        assert "hunter2" not in (project.folder / "reports" / file).read_text(encoding="utf-8"), file
+
+
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        ("scenario: x\n", []),
+        ("scenario: [a, : b\n", []),
+        ("\u0000\n", []),
+        ("scenario: x\n", ["-n", "2"]),
+        ("scenario: x\n", ["-m", "chaos"]),
+    ],
+    ids=["mistake", "no YAML", "no text", "xdist", "marker"],
+)
+def test_a_run_of_nothing_but_mistakes(project: Any, text: str, flags: list[str]) -> None:
+    """It is recorded, once also with xdist, which collects in each worker; it is blocked, and no baseline."""
+    project.write(bad=text)
+    done = project.run("--chaos", "--chaos-gate", *flags, "scenarios")
+    assert (done.status, gate(project)["decision"]) == (1, "blocked"), done.out
+    (entry,) = entries(project)
+    assert (entry.counts, entry.score, entry.passed) == ({"invalid": 1}, 0, False)
+    folder = project.folder / "reports" / "runs" / entry.id
+    (kept,) = read_run(folder)
+    assert (kept.outcome, kept.file) == ("invalid", "scenarios/bad.chaos.yaml")
+    assert folders(project.folder / "reports" / "history.db", "latest") == [folder]
+
+
+def test_a_scenario_that_fails_before_it_is_run(project: Any) -> None:
+    """A fault that is refused here: broken, and its severity is the gate's business like that of any other."""
+    skip(project)
+    scenario = (project.scenarios / "skipped.chaos.yaml").read_text(encoding="utf-8")
+    (project.scenarios / "skipped.chaos.yaml").unlink()
+    project.write(refused=scenario.replace("requires: [netem]\n", ""))
+    done = project.run("--chaos", "--chaos-gate", "scenarios")
+    assert (done.status, gate(project)["decision"]) == (1, "blocked"), done.out
+    assert "0 of 1 scenario held; " in done.out
+    (entry,) = entries(project)
+    assert (entry.counts, entry.passed) == ({"broken": 1}, False)
+    (kept,) = read_run(project.folder / "reports" / "runs" / entry.id)
+    assert (kept.severity, kept.folder) == ("critical", None)
+    assert kept.reason.startswith("scenarios/refused.chaos.yaml:17: fault slow (picky) is refused here: it cannot be")
 
 
 def test_nothing_to_judge(project: Any) -> None:

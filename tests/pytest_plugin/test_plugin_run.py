@@ -103,7 +103,8 @@ def test_a_broken_run_shows_the_services_last_lines(rehearsal: Any) -> None:
 
 def test_a_broken_run_says_where_its_history_is(rehearsal: Any) -> None:
     """The folder has whatever was seen before it broke."""
-    (folder,) = re.findall(r"^history: (\S+/d-broken)$", section(rehearsal.out, "d-broken"), re.MULTILINE)
+    told = section(rehearsal.out, "d-broken")
+    (folder,) = re.findall(r"^history: (\S+/d-broken)   \(judge it again", told, re.MULTILINE)
     assert (rehearsal.folder / folder / "run.json").exists()
 
 
@@ -146,7 +147,8 @@ def test_the_table_at_the_end(rehearsal: Any) -> None:
     assert re.search(r"^b-violated +violated .* during\.get\.p90$", table, re.MULTILINE)
     assert re.search(r"^c-vacuous +vacuous .* 0 connections +fault\.slow$", table, re.MULTILINE)
     assert re.search(r"^d-broken +broken ", table, re.MULTILINE)
-    assert "1 of 4 scenarios held" in table
+    assert re.search(r"^e-invalid--invalid +invalid ", table, re.MULTILINE)
+    assert "1 of 5 scenarios held, 1 invalid" in table
     assert "run one again:\n" in table
     assert "\n  pytest --chaos --chaos-seed=11 scenarios/b_violated.chaos.yaml::b-violated\n" in table
     assert re.search(r"^stability score: \d+\.?\d* of 100$", table, re.MULTILINE)

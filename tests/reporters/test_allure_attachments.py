@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from figures_histories import scenarios, usual
 
 from chaoskit.engine.session import Result
+from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.reporters.allure.attachments import LIMIT, attach_all
@@ -112,6 +115,18 @@ def test_description_is_text(result: Result) -> None:
     assert "geheim" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt; token=***<br>second line" in text
     assert 'src="data:image/svg+xml;base64,PHN2Zy8+"' in text
+
+
+def test_the_table_of_findings(result: Result) -> None:
+    """Signs as on the page; cells break their lines, as Allure 3 cuts what does not fit."""
+    findings = [
+        replace(each, finding=replace(each.finding, outcome=outcome))
+        for outcome, each in zip(Outcome, [result.verdict.findings[0]] * 4, strict=True)
+    ]
+    object.__setattr__(result, "verdict", replace(result.verdict, findings=findings))
+    text = description(result, "", [], None)
+    assert re.findall(r"<tr><td [^>]*>(. [a-z]+)&nbsp;", text) == ["! broken", "✗ violated", "? vacuous", "✓ held"]
+    assert text.count("<td") + text.count("<th") == text.count(' style="white-space:normal"') == 25
 
 
 def test_clean() -> None:

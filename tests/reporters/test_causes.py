@@ -14,10 +14,11 @@ from test_html_page import written
 
 from chaoskit.engine.session import Result
 from chaoskit.engine.verdict import Judged, Verdict
-from chaoskit.expectations.base import Finding, Outcome
+from chaoskit.expectations.base import Finding, Outcome, check, too_few
 from chaoskit.reporters.allure.steps import Steps
-from chaoskit.reporters.allure.words import message
+from chaoskit.reporters.allure.words import message, sentence
 from chaoskit.reporters.causes import folded
+from chaoskit.scenario.bounds import Bound
 
 Told = tuple[str, str]
 
@@ -70,6 +71,16 @@ def test_on_the_page(tmp_path: Path) -> None:
     assert "2 more findings not met because of during.ask.p95 Outcome Finding" in cards
     assert cards.index("because of during.ask.p95") < cards.index("after.a") < cards.index("after.b")
     assert "2 findings not met" in cards, "a cause that is not there hides nothing"
+
+
+def test_how_many_samples_there_were_is_told_once() -> None:
+    """A finding that lacks samples says itself how many it had."""
+    assert sentence(too_few("during.ask.p99", "< 1s", 20, 100, seen="71.1ms")) == (
+        "during.ask.p99: expected < 1s, seen 71.1ms on 20 samples; 100 are needed"
+    )
+    assert sentence(check("during.ask.p99", Bound.parse("< 1s", "duration"), 2.0, 100)) == (
+        "during.ask.p99: expected < 1s, seen 2s in 100 samples"
+    )
 
 
 def test_in_allure(tmp_path: Path) -> None:

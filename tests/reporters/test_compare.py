@@ -75,6 +75,53 @@ def test_before_and_after():
     assert changes["decide--control"].direction == "worse"
 
 
+SCENARIO = """\
+scenario: Slow
+description: before
+traffic: {ask: {request: GET /, rate: 50/s}}
+timeline: {steady: 2s}
+expect: {during: {ask: {p95: "< 1s"}}}
+control: {violates: [during]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "keys"),
+    [
+        ("", "", []),
+        ("scenario: Slow", "# a comment\n\nscenario:    'Slow'", []),
+        ("description: before", "owner: me", []),
+        ("violates: [during]", "violates: [recovery]", []),
+        ("< 1s", "< 2s", ["expect"]),
+        ("rate: 50/s", "rate: 5/s", ["traffic"]),
+        ("timeline: {steady: 2s}", "sops: [mend]\ntimeline: {steady: 3s}", ["timeline", "sops"]),
+        ("traffic:", "traffic: ]", None),
+    ],
+)
+def test_a_scenario_that_was_changed_in_between(tmp_path, old, new, keys):
+    """Figures of another traffic, other bounds or faults are told to be; comments and texts are no change."""
+    runs = []
+    for name, text in (("a", SCENARIO), ("b", SCENARIO.replace(old, new) if old else SCENARIO)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "scenario.chaos.yaml").write_text(text, encoding="utf-8")
+        runs.append((name, [made("slow", folder=tmp_path / name)]))
+    comparison = compare(*runs)
+    assert comparison.as_dict()["scenarios"][0]["scenario_differs"] == keys
+    told = [line for line in lines(comparison) if "the scenario itself differs" in line]
+    words = f"    the scenario itself differs ({', '.join(keys or ())}): its traffic, bounds or faults were changed"
+    assert told == ([f"{words} in between"] if keys else [])
+
+
+def test_a_control_that_was_changed_in_between(tmp_path):
+    """What was off, of a control's run."""
+    runs = []
+    for name, text in (("a", SCENARIO), ("b", SCENARIO.replace("violates: [during]", "violates: [recovery]"))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "scenario.chaos.yaml").write_text(text, encoding="utf-8")
+        runs.append((name, [made("slow--control", "caught", control=True, folder=tmp_path / name)]))
+    assert compare(*runs).changes[0].differs == ["control"]
+
+
 def test_the_scenarios_own_limit():
     """Without a limit given, it is the bound of the highest percentile under the faults, else of the steady state."""
 

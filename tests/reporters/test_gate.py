@@ -46,6 +46,19 @@ def test_severities(severity, outcome):
     assert checks(decision) == (["severity"] if blocks else [])
 
 
+def test_an_invalid_file_blocks_whatever_the_settings():
+    """Its severity is unknown; it is named first, and beside what else blocks."""
+    run = [made(), made("worse", "violated", severity="blocker"), made("bad", "invalid", severity="unknown")]
+    decision = decide("1", run, Settings(min_score=0, block=[]))
+    assert (decision.status, checks(decision)) == (1, ["invalid"])
+    assert decision.reasons[0].text == "bad is invalid: because"
+    assert [(failed.name, failed.severity, failed.blocks) for failed in decision.failed] == [
+        ("bad", "unknown", True),
+        ("worse", "blocker", False),
+    ]
+    assert checks(decide("1", run, SETTINGS)) == ["invalid", "severity", "min_score"]
+
+
 def test_a_control_that_is_not_caught_blocks():
     """The scenario proves nothing then."""
     decision = decide("1", [made(), made("made-up--control", "not caught", control=True)], SETTINGS)

@@ -120,20 +120,36 @@ def test_what_is_written(blocked, tmp_path):
     suite = ElementTree.parse(files[2]).getroot()[0]
     cases = {case.get("name"): [child.tag for child in case] for case in suite}
     assert cases == {
+        "every scenario file could be read": [],
         "no scenario of a blocking severity failed": ["failure"],
         "the score is high enough": ["failure"],
         "the score did not fall": ["failure"],
         "no recovery became slower": ["failure"],
         "no p99 under faults became slower": [],
     }
-    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("5", "4", "0")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("6", "4", "0")
 
 
 def test_junit_says_what_was_not_judged(tmp_path):
     """Without a baseline its checks are skipped; with nothing run, all are."""
-    for decision, skipped in ((decide("1", [made()], SETTINGS), "3"), (decide("1", [], SETTINGS), "5")):
+    for decision, skipped in ((decide("1", [made()], SETTINGS), "3"), (decide("1", [], SETTINGS), "6")):
         files = write(decision, tmp_path, {})
         assert ElementTree.parse(files[2]).getroot()[0].get("skipped") == skipped
+
+
+def test_an_invalid_file(tmp_path):
+    """In every form: text, Markdown, JSON by its schema, and a failed check of its own in JUnit."""
+    decision = decide(
+        "1", [made(), made("bad", "invalid", severity="unknown", reason="x.chaos.yaml:3: typo")], SETTINGS
+    )
+    assert "  blocks: bad is invalid: x.chaos.yaml:3: typo" in text(decision)
+    assert "| bad | unknown | invalid | x.chaos.yaml:3: typo | yes |" in markdown(decision)
+    files = write(decision, tmp_path, {})
+    jsonschema.validate(json.loads(files[1].read_text()), schema())
+    failed = [
+        case.get("name") for case in ElementTree.parse(files[2]).iter("testcase") if case.find("failure") is not None
+    ]
+    assert failed == ["every scenario file could be read", "the score is high enough"]
 
 
 def test_a_report_that_cannot_be_written(blocked, tmp_path):

@@ -6,13 +6,14 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from html_folders import Folders, fault, fault_report, finding, large_figure
+from html_folders import SOURCE, Folders, fault, fault_report, finding, large_figure
 
 from chaoskit.reporters.html import logs, write_page
 
@@ -81,8 +82,8 @@ def mixed(folders: Folders) -> Folders:
     folders.add("too-slow", "violated", severity="critical", case="C1")
     folders.add("untouched", "vacuous", faults=[fault(touched=0)], severity="blocker")
     folders.add("no-start", "broken", reason="orders ended: exit status 1\n  password=hunter2", severity="minor")
-    folders.add("fine--control", "caught")
-    folders.add("too-slow--control", "not caught")
+    for name, outcome in (("fine", "caught"), ("too-slow", "not caught")):
+        folders.add(f"{name}--control", outcome, nodeid=f"scenarios/{name}.chaos.yaml::{name}--control")
     return folders
 
 
@@ -108,13 +109,49 @@ def test_what_when_and_why_stand_at_the_top(folders: Folders) -> None:
 
 
 def test_score_trend_and_counts(folders: Folders) -> None:
-    """The score as the gate computes it; the change against the run before; how many of each outcome."""
+    """The score as the gate computes it; the change, and against which run; how many of each outcome."""
     page = written(mixed(folders), trend=[("a", 90.0), ("b", 20.5)])
-    assert "Stability score 21 of 100" in page.text
-    assert "-69.5 against the run before" in page.text
+    assert "Stability score 13.3 of 100" in page.text
+    assert "Trend of these 4 scenarios, 2 runs" in page.text
+    assert "-69.5 against a, the last run that had any of them" in page.text
     assert "a: 90.0; b: 20.5" in page.text
     assert "✓ held 1 ✓ caught 1 ✗ violated 1 ✗ not caught 1 ? vacuous 1 ! broken 1" in page.text
-    assert not list(Tags(_page(folders, trend=[("a", 90.0)])).of("polyline")), "one run is no trend"
+    first = Tags(_page(folders, trend=[("a", 90.0)]))
+    assert not list(first.of("polyline")), "one run is no trend"
+    assert "Trend of these 4 scenarios no earlier run has these scenarios" in first.text
+
+
+def test_a_trend_of_one_scenario(folders: Folders) -> None:
+    """In words for one; nothing was compared where nothing was run, or where there is no history."""
+    folders.add("fine")
+    text = written(folders, trend=[("a", 0.0), ("b", 100.0), ("c", 100.0)]).text
+    assert "Trend of this scenario, 3 runs" in text
+    assert "as in b, the last run that had it" in text
+    assert "no earlier run has this scenario" in written(folders, trend=[("c", 100.0)]).text
+    assert "Trend of" not in written(folders).text
+    folders.recorded[0] = replace(folders.recorded[0], outcome="skipped")
+    assert "Trend of" not in written(folders, trend=[("a", 0.0), ("b", 100.0)]).text
+
+
+def test_the_worst_finding_stands_first_in_an_opened_scenario(folders: Folders) -> None:
+    """Before what was injected, and before the table of all of them."""
+    worse = finding("during.ask.p99", "violated", line=4)
+    folders.add("too-slow", "violated", findings=[finding("recovery", "violated"), worse])
+    text = written(folders).text
+    card = text[text.index("✗ violated Scenario too-slow", text.index("Worst finding")) :]
+    assert "during.ask.p99 expected < 500ms , seen 812ms" in card[: card.index("Injected: ")]
+    assert card.index("and 1 more") < card.index("Injected: ") < card.index("2 findings not met")
+
+
+def test_no_share_of_fallbacks_that_are_not_recognised(folders: Folders) -> None:
+    """An operation that declares none has no such share, rather than 0 %."""
+    source = SOURCE + '  get: {{request: "GET /", rate: 1/s, fallback: {{status: 203}}}}\n'
+    source = source.replace("expect:\n", "").replace('  during: {{ask: {{p95: "< 500ms"}}}}\n', "")
+    shares = {"requests": 9, "success": 1.0, "fallback": 0.0, "p50": 0.1, "p99": 0.2, "histogram": ""}
+    folders.add("slow", source=source.format(scenario="Slow"), operations={"ask": shares, "get": shares})
+    text = written(folders).text
+    assert "ask 9 100% – 100ms 200ms" in text
+    assert "get 9 100% 0% 100ms 200ms" in text
 
 
 def _page(folders: Folders, **more: Any) -> str:
@@ -123,10 +160,13 @@ def _page(folders: Folders, **more: Any) -> str:
 
 
 def test_a_finding_shows_the_line_that_asked_for_it(folders: Folders) -> None:
-    """File and line, and what stands there; held findings are there too."""
-    folders.add("too-slow", "violated")
+    """File (as the terminal names it) and line, and what stands there; held findings are there too."""
+    folders.add("too-slow", "violated", file="/elsewhere/mine/too-slow.chaos.yaml")
+    assert 'scenarios/too-slow.chaos.yaml:5 during: {ask: {p95: "< 500ms"}}' in written(folders).text
+    folders.recorded.clear()
+    folders.add("too-strict", "violated")
     text = written(folders).text
-    assert 'scenario.chaos.yaml:5 during: {ask: {p95: "< 500ms"}}' in text
+    assert ' scenario.chaos.yaml:5 during: {ask: {p95: "< 500ms"}}' in text
     assert "1 finding held" in text
 
 
@@ -140,6 +180,19 @@ def test_one_is_not_many(folders: Folders) -> None:
         "0 of 1 scenario held, 1 needs attention", "1 finding not met", "1 finding held",
     ):  # fmt: skip
         assert words in text, words
+
+
+def test_an_invalid_scenario_says_why_and_how_to_run_it(folders: Folders) -> None:
+    """Among what needs attention, with its mistakes; nothing is offered that needs a recorded history."""
+    from recordings import made
+
+    facts = {"severity": "unknown", "folder": None, "reason": "x.chaos.yaml:3: <typo>", "reproduce": "pytest x"}
+    folders.recorded.append(made("bad", "invalid", **facts))
+    page = written(folders)
+    assert page.text.count("x.chaos.yaml:3: <typo>") == 3, "what failed, the list, the card"
+    assert "0 of 1 scenario held, 1 needs attention" in page.text
+    assert "pytest x" in page.text
+    assert "judges this history again" not in page.text
 
 
 def test_a_skipped_scenario_says_why(folders: Folders) -> None:
@@ -248,6 +301,7 @@ def test_no_outcome_is_told_by_colour_alone(folders: Folders) -> None:
                             _page(mixed(folders))))  # fmt: skip
     assert badges == {
         ("held", "✓", "held"), ("violated", "✗", "violated"), ("vacuous", "?", "vacuous"), ("broken", "!", "broken"),
+        ("invalid", "!", "invalid"),
         ("caught", "✓", "caught"), ("not-caught", "✗", "not caught"),
     }  # fmt: skip
 

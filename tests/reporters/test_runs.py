@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.engine.verdict import Verdict
+from chaoskit.engine.verdict import Judged, Verdict
 from chaoskit.errors import BrokenError
-from chaoskit.expectations.base import Outcome
-from chaoskit.reporters.runs import Recorded, from_dict, read, read_run
+from chaoskit.expectations.base import Finding, Outcome
+from chaoskit.reporters.runs import NOT_RUN, Recorded, from_dict, read, read_run, write_not_run
 
 
 def folder(root: Path, name: str, meta: dict | None = None, verdict: dict | None = None) -> Path:
@@ -89,6 +89,25 @@ def test_worst_first(tmp_path):
     assert [finding["id"] for finding in recorded.failed] == ["broken", "violated", "vacuous"]
 
 
+def test_worst_first_as_judged(tmp_path):
+    """What is read back is in the order of the verdict, down to what was not asked for."""
+    judged = [
+        Judged(Finding(id_, Outcome(outcome), "", "", 0), line, asked)
+        for id_, outcome, line, asked in (
+            ("recovery", "violated", 1, False),
+            ("during.ask.p99", "violated", 9, True),
+            ("during.ask.p999", "vacuous", 2, True),
+            ("fault.slow", "vacuous", 3, True),
+            ("steady_state.ask.p50", "vacuous", 4, True),
+        )
+    ]
+    verdict = Verdict(Outcome.VACUOUS, "x", judged)
+    recorded = read(folder(tmp_path, "a", None, verdict.as_dict()))
+    expected = ["steady_state.ask.p50", "during.ask.p99", "recovery", "fault.slow", "during.ask.p999"]
+    assert [finding["id"] for finding in recorded.failed] == expected
+    assert [each.finding.id for each in verdict.failed()] == expected
+
+
 def test_a_run(tmp_path):
     """In the order in which the scenarios started; one scenario's folder is a run of one."""
     folder(tmp_path, "b", {"started": "2026-01-01T10:00:00+0000"})
@@ -96,6 +115,20 @@ def test_a_run(tmp_path):
     (tmp_path / "environment-0-x").mkdir()
     assert [each.slug for each in read_run(tmp_path)] == ["b", "a"]
     assert [each.slug for each in read_run(tmp_path / "a")] == ["a"]
+
+
+def test_what_failed_without_being_run(tmp_path):
+    """It is of the run, with others or alone; what cannot be read is told, and never taken for a run that held."""
+    bad = Recorded(None, "bad", "bad--invalid", "invalid", "x:1: typo", severity="unknown", started="2026-01-01T09:00")
+    write_not_run(tmp_path / "alone", [bad])
+    assert read_run(tmp_path / "alone") == [bad]
+    folder(tmp_path / "run", "made-up")
+    write_not_run(tmp_path / "run", [bad])
+    assert [each.slug for each in read_run(tmp_path / "run")] == ["bad--invalid", "made-up"]
+    for text in ("", "[1]", "[{}]", "{}x"):
+        (tmp_path / "run" / NOT_RUN).write_text(text, encoding="utf-8")
+        with pytest.raises(BrokenError, match=f"{NOT_RUN} cannot be read"):
+            read_run(tmp_path / "run")
 
 
 def test_one_that_was_killed(tmp_path):

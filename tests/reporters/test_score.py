@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from recordings import made
 
 from chaoskit.reporters.runs import Recorded
-from chaoskit.reporters.score import WEIGHTS, score, told, weigh
+from chaoskit.reporters.score import WEIGHTS, score, told, weigh, weight
 
 SEVERITIES = list(WEIGHTS)
-FAILED = ["violated", "vacuous", "broken"]
+FAILED = ["violated", "vacuous", "broken", "invalid"]
 
 
 @st.composite
@@ -50,11 +50,12 @@ def test_it_lies_between_0_and_100(recorded):
 
 @given(runs(), st.data())
 def test_a_violation_never_raises_it(recorded, data):
-    """Whatever else is in the run, and whether it is the scenario or its control that fails."""
+    """Whatever else is in the run, and whether it is the scenario or its control that fails, or its file."""
     index = data.draw(st.sampled_from([i for i, each in enumerate(recorded) if not each.skipped]))
     outcome = "not caught" if recorded[index].control else data.draw(st.sampled_from(FAILED))
     worse = [*recorded]
-    worse[index] = replace(recorded[index], outcome=outcome)
+    severity = "unknown" if outcome == "invalid" else recorded[index].severity
+    worse[index] = replace(recorded[index], outcome=outcome, severity=severity)
     assert value(worse) <= value(recorded)
     if weigh(recorded)[[unit.key for unit in weigh(recorded)].index(_unit(recorded[index]))].held:
         assert value(worse) < value(recorded)
@@ -128,14 +129,22 @@ def test_the_example_in_the_docs():
     rows = re.findall(r"^\| ([^|]+) \| (\w+) \| (\w+) \| ?([\w ]*?) ?\| (\d*) ?\| ?(\d*) ?\|$", text, re.MULTILINE)
     assert len(rows) == 6
     recorded = []
-    for name, severity, outcome, control, weight, _ in rows:
+    for name, severity, outcome, control, weighs, _ in rows:
         slug = name.replace(" ", "-")
         recorded.append(made(slug, outcome, severity=severity))
         if control:
             recorded.append(made(f"{slug}--control", control, severity=severity, control=True))
-        assert not weight or int(weight) == WEIGHTS[severity]
+        assert not weighs or int(weighs) == WEIGHTS[severity]
     (result,) = re.findall(r"= ([\d.]+)$", text, re.MULTILINE)
     assert told(score(recorded)) == result
-    assert dict(re.findall(r"^\| (\w+)(?: \(the default\))? \| (\d+) \|$", text, re.MULTILINE)) == {
-        name: str(weight) for name, weight in WEIGHTS.items()
+    assert dict(re.findall(r"^\| (\w+)(?: \([^)]+\))? \| (\d+) \|$", text, re.MULTILINE)) == {
+        name: str(weight(name)) for name in [*WEIGHTS, "unknown"]
     }
+
+
+def test_an_invalid_file_counts_as_the_gravest():
+    """It may have been any severity, so that a mistake in it never pays."""
+    bad = made("bad", "invalid", severity="unknown")
+    for severity in WEIGHTS:
+        assert value([made("ok"), bad]) <= value([made("ok"), made("bad", "violated", severity=severity)])
+    assert value([bad]) == 0

@@ -152,6 +152,28 @@ def test_an_environment_above_the_projects_root_is_not_found(desk: Any) -> None:
     assert told.endswith(f": there is no environments/*.yaml beside this file or in a folder above it, up to {inner}")
 
 
+@pytest.mark.parametrize("place", ["scenarios", "tests/chaos"])
+@pytest.mark.parametrize("others", [False, True])
+def test_an_environment_that_lies_elsewhere_is_pointed_at(desk: Any, place: str, others: bool) -> None:
+    """One of that name in the project, where this scenario does not look for it: where it lies, and what to do."""
+    project = desk.folder / "other"
+    for folder in ("mine", f"{place}/environments", "deep/deeper/deepest/environments"):
+        (project / folder).mkdir(parents=True)
+    (project / "pyproject.toml").touch()
+    desk.file = project / "mine" / "orders.chaos.yaml"
+    (project / "deep/deeper/deepest/environments/shop.yaml").write_text(desk.environment, encoding="utf-8")
+    if others:
+        (project / "environments").mkdir()
+        (project / "environments" / "desk.yaml").write_text(desk.environment, encoding="utf-8")
+    (told,) = [str(problem) for problem in desk.problems() if "unknown environment 'shop'" in str(problem)]
+    assert "has that name" not in told, "three folders down is too far"
+    (project / place / "environments" / "shop.yaml").write_text(desk.environment, encoding="utf-8")
+    (told,) = [str(problem) for problem in desk.problems() if "unknown environment 'shop'" in str(problem)]
+    assert f"{place}/environments/shop.yaml has that name: put this scenario below " in told
+    assert f"{place}/, or copy that file into a folder environments/ beside the scenario" in told
+    assert ("; legal: desk" in told) == others
+
+
 @pytest.mark.parametrize("written", ["shpo", "shop.yaml", "environments/shop.yaml", "../shop.yml"])
 def test_an_environment_is_meant_by_its_name(desk: Any, written: str) -> None:
     """The names there are, and which was meant, also where a path stands."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
 from chaoskit.reporters import summary
+from chaoskit.reporters._evidence import plain
+from chaoskit.reporters._moments import window
 from chaoskit.reporters.allure.words import causes, clean, sentence
 from chaoskit.reporters.figures.facts import Facts
 from chaoskit.units import counted
@@ -57,9 +59,7 @@ class Steps:
         return f"{text}; {fault.error}" if fault.error else text
 
     def _window(self, started: float, ended: float) -> str:
-        # Adding 0 makes -0.0 a 0.0.
-        first, last = (round(self._facts.at(moment), 1) + 0.0 for moment in (started, ended))
-        return f"{first:+.1f} s to {last:+.1f} s"
+        return window(started, ended, self._facts.origin)
 
     def _phase(self, phase: r.Phase, faults: Sequence[r.Fault]) -> Any:
         title = f"phase {phase.name}, {self._window(phase.started, phase.ended)}"
@@ -73,7 +73,7 @@ class Steps:
             fault.started,
             fault.ended,
             outcome,
-            dict(summary.flat(fault.evidence)),
+            {name: plain(value) for name, value in summary.flat(fault.evidence)},
             fault.error or "",
         )
 
@@ -90,7 +90,7 @@ class Steps:
         details: dict[str, Any] = {"expected": finding.expected, "seen": finding.seen, "samples": finding.samples}
         if finding.worst:
             details["worst"] = finding.worst
-        if finding.rows:
+        if finding.rows and not finding.id.startswith("fault."):  # its evidence stands at the step of the fault
             details["rows"] = ", ".join(finding.rows[:5]) + (" ..." if len(finding.rows) > 5 else "")
         details["line"] = f"{self.result.scenario.file.name}:{judged.line}"
         title = f"{finding.outcome} {finding.id}: {finding.seen} (expected {finding.expected})"

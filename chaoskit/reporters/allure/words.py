@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from chaoskit.expectations.base import Outcome
 from chaoskit.mask import mask
 from chaoskit.reporters import summary
+from chaoskit.reporters._hints import circumstances
 from chaoskit.reporters.causes import folded
+from chaoskit.reporters.figures.style import SIGN
 from chaoskit.units import counted
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def clean(text: str) -> str:
 def message(result: Result, faults: Iterable[str]) -> str:
     """What failed, in a few lines: the verdict (which the categories are made from) and the worst finding come first.
 
-    ``faults`` are lines on what was injected, and when.
+    Below them stands what else explains it, and what to do. ``faults`` are lines on what was injected, and when.
     """
     verdict, control = result.verdict, result.control
     if control is not None:
@@ -50,7 +52,7 @@ def message(result: Result, faults: Iterable[str]) -> str:
         worst = control.reason if control else verdict.reason
         # The reason of a vacuous verdict names the finding already.
         failed = [text for text in failed if text.partition(": ")[0] not in worst]
-    lines = [f"{first}: {worst}", *itertools.islice(faults, SHOWN), *failed[:SHOWN]]
+    lines = [f"{first}: {worst}", *circumstances(result), *itertools.islice(faults, SHOWN), *failed[:SHOWN]]
     if len(failed) > SHOWN:
         lines.append(f"and {len(failed) - SHOWN} more")
     return clean("\n".join(lines))
@@ -73,7 +75,8 @@ def _told(cause: Judged, follow: Sequence[Judged]) -> str:
 def sentence(finding: Finding) -> str:
     """``during.price.p95: expected < 200ms, seen 306ms in 121 samples; worst second: ...``."""
     text = f"{finding.id}: expected {finding.expected}, seen {finding.seen}"
-    text += f" in {counted(finding.samples, 'samples')}" if finding.samples else ""
+    if finding.samples and finding.outcome is not Outcome.VACUOUS:  # which says itself how many there were
+        text += f" in {counted(finding.samples, 'samples')}"
     return f"{text}; {finding.worst}" if finding.worst else text
 
 
@@ -111,16 +114,19 @@ def _table(findings: Iterable[Judged]) -> str:
     rows = [_row("th", ("", "finding", "expected", "seen", "line"))]
     for judged in findings:
         found = judged.finding
-        seen = f"{found.seen}, n={found.samples}" if found.samples else found.seen
-        outcome = found.outcome if found.held else f"✗ {found.outcome}"
+        told = not found.samples or found.outcome is Outcome.VACUOUS
+        seen = found.seen if told else f"{found.seen}, n={found.samples}"
+        outcome = f"{SIGN[str(found.outcome)]} {found.outcome}"
         worst = "" if found.held else f"\n{found.worst}"
         rows.append(_row("td", (outcome, found.id, found.expected, f"{seen}{worst}".strip(), judged.line)))
     return f"<table>{''.join(rows)}</table>"
 
 
 def _row(tag: str, cells: Iterable[Any]) -> str:
-    # Allure 2 takes all styles away, and all space between cells with them.
-    return "<tr>" + "".join(f"<{tag}>{_lines(str(cell))}&nbsp;&nbsp;</{tag}>" for cell in cells) + "</tr>"
+    # Allure 2 takes all styles away, and all space between cells with them. Allure 3 breaks no line in a cell and cuts
+    # the table at the edge of the page, unless the cell itself says otherwise.
+    start = f'<{tag} style="white-space:normal">'
+    return "<tr>" + "".join(f"{start}{_lines(str(cell))}&nbsp;&nbsp;</{tag}>" for cell in cells) + "</tr>"
 
 
 def _paragraph(text: str) -> str:

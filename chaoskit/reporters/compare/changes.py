@@ -11,6 +11,7 @@ from chaoskit.engine.measured import Measured, share_over
 from chaoskit.errors import ChaosError, unknown
 from chaoskit.reporters.runs import Recorded
 from chaoskit.reporters.score import score
+from chaoskit.reporters.sources import differing
 from chaoskit.scenario.bounds import Bound, BoundError
 from chaoskit.units import format_duration
 
@@ -54,7 +55,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Change:
-    """A scenario (or control) in both runs. An outcome is None where the run did not have it."""
+    """A scenario (or control) in both runs. An outcome is None where the run did not have it.
+
+    ``differs`` are the keys in which its file was not the same (None where that is not known any more).
+    """
 
     key: str
     name: str
@@ -66,6 +70,7 @@ class Change:
     reason: str
     recovery: Figure
     operations: Mapping[str, Sequence[Figure]]
+    differs: Sequence[str] | None = None
 
     @property
     def direction(self) -> Direction:
@@ -103,6 +108,7 @@ class Comparison:
                     **{name: getattr(change, name) for name in ("key", "name", "scenario", "severity", "control")},
                     "outcome": {"before": change.before, "after": change.after, "direction": change.direction},
                     "reason": change.reason,
+                    "scenario_differs": change.differs,
                     "recovery": _plain(change.recovery),
                     "operations": {
                         op: {figure.name: _plain(figure) for figure in figures}
@@ -161,6 +167,7 @@ def _change(before: Recorded | None, after: Recorded | None, limits: Mapping[str
             "recovery", "duration", "down", before.recovery if before else None, after.recovery if after else None
         ),
         operations={op: list(_operation(op, before, after, limits)) for op in ops},
+        differs=differing(before.folder, after.folder, control=one.control) if before and after else None,
     )
 
 

@@ -31,6 +31,9 @@ def _change(change: Change) -> Iterator[str]:
     if change.after is None:
         outcome = f"{change.before} → not there"
     yield f"{_MARK[change.direction]} {change.name}  {outcome}  ({change.severity})"
+    if change.differs:
+        keys = ", ".join(change.differs)
+        yield f"    the scenario itself differs ({keys}): its traffic, bounds or faults were changed in between"
     if change.reason:
         first, *cause = gist(change.reason)
         yield f"    {first}"

@@ -22,7 +22,7 @@ from chaoskit.reporters.gate.past import NO_PAST, Past
 from chaoskit.reporters.gate.settings import Settings
 from chaoskit.reporters.runs import PASSED as GOOD
 from chaoskit.reporters.runs import SKIPPED, Recorded
-from chaoskit.reporters.score import WEIGHTS, score, told
+from chaoskit.reporters.score import score, told, weight
 from chaoskit.units import format_duration
 
 SLACK = 1e-9
@@ -61,7 +61,7 @@ def decide(run: str, recorded: Sequence[Recorded], settings: Settings, past: Pas
 
 def _worst_first(recorded: Sequence[Recorded]) -> list[Recorded]:
     failed = [each for each in recorded if not each.passed and not each.skipped]
-    return sorted(failed, key=lambda each: (-WEIGHTS[each.severity], each.key))
+    return sorted(failed, key=lambda each: (not each.invalid, -weight(each.severity), each.key))
 
 
 def _failed(each: Recorded, settings: Settings) -> Failed:
@@ -72,14 +72,17 @@ def _failed(each: Recorded, settings: Settings) -> Failed:
         severity=each.severity,
         outcome=each.outcome,
         reason=each.reason,
-        blocks=each.severity in settings.block,
+        blocks=each.invalid or each.severity in settings.block,
         reproduce=each.reproduce,
     )
 
 
 def _severities(recorded: Sequence[Recorded], settings: Settings) -> Iterator[Reason]:
+    """Of what failed; a file that cannot be read blocks whatever the settings are, as its severity is unknown."""
     for each in _worst_first(recorded):
-        if each.severity in settings.block:
+        if each.invalid:
+            yield Reason(check="invalid", text=f"{each.name} is invalid: {each.reason}", scenario=each.key)
+        elif each.severity in settings.block:
             text = f"{each.name} ({each.severity}) is {each.outcome}: {each.reason}"
             yield Reason(check="severity", text=text, scenario=each.key)
 

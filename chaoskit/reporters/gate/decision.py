@@ -22,7 +22,7 @@ class _Data(BaseModel):
 class Reason(_Data):
     """One thing that blocks."""
 
-    check: Literal["severity", "min_score", "score", "recovery", "p99"]
+    check: Literal["invalid", "severity", "min_score", "score", "recovery", "p99"]
     text: str
     scenario: str | None = Field(None, description="pytest's node id, or the slug")
     operation: str | None = None
@@ -32,12 +32,12 @@ class Reason(_Data):
 
 
 class Failed(_Data):
-    """A scenario that was not held, or a control that was not caught."""
+    """A scenario that was not held or whose file has mistakes, or a control that was not caught."""
 
     key: str
     name: str
     scenario: str
-    severity: Severity
+    severity: Severity | Literal["unknown"] = Field(description="unknown where the file cannot be read")
     outcome: str
     reason: str
     blocks: bool

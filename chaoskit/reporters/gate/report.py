@@ -89,6 +89,7 @@ def markdown(decision: Decision) -> Iterator[str]:
 def junit(decision: Decision) -> bytes:
     """One test suite: a case for each check that the gate makes, so that CI shows the gate beside the tests."""
     checks = {
+        "invalid": "every scenario file could be read",
         "severity": "no scenario of a blocking severity failed",
         "min_score": "the score is high enough",
         "score": "the score did not fall",

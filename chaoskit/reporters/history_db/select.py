@@ -69,7 +69,10 @@ def folders(file: Path, word: str) -> list[Path]:
         entry = select(database, word)
     # Where it was recorded, or below the history: reports are carried from machine to machine.
     found = [
-        place for folder in entry.folders for place in (folder, file.parent / "runs" / folder.name) if place.is_dir()
+        place
+        for folder in (*entry.folders, Path(entry.id))  # the last: a run in which all failed before it was run
+        for place in (folder, file.parent / "runs" / folder.name)
+        if place.is_dir()
     ]
     if not found:
         raise ChaosError(f"the recordings of run {entry.id} are gone: {file} keeps its figures only")

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from chaoskit.history.rows import Fault, Phase
+from chaoskit.history.rows import Event, Fault, Phase, SopRun
 from chaoskit.mask import mask
+from chaoskit.reporters import sources
 from chaoskit.reporters.causes import folded
+from chaoskit.reporters.exits import ended_unasked
+from chaoskit.reporters.figures.style import SIGN
 from chaoskit.reporters.html import incidents, pictures
 from chaoskit.reporters.html.clean import clip
 from chaoskit.reporters.html.logs import MOST, ServiceLog
@@ -22,10 +25,12 @@ from chaoskit.reporters.html.logs import read as read_logs
 from chaoskit.reporters.html.rows import rows
 from chaoskit.reporters.runs import Recorded
 from chaoskit.reporters.score import WEIGHTS
+from chaoskit.scenario.names import mapping
 from chaoskit.units import counted
 
 SIGNS = {
-    "held": "✓", "caught": "✓", "violated": "✗", "not caught": "✗", "vacuous": "?", "broken": "!", "skipped": "–",
+    "held": SIGN["held"], "caught": SIGN["held"], "violated": SIGN["violated"], "not caught": SIGN["violated"],
+    "vacuous": SIGN["vacuous"], "broken": SIGN["broken"], "invalid": SIGN["broken"], "skipped": "–",
 }  # fmt: skip
 """Beside each outcome's colour and word, as in the figures."""
 
@@ -44,14 +49,20 @@ class FindingLine:
 
 @dataclass
 class Card:
-    """A scenario on the page. ``anchor`` is its address (``#anchor``), ``links`` lead to its files."""
+    """A scenario on the page. ``anchor`` is its address (``#anchor``), ``links`` lead to its files.
+
+    ``file`` is what its lines are lines of. ``no_fallback`` are operations that declare no fallback to be recognised.
+    """
 
     recorded: Recorded
     anchor: str
     failed: Sequence[FindingLine] = ()
     held: Sequence[FindingLine] = ()
     when: str = ""
+    exits: Sequence[str] = ()
     source: str = ""
+    file: str = sources.COPY
+    no_fallback: Sequence[str] = ()
     pictures: list[pictures.Picture] = field(default_factory=list)
     logs: Sequence[ServiceLog] = ()
     incidents: incidents.Incidents | None = None
@@ -114,14 +125,20 @@ def _card(one: Recorded, anchor: str, page: Path) -> Card:
     faults, phases = list(rows(folder, Fault)), list(rows(folder, Phase))
     if faults or phases:
         card.zero = min(row.started for row in faults or phases)
-    text = mask(_text(folder / "scenario.chaos.yaml"))
-    sources = [line.strip() for line in text.split("\n")]
-    failed = [_with_source(finding, sources) for finding in one.failed]
+    text = mask(_text(folder / sources.COPY))
+    lines = [line.strip() for line in text.split("\n")]
+    failed = [_with_source(finding, lines) for finding in one.failed]
     causes = folded(failed, lambda line: line.finding["id"], lambda line: line.finding.get("because", ""))
     card.failed = [replace(cause, follow=follow) for cause, follow in causes]
-    card.held = [_with_source(finding, sources) for finding in one.findings if finding["outcome"] == "held"]
+    card.held = [_with_source(finding, lines) for finding in one.findings if finding["outcome"] == "held"]
     card.when = _when(one, phases)
+    if not one.passed:
+        card.exits = ended_unasked(phases, faults, rows(folder, Event), rows(folder, SopRun))
     card.source = clip(text, SOURCE_LENGTH)
+    card.file = sources.place(folder, one.file, one.nodeid) or sources.COPY
+    if one.operations:
+        traffic = mapping(sources.data(folder), "traffic")
+        card.no_fallback = [op for op in one.operations if op in traffic and not mapping(traffic, op).get("fallback")]
     card.pictures = pictures.of(folder)
     card.logs = read_logs(folder, card.zero)
     card.incidents = incidents.of(folder)
@@ -152,16 +169,16 @@ def _anchor(one: Recorded, taken: set[str]) -> str:
     return anchor
 
 
-def _with_source(finding: Mapping[str, Any], sources: Sequence[str]) -> FindingLine:
+def _with_source(finding: Mapping[str, Any], lines: Sequence[str]) -> FindingLine:
     line = finding["line"]
-    return FindingLine(finding, sources[line - 1] if 0 < line <= len(sources) else "")
+    return FindingLine(finding, lines[line - 1] if 0 < line <= len(lines) else "")
 
 
 def _when(one: Recorded, phases: Sequence[Phase]) -> str:
     """When it went wrong, in the words of the timeline; 0 s is when the first fault began."""
     if one.passed:
         return ""
-    if one.outcome == "broken":
+    if one.outcome == "broken" and not one.findings:
         return f"after the phase “{phases[-1].name}”" if phases else "before the first request"
     return "; ".join(
         f"{fault['name']} ({fault['kind']} on {fault['target']}) from {fault['started']:+.1f} s to "

@@ -17,7 +17,7 @@ from chaoskit.reporters.html.clean import clean, clip
 from chaoskit.reporters.html.logs import MOST
 from chaoskit.reporters.html.pictures import fit
 from chaoskit.reporters.runs import Recorded
-from chaoskit.reporters.score import WEIGHTS, score, told
+from chaoskit.reporters.score import WEIGHTS, score, told, weigh
 from chaoskit.units import counted, format_duration, format_ratio
 
 NAME: Final = "chaoskit.html"
@@ -38,9 +38,9 @@ def write_page(
 ) -> None:
     """Write one page about a run to ``file``, in place of what was there.
 
-    ``trend`` are labels and scores of the last runs and this one, oldest first. ``reports`` is the folder of all
-    reports. A figure, log or report of a folder that is missing or cannot be read is left out; raises OSError when
-    ``file`` cannot be written.
+    ``trend`` are labels and scores of the last runs and this one, oldest first, all over this one's scenarios; empty
+    where there is no history. ``reports`` is the folder of all reports. A figure, log or report of a folder that is
+    missing or cannot be read is left out; raises OSError when ``file`` cannot be written.
     """
     shown = cards(recorded, file)
     _shorten_logs(shown)
@@ -88,6 +88,7 @@ def _render(
         run=_run(recorded),
         score=told(score(recorded)),
         trend=trends.trend(trend),
+        weighed=len(weigh(recorded)),
         measures=trends,
         left_out=left_out,
         link=lambda target: link(target, file),
