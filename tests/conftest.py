@@ -6,6 +6,7 @@ with CHAOSKIT_MAY_SKIP a test that skips fails, unless this regular expression i
 
 import os
 import re
+import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from hypothesis import settings
 
 pytest_plugins = ["pytester"]
 os.environ.pop("PYTEST_ADDOPTS", None)  # what this run was given is not for those that its tests start
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; what tests start would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if not os.environ.get("CI"):  # hypothesis has a profile of its own for CI, without time limits and repeatable
     settings.register_profile("unhurried", deadline=None)  # a machine may be busy with other things
