@@ -1,4 +1,4 @@
-"""How fast is the embedded Toxiproxy? ``python benchmarks/toxiproxy_speed.py`` prints two tables (5 to 10 minutes).
+"""How fast is the embedded Toxiproxy? ``python benchmarks/toxiproxy_speed.py`` prints two tables (5 to 20 minutes).
 
 Compared with the original when ``toxiproxy-server`` is on PATH, alternately in the same run. ``--quick`` measures
 less (1 minute), ``--only-throughput`` that alone, ``--check`` exits with 1 when a target is missed.
