@@ -1,4 +1,4 @@
-"""The calls of a service to a dependency as its proxy saw them, put together to attempts of one operation."""
+"""The calls of a service to a dependency as its proxy saw them: whose request led to each, and its attempts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
+from chaoskit.expectations._traces import ids_of, span_of
 from chaoskit.history import rows as r
+
+SameCall = Literal["path", "id", "idempotency-key"]
+"""What the attempts of one call have in common, beside the client's request: method and path with its query, nothing
+else, or the header ``idempotency-key`` (method and path where there is none).
+"""
 
 _SAME_MOMENT = 1e-9
 
@@ -25,7 +32,7 @@ def matching(exchanges: Iterable[r.Exchange], path: str | None, method: str | No
 
 @dataclass(frozen=True)
 class Attempts:
-    """What one request of a client led to at a proxy: its attempts by start.
+    """One call that a client's request led to at a proxy: its attempts by start.
 
     ``requests`` are the client's requests with this id; several when the traffic sends copies.
     """
@@ -36,7 +43,7 @@ class Attempts:
 
     @property
     def count(self) -> int:
-        """Attempts for one request; with copies those of the request that fared worst are not known apart, so
+        """Attempts at one call; with copies those of the request that fared worst are not known apart, so
         the average, rounded up."""
         return -(-len(self.exchanges) // len(self.requests))
 
@@ -57,17 +64,48 @@ class Attempts:
         return pauses[1] / pauses[0] if len(pauses) > 1 and pauses[0] > _SAME_MOMENT else None
 
 
-def group(requests: Iterable[r.Request], exchanges: Iterable[r.Exchange]) -> list[Attempts]:
-    """The attempts of each request that reached the proxy at least once, by correlation id."""
-    clients: dict[str, list[r.Request]] = {}
-    for request in requests:
-        if request.id:
-            clients.setdefault(request.id, []).append(request)
-    calls: dict[str, list[r.Exchange]] = {}
+class Callers:
+    """Requests of clients, to be known again by what the calls to a dependency carry.
+
+    That is the correlation id, or the trace id of the ``traceparent``: whichever the service passes on. A trace id
+    under which several ids were sent tells nobody apart, so it is not looked at.
+    """
+
+    def __init__(self, requests: Iterable[r.Request]) -> None:
+        self.requests: dict[str, list[r.Request]] = {}
+        """By id; by trace id where none was sent."""
+        self._by_trace: dict[str, set[str]] = {}
+        for request in requests:
+            trace, _ = ids_of(request.traceparent)
+            if name := request.id or trace:
+                self.requests.setdefault(name, []).append(request)
+                self._by_trace.setdefault(trace, set()).add(name)
+
+    def of(self, call: r.Exchange) -> str:
+        """The id of the request that led to ``call``; empty when it is none of these."""
+        if call.id in self.requests:
+            return call.id
+        trace, _ = span_of(call)
+        names = self._by_trace.get(trace, ()) if trace else ()
+        return next(iter(names)) if len(names) == 1 else ""
+
+
+def group(requests: Iterable[r.Request], exchanges: Iterable[r.Exchange], same: SameCall = "path") -> list[Attempts]:
+    """The calls that ``requests`` led to, each with its attempts."""
+    callers = Callers(requests)
+    calls: dict[tuple[str, ...], list[r.Exchange]] = {}
     for exchange in exchanges:
-        if exchange.id in clients:
-            calls.setdefault(exchange.id, []).append(exchange)
+        if name := callers.of(exchange):
+            calls.setdefault((name, *call_key(exchange, same)), []).append(exchange)
     return [
-        Attempts(key, clients[key], sorted(found, key=lambda exchange: exchange.started))
-        for key, found in calls.items()
+        Attempts(name, callers.requests[name], sorted(found, key=lambda exchange: exchange.started))
+        for (name, *_), found in calls.items()
     ]
+
+
+def call_key(exchange: r.Exchange, same: SameCall = "path") -> tuple[str, ...]:
+    """What tells the calls of one request apart."""
+    if same == "id":
+        return ()
+    key = exchange.headers.get("idempotency-key", "") if same == "idempotency-key" else ""
+    return (key,) if key else (exchange.method, exchange.path)

@@ -1,13 +1,15 @@
 """How a service retries a dependency, judged from the calls that its proxy saw.
 
-The calls are tied to the client's request by the correlation id (the operation's ``id_header``), which the
-service has to pass on. A call that was refused a connection sent no request and is not seen: let the dependency
+The calls are tied to the client's request by what the service passes on: the correlation id (the operation's
+``id_header``) or the trace id of the ``traceparent``. Those of one request with the same method and path are the
+attempts of one call. One that was refused a connection sent no request and is not seen: let the dependency
 fail in a way that takes the request (a reset, a late or a 5xx answer), not by closing its port.
 
 The pause before a retry is the time from the *end* of one attempt to the *start* of the next.
 
-* ``factor`` is the median, over operations with at least three attempts, of the second pause over the first.
-  Two draws of the same jitter are equally likely to be the larger, so jitter of any kind does not move it.
+* ``factor`` is the median, over calls with at least three attempts, of the second pause over the first. Jitter that
+  multiplies each pause by a draw of its own does not move it, since either of two draws is equally likely to be the
+  larger. Jitter that is added, and decorrelated jitter, do (docs/verdicts.md has the figures).
 * ``jitter`` is the spread of the first pauses: (p90 - p10) / median. Pauses without jitter show a few percent,
   jitter uniform in ±25 % (a factor of 0.75 to 1.25) shows 40 %, full jitter (0 to 1) shows 160 %.
 """
@@ -21,7 +23,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from chaoskit.expectations._attempts import Attempts, group, matching
+from chaoskit.expectations._attempts import Attempts, Callers, SameCall, group, matching
 from chaoskit.expectations._evidence import SHOWN, excess, many, vacuous, with_unit
 from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
 from chaoskit.expectations.base import Expectation, Finding, check
@@ -41,7 +43,7 @@ from chaoskit.scenario.types import (
 from chaoskit.units import counted, format_duration
 
 NEEDED = 10
-"""Operations a figure must come from."""
+"""Calls a figure must come from."""
 
 GRACE = 0.02
 """Seconds after the deadline that do not count: a call that left in time is seen a little later."""
@@ -58,7 +60,7 @@ class Backoff(Model):
 
 
 class When(Model):
-    """Which operations are looked at, by how their first attempt ended: with one of these statuses, or
+    """Which calls are looked at, by how their first attempt ended: with one of these statuses, or
     (``error: true``) with no answer at all. With both given, either will do.
     """
 
@@ -76,9 +78,9 @@ class Retries(Expectation):
 
     ``of`` limits them to the requests of one operation, ``path`` (a regular expression the path begins with)
     and ``method`` to one kind of call, ``where`` to requests that were to be sent while a fault was active, in
-    the steady phase, or at any time. ``attempts`` holds for every operation; ``amplification`` is attempts per
-    operation that reached the proxy; ``after_deadline`` counts attempts that began later than ``deadline``
-    (else the operation's timeout) after the client had sent its request.
+    the steady phase, or at any time. ``same_call`` says what the attempts of one call have in common. ``attempts``
+    holds for every call; ``amplification`` is attempts per call; ``after_deadline`` counts attempts that began later
+    than ``deadline`` (else the operation's timeout) after the client had sent its request.
     """
 
     on: ServiceName
@@ -87,6 +89,7 @@ class Retries(Expectation):
     method: str | None = None
     where: Literal["faults", "steady", "all"] = "faults"
     when: When | None = None
+    same_call: SameCall = "path"
     attempts: Count | None = None
     backoff: Backoff | None = None
     amplification: CountBound | None = None
@@ -105,10 +108,10 @@ class Retries(Expectation):
                 yield vacuous(f"retries.{self.on}.{name}", str(bound), self._nothing(view), _path(name))
 
     def seen(self, view: View) -> list[Attempts]:
-        """The operations that are judged, with their attempts. The figure of retries draws them."""
+        """The calls that are judged, with their attempts. The figure of retries draws them."""
         windows = {"faults": view.fault_windows, "steady": _phase(view, "steady"), "all": None}[self.where]
-        seen = group(view.requests(self.of, windows), self._calls(view))
-        return seen if self.when is None else [entry for entry in seen if self.when.matches(entry.exchanges[0])]
+        seen = group(view.requests(self.of, windows), self._calls(view), self.same_call)
+        return seen if self.when is None else [call for call in seen if self.when.matches(call.exchanges[0])]
 
     def _calls(self, view: View) -> list[r.Exchange]:
         return matching(view.exchanges(self.on), self.path, self.method)
@@ -129,33 +132,33 @@ class Retries(Expectation):
         calls = self._calls(view)
         if not calls:
             return f"no matching call was seen at {self.on}"
-        count = counted(len(calls), "calls")
-        if not any(call.id for call in calls):
-            headers = sorted({facts.id_header for facts in view.operations.values()})
-            return f"{count} to {self.on}, none with an id; pass on the header {' or '.join(headers)}"
-        return f"{count} to {self.on}, none of an operation that is asked for"
+        count, callers = counted(len(calls), "calls"), Callers(view.requests())
+        if not any(callers.of(call) for call in calls):
+            headers = [*sorted({facts.id_header for facts in view.operations.values()}), "traceparent"]
+            return f"{count} to {self.on}, none with the id of a request; pass on the header {' or '.join(headers)}"
+        return f"{count} to {self.on}, none of a request that is asked for"
 
     def _judge(self, name: str, bound: Bound, seen: list[Attempts], view: View) -> Finding:
         key, path = f"retries.{self.on}.{name}", _path(name)
         match name:
             case "attempts":
-                worst = max(seen, key=lambda operation: excess(bound, operation.count))
-                over = [operation for operation in seen if not bound.holds(operation.count)]
+                worst = max(seen, key=lambda call: excess(bound, call.count))
+                over = [call for call in seen if not bound.holds(call.count)]
                 finding = check(
                     key, bound, worst.count, len(seen), need=NEEDED, path=path,
-                    worst=f"operation {_told(worst)}; {len(over)} of {len(seen)} operations are out of bounds",
+                    worst=f"{_told(worst)}; {len(over)} of {len(seen)} calls are out of bounds",
                     rows=map(_told, over[:SHOWN]),
                 )  # fmt: skip
                 return with_unit(finding, lambda text: many(text, "attempt"))
             case "amplification":
-                total = sum(len(operation.exchanges) for operation in seen)
-                asked = sum(len(operation.requests) for operation in seen)
-                most = sorted(seen, key=lambda operation: -operation.count)
+                total = sum(len(call.exchanges) for call in seen)
+                asked = sum(len(call.requests) for call in seen)
+                most = sorted(seen, key=lambda call: -call.count)
                 finding = check(
                     key, bound, total / asked, asked, need=NEEDED, path=path,
-                    worst=f"operation {_told(most[0])}", rows=map(_told, most[:SHOWN]),
+                    worst=_told(most[0]), rows=map(_told, most[:SHOWN]),
                 )  # fmt: skip
-                return with_unit(finding, lambda text: f"{many(text, 'attempt')} per operation ({total} for {asked})")
+                return with_unit(finding, lambda text: f"{many(text, 'attempt')} per call ({total} for {asked})")
             case "after_deadline":
                 return self._after_deadline(key, bound, path, seen, view)
         return _pauses(key, name, bound, path, seen)
@@ -164,20 +167,20 @@ class Retries(Expectation):
         self, id: str, bound: Bound, path: tuple[str, ...], seen: list[Attempts], view: View
     ) -> Finding:
         late: list[tuple[float, str]] = []
-        for operation in seen:
-            request = max(operation.requests, key=lambda row: row.sent)
+        for call in seen:
+            request = max(call.requests, key=lambda row: row.sent)
             facts = view.operations.get(request.op)
             limit = self.deadline if self.deadline is not None else (facts.timeout if facts else None)
             if limit is None:
                 continue
-            for exchange in operation.exchanges:
+            for exchange in call.exchanges:
                 after = exchange.started - request.sent - limit
                 if after > GRACE:
-                    late.append((after, f"{operation.id} ({format_duration(after)} late)"))
+                    late.append((after, f"{_named(call)} ({format_duration(after)} late)"))
         late.sort(reverse=True)
         finding = check(
             id, bound, len(late), len(seen), need=NEEDED, path=path,
-            worst=f"operation {late[0][1]}" if late else "", rows=[text for _, text in late[:SHOWN]],
+            worst=late[0][1] if late else "", rows=[text for _, text in late[:SHOWN]],
         )  # fmt: skip
         return with_unit(finding, lambda text: f"{many(text, 'attempt')} after the deadline")
 
@@ -190,22 +193,27 @@ def _path(name: str) -> tuple[str, ...]:
     return tuple(name.split("."))
 
 
-def _told(operation: Attempts) -> str:
-    ends = ", ".join(str(row.status) if row.status is not None else row.end for row in operation.exchanges[:SHOWN])
-    return f"{operation.id} ({many(str(len(operation.exchanges)), 'attempt')}: {ends})"
+def _named(call: Attempts) -> str:
+    first = call.exchanges[0]
+    return f"{first.method} {first.path} of {call.id}"
+
+
+def _told(call: Attempts) -> str:
+    ends = ", ".join(str(row.status) if row.status is not None else row.end for row in call.exchanges[:SHOWN])
+    return f"{_named(call)} ({many(str(len(call.exchanges)), 'attempt')}: {ends})"
 
 
 def _pauses(id: str, name: str, bound: Bound, path: tuple[str, ...], seen: list[Attempts]) -> Finding:
     """The finding on one figure of the pauses."""
-    retried = [operation for operation in seen if operation.pauses]
+    retried = [call for call in seen if call.pauses]
     if not retried:
-        why = f"none of {counted(len(seen), 'operations')} was tried more than once"
+        why = f"none of {counted(len(seen), 'calls')} was tried more than once"
         return vacuous(id, str(bound), why, path, len(seen))
     if name == "backoff.factor":
-        grown = [(growth, operation) for operation in retried if (growth := operation.growth) is not None]
+        grown = [(growth, call) for call in retried if (growth := call.growth) is not None]
         value = statistics.median(growth for growth, _ in grown) if grown else 0.0
-        return _tell(check(id, bound, value, len(grown), need=NEEDED, path=path), [op for _, op in grown], "×")
-    first = [operation.pauses[0] for operation in retried]
+        return _tell(check(id, bound, value, len(grown), need=NEEDED, path=path), [call for _, call in grown], "×")
+    first = [call.pauses[0] for call in retried]
     middle = statistics.median(first)
     value = middle
     if name == "backoff.jitter":
@@ -214,10 +222,10 @@ def _pauses(id: str, name: str, bound: Bound, path: tuple[str, ...], seen: list[
     return _tell(check(id, bound, value, len(first), need=NEEDED, path=path), retried, "")
 
 
-def _tell(finding: Finding, operations: list[Attempts], unit: str) -> Finding:
+def _tell(finding: Finding, calls: list[Attempts], unit: str) -> Finding:
     """The finding with the pauses behind it."""
-    first = [operation.pauses[0] for operation in operations]
-    told = [f"{operation.id} ({', '.join(map(format_duration, operation.pauses))})" for operation in operations]
+    first = [call.pauses[0] for call in calls]
+    told = [f"{_named(call)} ({', '.join(map(format_duration, call.pauses))})" for call in calls]
     worst = f"first pauses {format_duration(min(first))} to {format_duration(max(first))}" if first else ""
     finding = dataclasses.replace(finding, worst=worst, rows=tuple(told[:SHOWN]))
     return with_unit(finding, lambda text: f"{text}{unit}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -48,7 +49,7 @@ def test_held(rehearse, by_id):
     ]
     assert {finding.outcome for finding in findings.values()} == {Outcome.HELD}
     assert findings["retries.payments.attempts"].seen == "3 attempts"
-    assert findings["retries.payments.amplification"].seen == "3 attempts per operation (720 for 240)"
+    assert findings["retries.payments.amplification"].seen == "3 attempts per call (720 for 240)"
     assert findings["retries.payments.backoff.factor"].path == ("backoff", "factor")
 
 
@@ -81,12 +82,12 @@ def test_each_protection_that_is_missing_is_named(rehearse, by_id, how, violated
 
 
 def test_the_worst_operation_is_named(rehearse, by_id):
-    """One operation over the limit is enough, and it is the one that is told."""
+    """One call over the limit is enough, and it is the one that is told."""
     run = retried(rehearse)
     run.call(3.9, id="place-order-300", status=200)
     finding = by_id(Retries(on="payments", attempts="<= 3"), run.view())["retries.payments.attempts"]
     assert (finding.outcome, finding.seen) == (Outcome.VIOLATED, "4 attempts")
-    assert finding.worst.startswith("operation place-order-300 (4 attempts: 503, 503, 200, 200)")
+    assert finding.worst.startswith("POST /charge of place-order-300 (4 attempts: 503, 503, 200, 200)")
     assert len(finding.rows) == 1
 
 
@@ -143,6 +144,97 @@ def test_where_of_path_and_method_limit_what_is_looked_at(rehearse, by_id):
         assert (finding.outcome, finding.samples) == (Outcome.HELD, samples), more
 
 
+def test_two_calls_of_a_request_are_no_retry(rehearse, by_id):
+    """One attempt each at two paths, or with two methods, or with two queries."""
+    run = rehearse()
+    for request in run.traffic():
+        at = request.sent - run.origin
+        for method, path in (("GET", "/stock?item=1"), ("GET", "/stock?item=2"), ("POST", "/stock?item=2")):
+            at = run.call(at + 0.05, id=request.id, method=method, path=path)
+    asked = {"on": "payments", "attempts": 1, "amplification": "<= 1"}
+    findings = by_id(Retries.model_validate({**asked, "backoff": {"first": "50ms ± 1%"}}), run.view())
+    assert [(finding.outcome, finding.samples) for finding in findings.values()] == [
+        ("held", 720), ("vacuous", 720), ("held", 720)
+    ]  # fmt: skip
+    findings = by_id(Retries.model_validate({**asked, "same_call": "id"}), run.view())
+    assert findings["retries.payments.amplification"].seen == "3 attempts per call (720 for 240)"
+    assert findings["retries.payments.attempts"].outcome is Outcome.VIOLATED
+
+
+def test_calls_told_apart_by_their_idempotency_key(rehearse, by_id):
+    """Two charges of one order are two calls; the attempts of each carry its key, wherever they go."""
+    run = rehearse()
+    for request in run.traffic():
+        at = request.sent - run.origin
+        for charge in range(2):
+            for attempt in range(2):
+                key = {"idempotency-key": f"{request.id}-{charge}"}
+                at = run.call(at + 0.05, id=request.id, path=f"/charge?attempt={attempt}", headers=key)
+    asked = {"on": "payments", "attempts": 2, "amplification": "= 2"}
+    for same_call, held in (("idempotency-key", True), ("path", True), ("id", False)):
+        findings = by_id(Retries.model_validate({**asked, "same_call": same_call}), run.view())
+        assert findings["retries.payments.attempts"].held is held
+    for each in [row for row in run.view().exchanges("payments") if row.id == "place-order-200"][:2]:
+        run.call(each.started - run.origin, id=each.id, headers=each.headers, path="/elsewhere")
+    again = by_id(Retries.model_validate({**asked, "same_call": "idempotency-key"}), run.view())
+    assert again["retries.payments.attempts"].seen == "4 attempts"
+
+
+@pytest.mark.parametrize("own_id", [False, True])
+def test_the_trace_id_ties_calls_to_their_request(rehearse, by_id, own_id):
+    """A span of its own for each attempt, and the request's trace id; beside it no id, or one the service made up."""
+    rng, run = random.Random(3), rehearse()
+    for request in run.traffic(lambda _: {"traceparent": f"00-{rng.randbytes(16).hex()}-{rng.randbytes(8).hex()}-01"}):
+        trace, at = request.traceparent.split("-")[1], request.sent - run.origin
+        for number in range(3):
+            header = {"traceparent": f"00-{trace}-{rng.randbytes(8).hex()}-01"}
+            at = run.call(at, id=f"own-{request.seq}-{number}" if own_id else "", headers=header) + 0.1 * 2**number
+    asked = {"on": "payments", "attempts": 3, "amplification": "= 3", "backoff": {"factor": "2 ± 1%"}}
+    findings = by_id(Retries.model_validate(asked), run.view())
+    assert {(finding.outcome, finding.samples) for finding in findings.values()} == {(Outcome.HELD, 240)}
+
+
+def test_a_trace_id_that_all_requests_share_tells_nothing(rehearse, by_id):
+    """A team's own constant header: calls without an id could be anybody's."""
+    run = rehearse()
+    trace = f"00-{'ab' * 16}-{'cd' * 8}-01"
+    for request in run.traffic(traceparent=trace):
+        run.call(request.sent - run.origin, headers={"traceparent": trace})
+    finding = by_id(Retries(on="payments", attempts=1), run.view())["retries.payments.attempts"]
+    assert (finding.outcome, finding.samples) == (Outcome.VACUOUS, 0)
+
+
+BACK_OFFS = {
+    "fixed": lambda draw, n, before: 0.1,
+    "exponential, without jitter": lambda draw, n, before: 0.1 * 2**n,
+    "exponential, multiplied by U(0.75, 1.25)": lambda draw, n, before: 0.1 * 2**n * draw(0.75, 1.25),
+    "full jitter": lambda draw, n, before: draw(0, 0.1 * 2**n),
+    "equal jitter": lambda draw, n, before: 0.05 * 2**n + draw(0, 0.05 * 2**n),
+    "added U(0, 100 ms)": lambda draw, n, before: 0.1 * 2**n + draw(0, 0.1),
+    "added U(0, 1 s) (tenacity's `wait_exponential_jitter(initial=0.1)`)": lambda draw, n, before: (
+        0.1 * 2**n + draw(0, 1)
+    ),
+    "decorrelated jitter": lambda draw, n, before: draw(0.1, 3 * before),
+}
+PAGE = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("form", BACK_OFFS)
+def test_what_the_factor_shows_of_each_form(rehearse, by_id, form):
+    """The table of docs/verdicts.md, judged on 20,000 calls."""
+    row = next(line for line in PAGE.splitlines() if line.startswith(f"| {form} |"))
+    draw, run = random.Random(form).uniform, rehearse()
+    for number in range(20_000):
+        at, pause = -4.0, 0.1
+        run.request(at, seq=number)
+        for attempt in range(3):
+            pause = BACK_OFFS[form](draw, attempt, pause)
+            at = run.call(at, id=f"place-order-{number}", took=0.01) + pause
+    asked = {"on": "payments", "where": "all", "backoff": {"factor": f"{row.split('|')[3].strip()} ± 3%"}}
+    finding = by_id(Retries.model_validate(asked), run.view())["retries.payments.backoff.factor"]
+    assert (finding.outcome, finding.samples) == (Outcome.HELD, 20_000), finding
+
+
 def test_copies_share_an_id(rehearse, by_id):
     """Two copies of a request make two calls with one id: one attempt each."""
     run = rehearse()
@@ -174,11 +266,11 @@ def test_vacuous_without_retries(rehearse, by_id):
         "attempts": "held", "amplification": "held", "after_deadline": "held",
         "backoff.factor": "vacuous", "backoff.jitter": "vacuous", "backoff.first": "vacuous",
     }  # fmt: skip
-    assert "none of 240 operations was tried more than once" in findings["retries.payments.backoff.first"].seen
+    assert "none of 240 calls was tried more than once" in findings["retries.payments.backoff.first"].seen
 
 
 def test_vacuous_on_too_few_operations(rehearse, by_id):
-    """Nine operations prove nothing."""
+    """Nine calls prove nothing."""
     findings = by_id(Retries.model_validate(ALL), retried(rehearse, rate=1.5).view())
     assert {finding.outcome for finding in findings.values()} == {Outcome.VACUOUS}
     assert "10 are needed" in findings["retries.payments.attempts"].seen
@@ -191,11 +283,14 @@ def test_vacuous_says_what_is_missing(rehearse, by_id):
     asked = Retries(on="payments", attempts="<= 3")
     assert "no matching call" in by_id(asked, run.view())["retries.payments.attempts"].seen
     run.call(1.0)
-    assert "pass on the header x-request-id" in by_id(asked, run.view())["retries.payments.attempts"].seen
+    missing = "none with the id of a request; pass on the header x-request-id or traceparent"
+    assert missing in by_id(asked, run.view())["retries.payments.attempts"].seen
     run.call(1.0, id="stranger")
+    assert missing in by_id(asked, run.view())["retries.payments.attempts"].seen
+    run.call(1.0, id="place-order-0")
     finding = by_id(asked, run.view())["retries.payments.attempts"]
     assert (finding.outcome, finding.path) == (Outcome.VACUOUS, ("attempts",))
-    assert finding.seen == "2 calls to payments, none of an operation that is asked for"
+    assert finding.seen == "3 calls to payments, none of a request that is asked for"
 
 
 @pytest.mark.parametrize(

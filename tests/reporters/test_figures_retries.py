@@ -25,7 +25,7 @@ def test_attempts_pauses_and_counts(tmp_path: Path) -> None:
     """With the findings beside them."""
     drawing = retried(3, tmp_path)
     assert "attempts at dep" in drawing.texts
-    assert "30 of 40 operations tried more than once" in drawing.texts
+    assert "30 of 40 calls tried more than once" in drawing.texts
     assert "pause 1: 100ms · p10–p90 100ms–100ms" in drawing.texts
     assert "pause 2: 200ms · p10–p90 200ms–200ms" in drawing.texts
     assert "✗ attempts ≤ 2 · 3 attempts" in drawing.texts
@@ -44,7 +44,7 @@ def test_both_ways_an_attempt_ended_are_named(tmp_path: Path) -> None:
 def test_nothing_was_retried(tmp_path: Path) -> None:
     """No pauses to show, and no panel for them."""
     drawing = retried(1, tmp_path)
-    assert "30 of 40 operations seen, none retried" in drawing.texts
+    assert "30 of 40 calls seen, none retried" in drawing.texts
     assert "pauses" not in drawing.texts
 
 

@@ -70,7 +70,7 @@ def retry_notes(facts: Facts, name: str) -> list[Note]:
     for finding in facts.findings(f"retries.{name}"):
         words = finding.id.removeprefix(f"retries.{name}.").replace("_", " ")
         note = note_of(finding, f"{words} {finding.expected}")
-        short = note.text.replace(" per operation", " each").replace(" after the deadline", "")
+        short = note.text.replace(" per call", " each").replace(" after the deadline", "")
         notes.append(replace(note, text=short))
     return notes
 

@@ -1,4 +1,4 @@
-"""How a service retried: the attempts of each operation, the pauses between them, how many there were."""
+"""How a service retried: the attempts of each call, the pauses between them, how many there were."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_OPERATIONS = 30
+MOST_CALLS = 30
 MOST_PAUSES = 6
 MOST_POINTS = 1500
 
@@ -42,37 +42,37 @@ def draw(facts: Facts) -> Figure:
 def _panels(facts: Facts, asked: Retries) -> list[canvas.Panel]:
     seen = asked.seen(facts.view)
     notes = [(None, note) for note in retry_notes(facts, asked.on)]
-    retried = [operation for operation in seen if len(operation.exchanges) > 1]
-    shown = _evenly(retried or seen, MOST_OPERATIONS)
+    retried = [call for call in seen if len(call.exchanges) > 1]
+    shown = _evenly(retried or seen, MOST_CALLS)
     bars = canvas.Panel(
         max(0.8, 0.11 * len(shown) + 0.1), partial(_bars, asked=asked, shown=shown, of=retried or seen, notes=notes)
     )
     counts = canvas.Panel(1.2, partial(_counts, asked=asked, seen=seen), gap=0.75)
-    paused = [operation for operation in retried if operation.pauses]
+    paused = [call for call in retried if call.pauses]
     if not paused:
         return [bars, counts]
     return [bars, canvas.Panel(2.0, partial(_pauses, asked=asked, paused=paused), gap=0.75), counts]
 
 
-def _evenly(operations: list[Attempts], most: int) -> list[Attempts]:
-    """At most so many operations, from the first to the last."""
-    if len(operations) <= most:
-        return operations
-    return [operations[round(index * (len(operations) - 1) / (most - 1))] for index in range(most)]
+def _evenly(calls: list[Attempts], most: int) -> list[Attempts]:
+    """At most so many calls, from the first to the last."""
+    if len(calls) <= most:
+        return calls
+    return [calls[round(index * (len(calls) - 1) / (most - 1))] for index in range(most)]
 
 
 def _bars(
     axes: Axes, asked: Retries, shown: list[Attempts], of: list[Attempts], notes: list[tuple[None, Note]]
 ) -> None:
-    """One line for each operation, from the start of its first attempt on."""
+    """One line for each call, from the start of its first attempt on."""
     from matplotlib.collections import PolyCollection
 
     by_end: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in _COLOURS}
-    spans = [operation.exchanges[-1].ended - operation.exchanges[0].started for operation in shown]
+    spans = [call.exchanges[-1].ended - call.exchanges[0].started for call in shown]
     longest = max(spans, default=0.0) or 1.0
-    for row, operation in enumerate(shown):
-        zero = operation.exchanges[0].started
-        for exchange in operation.exchanges:
+    for row, call in enumerate(shown):
+        zero = call.exchanges[0].started
+        for exchange in call.exchanges:
             start = exchange.started - zero
             end = max(exchange.ended - zero, start + longest / 200)  # wide enough to be seen
             low, high = row - 0.4, row + 0.4
@@ -88,10 +88,10 @@ def _bars(
     axes.set_ylim(max(len(shown), 1) - 0.4, -0.6)
     axes.set_yticks([])
     _seconds(axes, "x")
-    axes.set_xlabel("since the operation's first attempt; the gaps are what the back-off waited")
-    axes.set_ylabel("operations")
-    much = f"{len(shown)} of {len(of)} operations" if len(shown) < len(of) else counted(len(of), "operations")
-    retried = any(len(operation.exchanges) > 1 for operation in of)
+    axes.set_xlabel("since the call's first attempt; the gaps are what the back-off waited")
+    axes.set_ylabel("calls")
+    much = f"{len(shown)} of {len(of)} calls" if len(shown) < len(of) else counted(len(of), "calls")
+    retried = any(len(call.exchanges) > 1 for call in of)
     canvas.title(
         axes, f"attempts at {asked.on}", f"{much} {'tried more than once' if retried else 'seen, none retried'}"
     )
@@ -104,12 +104,12 @@ def _bars(
 
 def _pauses(axes: Axes, asked: Retries, paused: list[Attempts]) -> None:
     """The first pauses, the second ..., with median, p10 to p90, and where the bounds put them."""
-    most = min(MOST_PAUSES, max(len(operation.pauses) for operation in paused))
+    most = min(MOST_PAUSES, max(len(call.pauses) for call in paused))
     notes: list[tuple[float | None, Note]] = []
     high = 0.0
     first: float | None = None
     for number in range(most):
-        values = sorted(operation.pauses[number] for operation in paused if len(operation.pauses) > number)
+        values = sorted(call.pauses[number] for call in paused if len(call.pauses) > number)
         middle = statistics.median(values)
         first = first if first is not None else middle
         high = max(high, values[-1])
@@ -150,10 +150,10 @@ def _pauses(axes: Axes, asked: Retries, paused: list[Attempts]) -> None:
 
 
 def _counts(axes: Axes, asked: Retries, seen: list[Attempts]) -> None:
-    """How many operations took one attempt, two, ..."""
+    """How many calls took one attempt, two, ..."""
     from matplotlib.ticker import MaxNLocator
 
-    counts = Counter(operation.count for operation in seen)
+    counts = Counter(call.count for call in seen)
     bound = asked.attempts
     limits = [edge for edge in (bound.low, bound.high) if abs(edge) < inf] if bound else []
     most = int(max([*counts, *limits, 3]))
@@ -180,7 +180,7 @@ def _counts(axes: Axes, asked: Retries, seen: list[Attempts]) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
     axes.tick_params(axis="both", length=2.5, width=0.5, labelsize=style.SMALL)
     axes.set_xlabel("attempts")
-    canvas.title(axes, "operations by attempts", f"{counted(len(seen), 'operations')} in all")
+    canvas.title(axes, "calls by attempts", f"{counted(len(seen), 'calls')} in all")
     canvas.margin(axes, [(None, Note(f"bound: {bound}"))] if bound else [])
 
 
