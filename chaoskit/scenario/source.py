@@ -34,6 +34,8 @@ _BOOLEANS = {"true": True, "false": False}
 _COLLECTIONS = {yaml.MappingNode: "tag:yaml.org,2002:map", yaml.SequenceNode: "tag:yaml.org,2002:seq"}
 _ScalarNode = yaml.ScalarNode
 
+# All but what YAML calls printable (1.2, production 1), and the mark that tells the order of bytes.
+_NOT_PRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BARE_BOUND = re.compile(r"[\w-]: *[<>]")
 
 # No scenario comes near these; aliases can make a short text endless.
@@ -164,7 +166,8 @@ def _hint(text: str, mark: Any) -> str:
 
 def _unreadable(text: str, error: Any) -> tuple[int, str]:
     """Line and reason of a character that YAML does not allow."""
-    found = next((at for at, char in enumerate(text) if yaml.reader.Reader.NON_PRINTABLE.match(char)), 0)
+    match = _NOT_PRINTABLE.search(text)
+    found = match.start() if match else 0
     return text.count("\n", 0, found) + 1, f"not YAML: {text[found : found + 1]!r}: {error.reason}"
 
 
@@ -174,13 +177,20 @@ def _check_depth(text: str) -> None:
     if text.count("[") + text.count("{") + indent < _SAFE_DEPTH:
         return  # as deep as this text can be at most
     depth = 0
-    for event in yaml.parse(text, _Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > DEEPEST:
-                raise _error(_TOO_DEEP, event)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
+    try:
+        for event in yaml.parse(text, _Loader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > DEEPEST:
+                    raise _error(_TOO_DEEP, event.start_mark)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+    except yaml.MarkedYAMLError as error:
+        # A parser may have a limit of its own, which it meets while it reads ahead of the events that it gives.
+        read = text[: error.problem_mark.index] if error.problem_mark else ""
+        if sum(map(read.count, "[{")) - sum(map(read.count, "]}")) > DEEPEST:
+            raise _error(_TOO_DEEP, error.problem_mark) from None
+        raise
 
 
 class _Builder:
@@ -202,7 +212,7 @@ class _Builder:
             return node.value if node.tag == _STR else _scalar(loader, node)
         self._left -= len(node.value)
         if depth > DEEPEST or self._left < 0:
-            raise _error(_TOO_DEEP if depth > DEEPEST else _TOO_LARGE, node)
+            raise _error(_TOO_DEEP if depth > DEEPEST else _TOO_LARGE, node.start_mark)
         if node.tag != _COLLECTIONS[type(node)]:
             raise _not_allowed(node)
         if isinstance(node, yaml.SequenceNode):
@@ -210,8 +220,15 @@ class _Builder:
         return self._mapping(loader, node, depth)
 
     def _mapping(self, loader: Any, node: Any, depth: int) -> dict[str, Any]:
-        if self._merges and any(key.tag == _MERGE for key, _ in node.value):
-            _merge(loader, node)
+        merges = [key for key, _ in node.value if key.tag == _MERGE] if self._merges else ()
+        if merges:
+            for again in merges[1:]:
+                first = merges[0].start_mark.line + 1
+                self.wrong(again.start_mark.line + 1, f"'<<' stands here again; first in line {first}: merge a list")
+            try:
+                _merge(node)
+            except RecursionError:
+                raise _error(_TOO_DEEP, node.start_mark) from None
         data: dict[str, Any] = {}
         for key, value in node.value:
             name = key.value
@@ -226,17 +243,28 @@ class _Builder:
         return data
 
 
-def _merge(loader: Any, node: Any) -> None:
-    """Take in what ``<<`` names, under what the mapping says itself: each key once, as an alias may come back here."""
+def _merge(node: Any, inside: tuple[Any, ...] = ()) -> None:
+    """Take in what ``<<`` names, under what the mapping says itself; of a list the earlier wins (YAML's merge key).
+
+    Our own, since PyYAML's order differs between its versions. In place, so that what is merged often is flattened
+    once. Raises MarkedYAMLError for what is no mapping.
+    """
+    if node in inside:  # an alias within what it names
+        raise _error(_TOO_DEEP, node.start_mark)
     own = [(key, value) for key, value in node.value if key.tag != _MERGE]
-    try:
-        loader.flatten_mapping(node)  # puts what is merged before what is the mapping's own
-    except RecursionError:
-        raise _error(_TOO_DEEP, node) from None
-    names = {key.value for key, _ in own if isinstance(key, yaml.ScalarNode)}
-    merged = [pair for pair in node.value[: -len(own) or None] if isinstance(pair[0], yaml.ScalarNode)]
-    latest = {key.value: (key, value) for key, value in merged if key.value not in names}
-    node.value = [*latest.values(), *own]
+    names = {key.value for key, _ in own if isinstance(key, _ScalarNode)}
+    merged: dict[str, tuple[Any, Any]] = {}
+    for key, value in node.value:
+        if key.tag != _MERGE:
+            continue
+        for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+            if not isinstance(source, yaml.MappingNode):
+                raise _error("expected a mapping or list of mappings for merging", source.start_mark)
+            _merge(source, (*inside, node))
+            for pair in source.value:
+                if isinstance(pair[0], _ScalarNode) and pair[0].value not in names:
+                    merged.setdefault(pair[0].value, pair)
+    node.value = [*merged.values(), *own]
 
 
 def _scalar(loader: Any, node: Any) -> Any:
@@ -256,14 +284,14 @@ def _scalar(loader: Any, node: Any) -> Any:
                 return text
     except (ValueError, KeyError):
         short = text if len(text) <= 40 else text[:37] + "..."
-        raise _error(f"{short!r} is not usable as a value", node) from None
+        raise _error(f"{short!r} is not usable as a value", node.start_mark) from None
     raise _not_allowed(node)
 
 
 def _not_allowed(node: Any) -> yaml.MarkedYAMLError:
-    return _error(f"the tag {node.tag} is not allowed", node)
+    return _error(f"the tag {node.tag} is not allowed", node.start_mark)
 
 
-def _error(what: str, node: Any) -> yaml.MarkedYAMLError:
-    """A mistake at a node or event."""
-    return yaml.MarkedYAMLError(problem=what, problem_mark=node.start_mark)
+def _error(what: str, mark: Any) -> yaml.MarkedYAMLError:
+    """A mistake at the mark of a node or event."""
+    return yaml.MarkedYAMLError(problem=what, problem_mark=mark)

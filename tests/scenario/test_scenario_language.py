@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chaoskit.scenario.loader import changed, slug
+from chaoskit.scenario.source import read
 
 
 def test_a_scenario_as_it_is_typed(desk: Any) -> None:
@@ -103,6 +105,21 @@ def test_anchors_and_merged_keys(desk: Any) -> None:
     (scenario,) = desk.load(desk.edit("steady_state:\n", more + "steady_state:\n", text))
     rates = {name: (operation.rate, operation.timeout) for name, operation in scenario.model.traffic.items()}
     assert rates == {"place": (40, 2), "again": (5, 2), "third": (5, 9), "fourth": (5, 2)}
+
+
+def test_of_merged_mappings_the_first_wins(tmp_path: Path) -> None:
+    """As YAML's merge key says, whatever version of PyYAML is there: own, then the earlier, then what that merges."""
+    text = "a: &a {x: a, y: a}\nb: &b {x: b, z: b, <<: {y: bb, w: bb}}\n"
+    text += "ab: {<<: [*a, *b], y: own}\nba: {<<: [*b, *a]}\n"
+    data = read(tmp_path / "merges.yaml", text).data
+    assert data["ab"] == {"x": "a", "y": "own", "z": "b", "w": "bb"}
+    assert data["ba"] == {"x": "b", "y": "bb", "z": "b", "w": "bb"}
+
+
+def test_merges_of_merges_cost_no_more_than_their_text(tmp_path: Path) -> None:
+    """Thirty mappings that each merge the one before twice: flattened once each, not a thousand million times."""
+    lines = ["m0: &m0 {k: 1}", *(f"m{n}: &m{n} {{<<: [*m{n - 1}, *m{n - 1}], k{n}: 1}}" for n in range(1, 31))]
+    assert len(read(tmp_path / "merges.yaml", "\n".join(lines)).data["m30"]) == 31
 
 
 def test_an_expectation_may_be_given_as_a_list(desk: Any) -> None:

@@ -131,6 +131,8 @@ TABLE = [
     mistake("alias of itself", DATA, "data:\n  skus: &a [*a] #!\n", "nested more than 60 levels deep, or an alias"),
     mistake("deep merge", DATA, f"data:\n  {'<<: {' * 1500}{'}' * 1500} #!\n", "nested more than 60 levels deep, or an alias"),
     mistake("merge of text", DATA, "data:\n  <<: text #!\n", "expected a mapping or list of mappings for merging"),
+    mistake("merge twice", DATA, "data:\n  <<: {a: 1}\n  <<: {b: 1} #!\n", "'<<' stands here again; first in line 15: merge a list"),
+    mistake("merge of itself", DATA, "data: &a #!\n  <<: *a\n", "nested more than 60 levels deep, or an alias"),
     mistake("python tag", "owner: orders", "owner: !!python/name:os.system x #!", "python/name:os.system is not allowed"),
     mistake("tag on a mapping", DATA, "data: !x #!\n  a: b\n", "the tag !x is not allowed"),
     mistake("text tag on a mapping", DATA, "data:\n  skus: !!str {a: b} #!\n", "the tag tag:yaml.org,2002:str is not"),
