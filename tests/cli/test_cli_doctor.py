@@ -85,9 +85,9 @@ def test_a_lack_that_matters_fails(tmp_path: Path) -> None:
         hidden = ""
     (tmp_path / "sitecustomize.py").write_text(
         hidden
-        + "import importlib.util as u\n"
-        + "find = u.find_spec\n"
-        + "u.find_spec = lambda name, *rest: None if 'pgserver' in name else find(name, *rest)\n",
+        + "from importlib import metadata\n"
+        + "files = metadata.files\n"
+        + "metadata.files = lambda name: [] if 'postgres' in name or 'pgserver' in name else files(name)\n",
         encoding="utf-8",
     )
     empty = tmp_path / "bin"

