@@ -22,7 +22,7 @@ from typing import IO
 from chaoskit.clock import now
 from chaoskit.errors import BrokenError, TimeoutExpired
 from chaoskit.journal import Journal
-from chaoskit.pids import MARK, Pid, family, identify, signal_all, wait_gone
+from chaoskit.pids import MARK, Pid, family, identify, signal_all, stragglers, wait_gone
 from chaoskit.undo import lease_end
 
 OnLine = Callable[[str, str, float], None]
@@ -88,6 +88,7 @@ class ManagedProcess:
         entry: int,
         on_line: OnLine,
         on_exit: Callable[[ManagedProcess], None] | None,
+        pidfile: Path,
     ) -> None:
         self.name = name
         self.pid = child.pid
@@ -96,6 +97,7 @@ class ManagedProcess:
         self._child = child
         self._journal = journal
         self._entry = entry
+        self._pidfile = pidfile
         self._pause_entry: int | None = None
         self._on_line = on_line
         self._on_exit = on_exit
@@ -111,6 +113,11 @@ class ManagedProcess:
     def poll(self) -> int | None:
         """The exit status (negative: the signal that ended it), or None while it runs."""
         return self._child.returncode if self._ended.is_set() else None
+
+    def processes(self) -> list[Pid]:
+        """Itself, its group, all its descendants, and what has left these and bears its mark: a daemon, say."""
+        members = family(self._identity)
+        return [*members, *(pid for pid in stragglers(self._pidfile) if pid not in members)]
 
     def wait(self, limit: float) -> int:
         """The exit status, once ended and all output was handed out. TimeoutExpired after ``limit`` s."""
@@ -278,7 +285,7 @@ def start_process(
         journal.done(entry)
         raise BrokenError(f"cannot start {name}: {error}") from error
     try:
-        return ManagedProcess(child, name, journal, entry, on_line, on_exit)
+        return ManagedProcess(child, name, journal, entry, on_line, on_exit, pidfile)
     except BaseException:  # nobody would follow it, nor close its pipes; its entry stays open, for what it has started
         child.kill()
         with child:

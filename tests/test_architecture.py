@@ -26,6 +26,7 @@ FLOORS = [
         "sweep",
         "journal",
         "processes",
+        "sockets",
         "guardian",
         "mask",
     },

@@ -72,6 +72,9 @@ def _broken(scenario: Scenario, view: View) -> str | None:
             )
         if schedule.sent < schedule.planned:
             return f"the traffic generator sent {schedule.sent} of {schedule.planned} planned requests"
+    for event in view.history.of(r.Event):
+        if event.what == r.TAKEN:
+            return f"{event.service} was not what answered: {event.detail}, which is no process of this service"
     for fault in view.faults:
         if fault.error is not None:
             return f"fault {fault.name}: {fault.error}"

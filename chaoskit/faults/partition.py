@@ -14,10 +14,10 @@ from chaoskit.faults._cgroup import group, relative
 from chaoskit.faults._container import addresses_of, container_of
 from chaoskit.faults._machine import cannot_match, lacking
 from chaoskit.faults._netfilter import Chain, Match, chain
-from chaoskit.faults._sockets import connections_to
 from chaoskit.faults.base import Evidence, Fault, World
 from chaoskit.pids import Pid, identify
 from chaoskit.scenario.types import ServiceName, problem
+from chaoskit.sockets import connections_to
 
 if TYPE_CHECKING:
     from chaoskit.scenario.setting import Refusal, Setting
@@ -112,9 +112,10 @@ class Partition(Fault):
                 members = ours.adopt(leader)
                 drops.append([*wanted, "-m", "cgroup", "--path", relative(ours.path)])
                 # A connection belongs to the group that its process was in when it was opened.
-                for local, remote in connections_to(members, ports):
-                    drops.append(["-p", "tcp", "--sport", str(local), "--dport", str(remote)])
-                    drops.append(["-p", "tcp", "--sport", str(remote), "--dport", str(local)])
+                for tcp in connections_to(members, ports):
+                    local, remote = str(tcp.local_port), str(tcp.remote_port)
+                    drops.append(["-p", "tcp", "--sport", local, "--dport", remote])
+                    drops.append(["-p", "tcp", "--sport", remote, "--dport", local])
         return [stack.enter_context(chain(world.journal, None, [["OUTPUT", "-o", "lo"]], drops))] if drops else []
 
 

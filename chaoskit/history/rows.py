@@ -137,9 +137,14 @@ class Log(Row, frozen=True, kw_only=True):
     stream: str = "stdout"
 
 
+TAKEN = "port taken"
+"""What happened to a service at whose address somebody else listens; ``detail`` tells who."""
+
+
 class Event(Row, frozen=True, kw_only=True):
     """Something that happened to a service: ``started``, ``ready``, ``exited``, ``killed``, ``paused``,
-    ``continued``, ``restarted`` ...; ``pid`` and ``code`` (exit status, negative for a signal) where known."""
+    ``continued``, ``restarted``, :data:`TAKEN` ...; ``pid`` and ``code`` (exit status, negative for a signal)
+    where known."""
 
     service: str
     at: float

@@ -7,12 +7,13 @@ import shlex
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaoskit.clock import now
 from chaoskit.errors import BrokenError, ChaosError
-from chaoskit.history.rows import Log
+from chaoskit.history.rows import TAKEN, Log
 from chaoskit.journal import Journal
 from chaoskit.services.base import Emit, Service
 from chaoskit.services.readiness import await_ready, describe_exit, http_answers, tcp_open
@@ -22,6 +23,9 @@ from chaoskit.services.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from chaoskit.services.docker.container import Container
+
+LEAVING = 2.0
+"""Seconds that what is left of an earlier life may take to let go of the port."""
 
 
 class ManagedService(Service):
@@ -188,7 +192,7 @@ class ManagedService(Service):
 
     def ready(self) -> bool:
         """One readiness check."""
-        return self.alive() and not self.check()
+        return self.alive() and not self.check() and not self.runtime.another(self._process)
 
     def reset(self) -> None:
         """Send the requests of ``spec.reset`` directly to it. Raises BrokenError unless all answer 2xx."""
@@ -253,6 +257,7 @@ class ManagedService(Service):
 
     def _launch(self) -> None:
         moment, what = now(), "restarted" if self._initialised else "started"
+        self._refuse_another(None)
         self._line_seen.clear()
         self._process = self.runtime.launch(self, self._line, self._exited)
         self.event(what, pid=self._process.pid, at=moment)
@@ -272,6 +277,16 @@ class ManagedService(Service):
             last_lines=self.last_lines,
             limit=self.spec.ready.within,
         )
+        self._refuse_another(process)
+
+    def _refuse_another(self, process: Running | None) -> None:
+        """Raises BrokenError when somebody else answers at its address: what is judged must be what was started."""
+        until = now() + (LEAVING if process is None else 0.0)
+        while (holder := self.runtime.another(process)) and now() < until:
+            time.sleep(0.05)
+        if holder:
+            self.event(TAKEN, detail=holder)
+            raise BrokenError(f"{self.name} cannot be rehearsed: {holder}, which is no process of this service")
 
     def _end(self, number: int) -> None:
         if self._process is not None:

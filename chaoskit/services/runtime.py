@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from chaoskit.errors import BrokenError
 from chaoskit.journal import Journal
+from chaoskit.pids import Pid
 from chaoskit.ports import free_port
-from chaoskit.processes import OnLine, start_process
+from chaoskit.processes import ManagedProcess, OnLine, start_process
 from chaoskit.services.spec import ServiceSpec
+from chaoskit.sockets import held_by_another, taken
 
 if TYPE_CHECKING:
     from chaoskit.scenario.service import BuildSpec
@@ -145,6 +147,13 @@ class Runtime(ABC):
         """What the image's own health check says: empty when healthy. None where there is no such check."""
         return None
 
+    def another(self, running: Running | None) -> str:  # noqa: ARG002  # for those that share our network
+        """Who listens at its address and is none of ``running``'s processes, in words; empty when nobody.
+
+        None: it is not launched yet, so whoever is there is another.
+        """
+        return ""
+
     @property
     def container(self) -> Container | None:
         """The container, where there is one."""
@@ -181,6 +190,13 @@ class ProcessRuntime(Runtime):
             cwd=Path(service.spec.cwd) if service.spec.cwd else None,
             stop_signal=service.stop_signal,
         )
+
+    def another(self, running: Running | None) -> str:
+        """Found by the sockets and the process tree. Raises BrokenError where the system does not tell these."""
+        if running is None and not taken(self.host, self.port):
+            return ""
+        own = running.processes if isinstance(running, ManagedProcess) else list[Pid]
+        return held_by_another(self.host, self.port, own)
 
     def discard(self) -> None:
         """A process leaves nothing but its folder, which is the service's."""

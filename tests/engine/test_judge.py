@@ -161,6 +161,17 @@ def test_recovery_is_judged_unasked(scenario: Scenario) -> None:
     assert verdict.recovery is None
 
 
+def test_broken_when_somebody_else_answered(scenario: Scenario) -> None:
+    """Figures of another process say nothing about the service, however good they are."""
+    made = history()
+    made.add(r.Event(service="stub", at=ZERO + 1, what=r.TAKEN, detail="port 80 is held by pid 7 (nginx)"))
+    verdict = judge(scenario, made)
+    assert verdict.outcome is Outcome.BROKEN
+    assert verdict.reason == (
+        "stub was not what answered: port 80 is held by pid 7 (nginx), which is no process of this service"
+    )
+
+
 def test_vacuous_without_evidence(scenario: Scenario) -> None:
     """A fault that touched nothing proves nothing, however good the figures are."""
     verdict = judge(scenario, history(faults=(fault(touched=0),)))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
+import socket
+import subprocess
 import sys
 import textwrap
 import time
@@ -330,3 +333,112 @@ def test_two_services_have_two_ports(bench):
     assert first.port != second.port
     assert first.ready()
     assert second.ready()
+
+
+STRANGER = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers()
+    def log_message(self, *_): pass
+server = http.server.HTTPServer(("0.0.0.0", int(sys.argv[1])), Handler)
+print("listening", flush=True)
+server.serve_forever()
+"""
+
+
+@contextlib.contextmanager
+def stranger(port):
+    """Somebody else who answers every request at the service's port."""
+    with subprocess.Popen([sys.executable, "-c", STRANGER, str(port)], stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"listening\n"
+        try:
+            yield child.pid
+        finally:
+            child.kill()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"command": COMMAND, "ready": HEALTHZ},
+        {"command": COMMAND},
+        {"command": ["python", "-c", "print(1, flush=True); import signal; signal.pause()"], "ready": {"log": "1"}},
+        {"provider": "http_stub", "args": {"routes": [{"path": "/*"}]}},
+    ],
+    ids=["http", "tcp", "log", "provider"],
+)  # fmt: skip
+def test_a_port_that_somebody_else_holds(bench, spec):
+    """Whatever it is ready by, nothing is started beside a stranger, who is told with pid and name."""
+    service = bench.make(**spec)
+    with stranger(service.port) as pid:
+        with pytest.raises(BrokenError, match=rf"port {service.port} is held by pid {pid} \(python"):
+            service.start()
+        assert bench.events() == ["port taken"]
+    service.start()  # the port is free again
+    assert service.ready()
+
+
+def test_a_port_that_is_taken_after_the_launch(bench):
+    """A service that goes on without its port is not ready: who answers is not what was started."""
+    service = bench.make(
+        command=["python", "-c", "import signal; signal.pause()"], ready={"http": "/", "within": "20s"}
+    )
+    launch = service.runtime.launch
+    with contextlib.ExitStack() as stack:
+
+        def launched(*given):
+            running = launch(*given)
+            stack.enter_context(stranger(service.port))
+            return running
+
+        service.runtime.launch = launched
+        with pytest.raises(BrokenError, match="which is no process of this service"):
+            service.start()
+        assert service.alive()
+        assert not service.ready()
+
+
+def test_a_port_that_is_taken_before_a_restart(bench):
+    """What a supervisor starts again is held to the same, and the history says so."""
+    service = bench.make(command=COMMAND, ready=HEALTHZ, restart="always")
+    service.start()
+    service.kill()
+    with socket.create_server((service.host, service.port)):
+        wait_for(lambda: "not ready" in bench.events(), what="the restart to fail", limit=20)
+    assert bench.event("port taken").detail.startswith(f"port {service.port} is held by pid {os.getpid()} (")
+
+
+@pytest.mark.parametrize(
+    "prelude",
+    [
+        "",
+        "os.fork() and signal.pause()",
+        "os.fork() and signal.pause(); os.setsid(); os.fork() and os._exit(0)",
+    ],
+    ids=["plain", "child", "daemon"],
+)
+def test_its_own_processes_are_not_strangers(bench, prelude):
+    """The listener may be a child of a wrapper, or a daemon that has left its session and its parent."""
+    service = bench.make(command=["python", "-c", f"import os, signal\n{prelude}\n{SERVER}"], ready=HEALTHZ)
+    service.start()
+    assert service.ready()
+
+
+def test_forked_workers_share_the_port(bench):
+    """A pre-fork server: each worker has a socket of its own at the same port."""
+    text = """
+        import os, socket, signal
+        for _ in range(3):
+            if os.fork() == 0:
+                server = socket.socket()
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                server.bind(("127.0.0.1", int(os.environ["PORT"])))
+                server.listen()
+                while True:
+                    server.accept()[0].close()
+        signal.pause()
+    """
+    service = bench.make(command=["python", "-c", textwrap.dedent(text)])
+    service.start()
+    assert service.ready()

@@ -1,0 +1,136 @@
+"""The TCP sockets of this machine, and the processes they belong to, as ``/proc`` tells: of the network we are in."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import pwd
+import socket
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from chaoskit.errors import BrokenError
+from chaoskit.pids import Pid
+
+LISTENING = "0A"
+ESTABLISHED = "01"
+
+
+class Tcp(NamedTuple):
+    """One socket. ``state`` is the kernel's number in hex, ``uid`` the user who made it; addresses that are IPv4
+    within IPv6 are given as IPv4."""
+
+    local: str
+    local_port: int
+    remote: str
+    remote_port: int
+    state: str
+    uid: int
+    inode: str
+
+
+def tcp_sockets() -> Iterator[Tcp]:
+    """All of them. Raises BrokenError where the system does not tell."""
+    for file in (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6")):
+        try:
+            lines = file.read_text(encoding="ascii").splitlines()[1:]
+        except FileNotFoundError:
+            if file.name == "tcp6":  # a machine without IPv6
+                continue
+            raise BrokenError(f"who listens on which port cannot be told: this system has no {file}") from None
+        for line in lines:
+            words = line.split()
+            yield Tcp(*_place(words[1]), *_place(words[2]), words[3], int(words[7]), words[9])
+
+
+def inodes_of(pid: int) -> set[str]:
+    """The inodes of a process's open sockets; none when it is gone. Raises PermissionError for another user's."""
+    found = set()
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # closed meanwhile
+                target = str(entry.readlink())
+                if target.startswith("socket:["):
+                    found.add(target[8:-1])
+    return found
+
+
+def connections_to(pids: Iterable[int], ports: Collection[int]) -> Iterator[Tcp]:
+    """Each connection of these processes that leads to one of ``ports``."""
+    inodes = {inode for pid in pids for inode in inodes_of(pid)}
+    return (tcp for tcp in tcp_sockets() if tcp.remote_port in ports and tcp.inode in inodes)
+
+
+def taken(host: str, port: int) -> bool:
+    """Whether a server could not listen there because somebody does."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have ended do not matter
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+def held_by_another(host: str, port: int, own: Callable[[], Iterable[Pid]]) -> str:
+    """Who else than the processes ``own`` answers connections to ``host`` and ``port``, in words; empty when nobody.
+
+    Where the holder's sockets cannot be looked at, that is said: nobody knows then whose port it is.
+    Raises BrokenError where the system does not tell.
+    """
+    while sockets := _answering(host, port):
+        # Asked for after the sockets: a child that has made one was born by then.
+        mine = {inode for pid in own() for inode in _readable(pid.pid)}
+        another = next((tcp for tcp in sockets if tcp.inode not in mine), None)
+        if another is None:
+            break
+        if holder := _holder(another.inode):
+            return f"port {port} is held by {holder}"
+        if another in _answering(host, port):  # else it was closed while we looked
+            whose = "a process of the user {} that cannot be looked at from here, so nobody knows whose it is"
+            return f"port {port} is held by {whose.format(_user(another.uid))}"
+    return ""
+
+
+def _answering(host: str, port: int) -> list[Tcp]:
+    """The listening sockets that the kernel chooses from: those at this very address before those at any."""
+    listening = [tcp for tcp in tcp_sockets() if tcp.state == LISTENING and tcp.local_port == port]
+    any_address = ("0.0.0.0", "::") if ":" not in host else ("::",)  # noqa: S104  # of others, to be recognised
+    for address in (host, *any_address):
+        if found := [tcp for tcp in listening if tcp.local == address]:
+            return found
+    return []
+
+
+def _holder(inode: str) -> str:
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and inode in _readable(int(folder.name)):
+            with contextlib.suppress(OSError):
+                return f"pid {folder.name} ({(folder / 'comm').read_text(errors='replace').strip()})"
+    return ""
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _readable(pid: int) -> set[str]:
+    with contextlib.suppress(PermissionError):
+        return inodes_of(pid)
+    return set()
+
+
+def _place(text: str) -> tuple[str, int]:
+    """An address and a port from the kernel's hex: each word of an address stands in the machine's own order."""
+    digits, _, port = text.partition(":")
+    words = [int(digits[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(digits), 8)]
+    address = ipaddress.ip_address(b"".join(words))
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address), int(port, 16)
