@@ -12,6 +12,7 @@ from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.observers.alert_rules import AlertRules
 from chaoskit.observers.base import Observer
+from chaoskit.observers.host import Host
 from chaoskit.observers.metrics_scraper import MetricsScraper
 from chaoskit.observers.process_sampler import ProcessSampler
 from chaoskit.traffic.generator import TrafficGenerator
@@ -34,7 +35,11 @@ class Observation:
             stack.callback(self.live.observe_nothing)
             self._poller = self.live.observe(self.history.add, self._id_headers)
             services = list(self.live.services.values())
-            observers: list[Observer] = [self._poller, ProcessSampler(services, self.history.add)]
+            observers: list[Observer] = [
+                self._poller,
+                ProcessSampler(services, self.history.add),
+                Host(services, self.history.add, self.live.journal.run_id),
+            ]
             observers += [
                 MetricsScraper(service.name, url, self.history.add)
                 for service in services

@@ -266,6 +266,33 @@ class Span(Row, frozen=True, kw_only=True):
     attributes: dict[str, Any] = {}
 
 
+class Host(Row, frozen=True, kw_only=True):
+    """The machine over the ``seconds`` that ended ``at``, as somebody beside us felt it.
+
+    ``late`` is by how much a timer woke late at most. ``own``, ``foreign`` and ``stolen`` are processors (1.4 is one
+    and nearly a half) used by what belongs to the run, used by everybody else, and taken by the hypervisor.
+    ``waited`` is how many of our threads were ready and had no processor, on average, and ``busiest`` how many threads
+    the busiest of our processes had running or ready; None where the kernel does not tell (``CONFIG_SCHED_INFO``). The
+    engine is left out of both.
+    ``cpu_pressure`` and ``io_pressure`` are shares of the time in which somebody on the machine waited
+    (``/proc/pressure``; None where the kernel does not tell). ``own_disk`` and ``foreign_disk`` are bytes a second.
+    """
+
+    at: float
+    seconds: float
+    late: float
+    cores: int
+    own: float
+    foreign: float
+    stolen: float = 0.0
+    waited: float | None = None
+    busiest: float | None = None
+    cpu_pressure: float | None = None
+    io_pressure: float | None = None
+    own_disk: float = 0.0
+    foreign_disk: float = 0.0
+
+
 KINDS: dict[str, type[Row]] = {
     "phases": Phase,
     "requests": Request,
@@ -281,4 +308,5 @@ KINDS: dict[str, type[Row]] = {
     "rules": Rules,
     "sop_runs": SopRun,
     "spans": Span,
+    "host": Host,
 }

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from chaoskit.history import rows as r
+from chaoskit.history.calm import Calm
 from chaoskit.history.store import History
 from chaoskit.history.windows import Window, inside, merge
 
@@ -50,6 +51,11 @@ class View:
     def fault_windows(self) -> list[Window]:
         """When at least one fault was active."""
         return merge(Window(row.started, row.ended) for row in self.faults)
+
+    @cached_property
+    def calm(self) -> Calm:
+        """When somebody else took of the machine, and when nobody did."""
+        return Calm.of(self.history.of(r.Host))
 
     @cached_property
     def _requests(self) -> dict[str, list[r.Request]]:

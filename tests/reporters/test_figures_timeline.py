@@ -216,6 +216,19 @@ def test_a_crash_loop_of_thousands_stays_small(tmp_path: Path) -> None:
     assert any(text.startswith("exited 2000×, restarted 2000×") for text in drawing.texts)
 
 
+def test_what_others_took_of_the_machine_is_a_lane(tmp_path: Path) -> None:
+    """With how much and when; where it was calm there is none."""
+    assert "machine" not in timeline(tmp_path, usual()).texts
+    made = usual()
+    for index in range(4):
+        at = FAULT + 0.5 + 0.25 * index
+        made.history.add(
+            r.Host(at=at, seconds=0.25, cores=2, late=0.006, own=0.4, foreign=1.5, waited=0.8, busiest=0.3)
+        )
+    texts = timeline(tmp_path, made).texts
+    assert {"machine", "others took 1.5 of 2 processors from +0.2 s to +1.2 s"} <= set(texts)
+
+
 def test_what_else_is_marked_is_one_more_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Alerts, say: a lane with a span, a mark and a note, in looks that need not be known."""
 

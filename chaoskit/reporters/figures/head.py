@@ -29,6 +29,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "missed": {"facecolor": "#fbe3d6", "edgecolor": style.VERMILLION, "hatch": "\\\\\\\\"},
     "down": {"facecolor": style.VERMILLION, "edgecolor": style.VERMILLION},
     "paused": {"facecolor": style.ORANGE, "edgecolor": style.ORANGE},
+    "disturbed": {"facecolor": style.PAPER, "edgecolor": style.MUTED, "hatch": "xxxx"},
     "pending": {"facecolor": style.PAPER, "edgecolor": style.ORANGE, "linestyle": (0, (3, 2))},
     "firing": {"facecolor": "#f7d9a0", "edgecolor": style.ORANGE},
     "other": {"facecolor": style.SKY, "edgecolor": style.BLUE},

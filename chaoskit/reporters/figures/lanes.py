@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from chaoskit.expectations.recovery import Recovery
 from chaoskit.history import rows as r
+from chaoskit.history.windows import Window
 from chaoskit.reporters.figures.facts import Facts
 from chaoskit.reporters.figures.incident_lanes import alerts, sops
 from chaoskit.reporters.figures.lane import Lane, Mark, Note, Span, apart, joined, note_of
@@ -137,7 +138,18 @@ def _process(facts: Facts, service: str, events: Iterable[r.Event]) -> Lane | No
     return Lane(f"process {service}", joined(spans, length), apart(marks, length), note)
 
 
-SOURCES: tuple[Callable[[Facts], Iterator[Lane]], ...] = (phases, faults, recovery, alerts, sops, processes)
+def machine(facts: Facts) -> Iterator[Lane]:
+    """When somebody else took of the machine, and how much; no lane where it was calm."""
+    shown, calm = facts.range, facts.view.calm
+    windows = [window for window in calm.windows if facts.at(window.end) > shown.start]
+    windows = [window for window in windows if facts.at(window.start) < shown.end]
+    if windows:
+        spans = [Span(facts.at(window.start), facts.at(window.end), "disturbed") for window in windows]
+        told = calm.told(Window(facts.origin + shown.start, facts.origin + shown.end), facts.origin)
+        yield Lane("machine", joined(spans, shown.length), note=Note(told))
+
+
+SOURCES: tuple[Callable[[Facts], Iterator[Lane]], ...] = (phases, faults, recovery, alerts, sops, processes, machine)
 """What is drawn, from top to bottom."""
 
 

@@ -1,0 +1,158 @@
+"""The observer of the machine: whose processor time it was, asked of real processes. Ratios, as others compute too."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from chaoskit.clock import wait_for
+from chaoskit.history import rows as r
+from chaoskit.observers.host import Host
+
+RUN = "made-up-run"
+BURN = "import time\nwhile time.process_time() < {seconds}: pass"
+
+pytestmark = pytest.mark.skipif(not Path("/proc/stat").exists(), reason="without /proc nothing is seen")
+
+
+@dataclass
+class Named:
+    """A service as far as an observer cares."""
+
+    name: str
+    pid: int | None
+
+
+@contextmanager
+def looking(*services: Named) -> Iterator[list[r.Row]]:
+    """Rows, as long as this context lasts; there is one already when it begins."""
+    rows: list[r.Row] = []
+    host = Host(services, rows.append, RUN)
+    host.start()
+    try:
+        wait_for(lambda: rows, what="the first look at the machine", limit=20.0)
+        yield rows
+        seen = len(rows)
+        wait_for(lambda: len(rows) > seen + 1, what="two more looks", limit=20.0)
+    finally:
+        host.stop()
+    assert host.errors == 0, host.last_error
+
+
+def used(rows: list[r.Row], figure: str) -> float:
+    """Seconds of processor."""
+    return sum(getattr(row, figure) * row.seconds for row in rows if isinstance(row, r.Host))
+
+
+def adopted(code: str, env: dict[str, str] | None = None) -> None:
+    """Run a program that init adopts at once, and wait for its end."""
+    done, told = os.pipe()
+    script = f"import os\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n{code}"
+    subprocess.run([sys.executable, "-c", script], env={**os.environ, **(env or {})}, pass_fds=[told], check=True)
+    os.close(told)
+    os.read(done, 1)  # it holds the other end
+    os.close(done)
+
+
+def test_what_a_child_burns_is_ours() -> None:
+    """Also when it has ended between two looks, and its parent has taken its time over."""
+    with looking() as rows:
+        for _ in range(6):
+            subprocess.run([sys.executable, "-c", BURN.format(seconds=0.25)], check=True)
+    assert 1.5 * 0.8 < used(rows, "own") < 1.5 * 2.0  # more than asked for: they have to start
+
+
+def test_what_a_child_of_a_child_burns_is_ours() -> None:
+    """It may come and go within a look."""
+    short = BURN.format(seconds=0.2)
+    burn = f"import subprocess, sys\nfor _ in range(3): subprocess.run([sys.executable, '-c', {short!r}])"
+    with looking() as rows:
+        subprocess.run([sys.executable, "-c", burn], check=True)
+    assert 0.6 * 0.8 < used(rows, "own") < 0.6 * 2.5
+
+
+def test_who_was_adopted_is_ours_by_the_mark() -> None:
+    """A service may have let go of its parent."""
+    with looking() as rows:
+        adopted(BURN.format(seconds=1.0), {"CHAOSKIT_RUN_ID": RUN})
+    assert used(rows, "own") > 0.7
+
+
+@pytest.mark.parametrize("env", [{}, {"CHAOSKIT_RUN_ID": "another-run"}])
+def test_what_others_burn_is_foreign(env: dict[str, str]) -> None:
+    """Without the mark, or with that of another run."""
+    with looking() as rows:
+        adopted(BURN.format(seconds=1.0), env)
+    assert used(rows, "foreign") > 0.7
+    assert used(rows, "own") < 0.6
+
+
+def test_a_service_that_is_no_child_of_ours_is_ours_by_its_pid() -> None:
+    """As one in a container, which descends from the daemon."""
+    reader, writer = os.pipe()
+    code = f"os.write({writer}, str(os.getpid()).encode())\n{BURN.format(seconds=30.0)}"
+    script = f"import os\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n{code}"
+    subprocess.run([sys.executable, "-c", script], pass_fds=[writer], check=True)
+    pid = int(os.read(reader, 20))
+    try:
+        with looking(Named("elsewhere", pid)) as rows:
+            wait_for(lambda: used(rows, "own") > 0.5, what="its time counted as ours", limit=20.0)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.close(reader)
+        os.close(writer)
+
+
+def test_threads_that_wait_for_a_processor_are_seen() -> None:
+    """More endless loops than processors: some must wait, and the busiest process is busy all the time."""
+    count = (os.cpu_count() or 1) + 2
+    loops = [subprocess.Popen([sys.executable, "-c", BURN.format(seconds=30.0)]) for _ in range(count)]
+    try:
+        with looking() as rows:
+            seen = lambda: [row for row in rows if isinstance(row, r.Host) and row.waited is not None]  # noqa: E731
+            wait_for(lambda: len(seen()) > 4, what="five looks", limit=20.0)
+            last = seen()[-3:]
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+    assert max(row.waited or 0.0 for row in last) > 1.0
+    assert max(row.busiest or 0.0 for row in last) > 0.8
+    assert max(row.late for row in last) > 0.0
+
+
+def test_it_is_cheap() -> None:
+    """A hundredth of a processor; three where the machine is slow or busy."""
+    with looking():
+        (probe,) = [child for child in psutil.Process().children() if "_host_probe" in " ".join(child.cmdline())]
+        before, began = probe.cpu_times(), time.monotonic()
+        time.sleep(3.0)  # what is measured is what it takes over time
+        after, seconds = probe.cpu_times(), time.monotonic() - began
+    took = (after.user + after.system) - (before.user + before.system)
+    assert took / seconds < 0.03, f"{took / seconds:.1%}"
+
+
+def test_it_ends_with_us() -> None:
+    """The probe of an engine that was killed goes by itself: its standard input has ended."""
+    code = (
+        "import os, sys, time\nfrom chaoskit.observers.host import Host\n"
+        "host = Host([], lambda row: print('row', flush=True), 'x'); host.start()\n"
+        "print(host._process.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as engine:
+        assert engine.stdout is not None
+        probe = psutil.Process(int(engine.stdout.readline()))
+        assert engine.stdout.readline() == b"row\n"
+        engine.kill()
+    with suppress(psutil.NoSuchProcess):
+        probe.wait(10.0)
