@@ -113,20 +113,26 @@ class Calm:
         """Whether work may have queued up within ``window``."""
         return any(each.overwhelmed for each in self.during(window.start, window.end))
 
+    def who(self, window: Window) -> str:
+        """``others took 1.4 of 2 processors``, as long as it was disturbed within ``window``."""
+        found = self.during(window.start, window.end)
+        if not found:
+            return "calm"
+        if all(each.on_disk for each in found):
+            return "others kept the disk busy"
+        seconds = sum(each.row.seconds for each in found)
+        taken = sum(each.taken * each.row.seconds for each in found) / seconds
+        stolen = sum(each.row.stolen * each.row.seconds for each in found) / seconds
+        who = "the hypervisor" if stolen > taken / 2 else "others"
+        return f"{who} took {taken:.1f} of {found[0].row.cores} processors"
+
     def told(self, window: Window, origin: float) -> str:
         """``others took 1.4 of 2 processors from +1.2 s to +2.6 s``: seconds are counted from ``origin``."""
         found = self.during(window.start, window.end)
         if not found:
             return "calm"
         start, end = found[0].window.start, max(each.row.at for each in found)
-        seconds = sum(each.row.seconds for each in found)
-        taken = sum(each.taken * each.row.seconds for each in found) / seconds
-        stolen = sum(each.row.stolen * each.row.seconds for each in found) / seconds
-        who = "the hypervisor" if stolen > taken / 2 else "others"
-        what = f"{who} took {taken:.1f} of {found[0].row.cores} processors"
-        if all(each.on_disk for each in found):
-            what = "others kept the disk busy"
-        return f"{what} from {start - origin:+.1f} s to {end - origin:+.1f} s"
+        return f"{self.who(window)} from {start - origin:+.1f} s to {end - origin:+.1f} s"
 
 
 def _taken(row: Host) -> bool:

@@ -5,12 +5,25 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Protocol
 
 from chaoskit.clock import now
 from chaoskit.history.rows import Row
 
 Emit = Callable[[Row], None]
 """Takes a row of the history. Called from any thread."""
+
+
+class HasPid(Protocol):
+    """A service as far as its process is concerned."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its main process while it runs."""
 
 
 class Observer(ABC):

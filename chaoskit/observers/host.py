@@ -14,8 +14,7 @@ import msgspec
 
 from chaoskit.history import rows as r
 from chaoskit.observers import _host_probe as probe
-from chaoskit.observers.base import Emit, Observer
-from chaoskit.observers.process_sampler import HasPid
+from chaoskit.observers.base import Emit, HasPid, Observer
 
 
 class Host(Observer):

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import psutil
 
 from chaoskit.clock import now
 from chaoskit.history.rows import Sample
-from chaoskit.observers.base import Emit, Observer
-
-
-class HasPid(Protocol):
-    """A service as far as its process is concerned."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def pid(self) -> int | None:
-        """Its main process while it runs."""
+from chaoskit.observers.base import Emit, HasPid, Observer
 
 
 class ProcessSampler(Observer):

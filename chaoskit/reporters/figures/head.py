@@ -112,7 +112,7 @@ def _words(
     wide, gap = text.width(words) / scale, 0.08 / scale
     options: dict[str, Any] = {"va": "center_baseline"}
     options["color"] = style.GREEN if what.look in ("recovery", "recovered") else style.INK
-    if what.look in ("missed", "fault-without-effect"):
+    if what.look in ("missed", "fault-without-effect", "disturbed"):
         options["bbox"] = {"boxstyle": "square,pad=0.1", "facecolor": style.PAPER, "edgecolor": "none"}
     marks = [other for other in taken if other != place and start < other[0] and other[1] < end]
     free = (start, min((other[0] for other in marks), default=end))

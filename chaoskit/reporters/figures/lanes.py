@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 
 from chaoskit.expectations.recovery import Recovery
 from chaoskit.history import rows as r
-from chaoskit.history.windows import Window
 from chaoskit.reporters.figures.facts import Facts
 from chaoskit.reporters.figures.incident_lanes import alerts, sops
 from chaoskit.reporters.figures.lane import Lane, Mark, Note, Span, apart, joined, note_of
@@ -144,9 +143,9 @@ def machine(facts: Facts) -> Iterator[Lane]:
     windows = [window for window in calm.windows if facts.at(window.end) > shown.start]
     windows = [window for window in windows if facts.at(window.start) < shown.end]
     if windows:
-        spans = [Span(facts.at(window.start), facts.at(window.end), "disturbed") for window in windows]
-        told = calm.told(Window(facts.origin + shown.start, facts.origin + shown.end), facts.origin)
-        yield Lane("machine", joined(spans, shown.length), note=Note(told))
+        spans = [Span(facts.at(each.start), facts.at(each.end), "disturbed", calm.who(each)) for each in windows]
+        share = sum(each.length for each in windows) / shown.length
+        yield Lane("machine", joined(spans, shown.length), note=Note(f"disturbed {min(share, 1.0):.0%} of the time"))
 
 
 SOURCES: tuple[Callable[[Facts], Iterator[Lane]], ...] = (phases, faults, recovery, alerts, sops, processes, machine)
