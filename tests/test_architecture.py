@@ -17,6 +17,8 @@ HOUSE = ROOT / "chaoskit"
 FLOORS = [
     {
         "errors",
+        "blast_radius",
+        "http_calls",
         "clock",
         "units",
         "registry",
@@ -153,6 +155,38 @@ def test_plug_ins_of_a_room_do_not_import_each_other(folder: str) -> None:
     plug_ins = {f"{package}.{name}" for name in files}
     wrong = [str(f) for f in INSIDE if f.module in plug_ins and f.target in plug_ins - {f.module}]
     assert wrong == []
+
+
+OPENS = re.compile(
+    r"HTTPS?Connection\(|create_connection\(|sock_connect\(|\.connect(_ex)?\(\(?[a-z]|urlopen|build_opener\(|requests\.Session\("
+    r"|open_connection\(|from_env\(|[dD]ocker[Cc]lient\("
+)
+TO_PLACES_OF_OUR_OWN = {
+    "services": "a service is where its runtime has put it: on loopback, or in a container of the run",
+    "faults": "they act on services and their proxies",
+    "failpoints/client.py": "a service's own, and no redirect is followed",
+    "alerting/evaluator": "scrapes and tells what the provider's own configuration says: services and receivers",
+    "alerting/router/webhook.py": "tells the receiver: a team's channels are replaced",
+    "toxiproxy": "the server that the interposer has checked; upstreams are checked by the server",
+    "cli/_doctor": "looks whether Docker, and ports of this machine, answer",
+    "reporters": "the history database, a file",
+}
+"""Who opens a connection without asking the blast radius, and why that is right."""
+
+
+def test_whoever_opens_a_connection_asks_the_blast_radius() -> None:
+    """Or is listed above, with the reason."""
+    opening = [
+        name
+        for file in sorted(HOUSE.rglob("*.py"))
+        if OPENS.search(text := file.read_text(encoding="utf-8"))
+        and (name := str(file.relative_to(HOUSE)))
+        and "blast_radius import" not in text
+        and name != "blast_radius.py"
+    ]
+    unasked = [name for name in opening if not name.startswith(tuple(TO_PLACES_OF_OUR_OWN))]
+    assert unasked == []
+    assert [place for place in TO_PLACES_OF_OUR_OWN if not any(name.startswith(place) for name in opening)] == []
 
 
 def test_failpoints_stand_alone() -> None:

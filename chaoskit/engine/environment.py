@@ -15,6 +15,7 @@ from typing import Any
 from chaoskit.alerting import otlp
 from chaoskit.alerting.receiver import Receiver
 from chaoskit.alerting.sink import AlertSink
+from chaoskit.blast_radius import BlastRadius, beyond
 from chaoskit.engine.links import status_of
 from chaoskit.engine.live_services import LiveServices
 from chaoskit.engine.neighbourhood import Neighbourhood
@@ -169,6 +170,12 @@ class LiveEnvironment:
         return self._neighbourhood.addresses(inside=inside)
 
     @property
+    def radius(self) -> BlastRadius:
+        """Who may be connected to now: loopback, our own containers, and the hosts that were allowed."""
+        own = [service.host for service in self._services.values() if service.container is not None]
+        return BlastRadius([*self.allow, self.platform.here, *own])
+
+    @property
     def services(self) -> Mapping[str, Service]:
         """The running services by name."""
         return self._services
@@ -217,9 +224,12 @@ class LiveEnvironment:
 
     def sql(self, service: str, statement: str) -> list[list[Any]]:
         """Rows of a query, asked directly and not through the proxy. Raises BrokenError when it fails."""
-        reader = getattr(self._services[service], "read", None)
+        target = self._services[service]
+        reader = getattr(target, "read", None)
         if reader is None:
             raise BrokenError(f"{service} is no database that can be read with SQL")
+        if not self.radius.holds(target.host):
+            raise BrokenError(f"{service} cannot be read: {beyond(target.host)}")
         rows: list[list[Any]] = reader(statement)
         return rows
 
@@ -228,7 +238,7 @@ class LiveEnvironment:
 
         Raises BrokenError for a host beyond the blast radius, and when no answer comes.
         """
-        return status_of(url, self.allow)
+        return status_of(url, self.radius)
 
     def hold(self, undo: Callable[[], None]) -> None:
         """Run ``undo`` when the scenario has ended."""

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from chaoskit.blast_radius import OPTION, BlastRadius
 from chaoskit.clock import wait_for
 from chaoskit.errors import BrokenError, ChaosError, unknown
 from chaoskit.journal import Journal, register_kind
 from chaoskit.ports import free_port
 from chaoskit.processes import ManagedProcess, OnLine, start_process
-from chaoskit.scenario.reach import OPTION, is_inside
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.toxiproxy.facts import ProxyAddress, Toxic
 from chaoskit.toxiproxy.fronted import FrontedToxiproxy
@@ -43,7 +43,7 @@ def resolve(mode: str, allowed: Collection[str] = (), runtime: str = "process") 
         )
     if mode.startswith(("http://", "https://")):
         host = _host(mode)
-        if not is_inside(host, allowed):
+        if not BlastRadius(allowed).names(host):
             raise ChaosError(
                 f"--chaos-toxiproxy={mode}: only a Toxiproxy on loopback may be used, as others may depend on one "
                 f"elsewhere; if that is meant: {OPTION} {host}"

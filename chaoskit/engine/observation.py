@@ -41,12 +41,12 @@ class Observation:
                 Host(services, self.history.add, self.live.journal.run_id),
             ]
             observers += [
-                MetricsScraper(service.name, url, self.history.add)
+                MetricsScraper(service.name, url, self.history.add, self.live.radius)
                 for service in services
                 if (url := service.metrics_url)
             ]
             observers += [
-                AlertRules(service.name, service.url(service.host, service.port), self.history.add)
+                AlertRules(service.name, service.url(service.host, service.port), self.history.add, self.live.radius)
                 for service in services
                 if service.spec.provider == "prometheus"
             ]

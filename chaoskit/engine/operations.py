@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from chaoskit.blast_radius import BlastRadius
 from chaoskit.clock import now
 from chaoskit.expectations._steady import BASE
 from chaoskit.scenario.model import Operation
@@ -16,14 +17,19 @@ LEAD = 0.05
 
 
 def start_traffic(
-    generator: TrafficGenerator, seed: int, operations: Mapping[str, Operation], variables: Mapping[str, Any]
+    generator: TrafficGenerator,
+    seed: int,
+    operations: Mapping[str, Operation],
+    variables: Mapping[str, Any],
+    radius: BlastRadius,
 ) -> float:
     """Begin a session of ``generator`` and send each operation at its rate; gives the time of the first request.
 
-    ``variables`` are what templates may name. Raises BrokenError for a template that fails.
+    ``variables`` are what templates may name, ``radius`` is where requests may go. Raises BrokenError for a template
+    that fails.
     """
     specs = [_as_traffic(name, operation) for name, operation in operations.items()]
-    generator.begin(seed, specs, variables)
+    generator.begin(seed, specs, variables, radius.hosts)
     start = now() + LEAD
     for spec in specs:
         if spec.rate:  # those without one are sent by bursts alone

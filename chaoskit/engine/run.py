@@ -150,7 +150,7 @@ class Run:
     def _start_traffic(self) -> float:
         data = {**self.scenario.environment.data, **self.scenario.model.data}
         operations = self.scenario.model.traffic
-        return start_traffic(self.generator, self.seed, operations, {**data, **self.live.addresses()})
+        return start_traffic(self.generator, self.seed, operations, {**data, **self.live.addresses()}, self.live.radius)
 
     def _end_traffic(self) -> None:
         longest = max(operation.timeout for operation in self.scenario.model.traffic.values())

@@ -13,13 +13,13 @@ from chaoskit.alerting.sops.endpoint import PREFIX, CallBacks, refuse
 from chaoskit.alerting.sops.queue import FILE, Queue
 from chaoskit.alerting.sops.reports import FaultReports
 from chaoskit.alerting.sops.runner import SopRunner
+from chaoskit.blast_radius import BlastRadius
 from chaoskit.clock import now
 from chaoskit.engine.environment import LiveEnvironment
 from chaoskit.errors import BrokenError
 from chaoskit.history.store import History
 from chaoskit.journal import Journal
 from chaoskit.scenario.model import Scenario
-from chaoskit.scenario.reach import is_inside
 from chaoskit.traffic.templates import render
 from chaoskit.units import format_duration
 
@@ -66,11 +66,10 @@ class LiveStage:
         """Where it is reached past its proxy."""
         return str(self._live.addresses()[service]["direct_url"])
 
-    def reaches(self, host: str) -> bool:
-        """Loopback, a service's address as we see it, or what was allowed."""
-        own = {str(place["host"]) for place in self._live.addresses().values()}
-        own |= {service.host for service in self._live.services.values()}
-        return host in own or is_inside(host, self._live.allow)
+    @property
+    def radius(self) -> BlastRadius:
+        """The environment's."""
+        return self._live.radius
 
     def render(self, text: str, names: Mapping[str, Any]) -> str:
         """Fill in a template."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.parse import quote
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 
 class FailpointError(Exception):
@@ -14,6 +14,13 @@ class FailpointError(Exception):
     def __init__(self, text: str, status: int | None = None) -> None:
         super().__init__(text)
         self.status = status
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """An answer that leads elsewhere is an answer: it is not followed."""
+
+    def redirect_request(self, *_: object) -> None:
+        """None: then it is an HTTPError."""
 
 
 class FailpointClient:
@@ -26,7 +33,8 @@ class FailpointClient:
     def __init__(self, url: str, timeout: float = 5.0) -> None:
         self.url = url.rstrip("/")
         self.timeout = timeout
-        self._opener = build_opener(ProxyHandler({}))  # a proxy from the environment cannot reach loopback
+        # A proxy from the environment cannot reach loopback.
+        self._opener = build_opener(ProxyHandler({}), _NoRedirects)
 
     def put(self, name: str, terms: str) -> None:
         """Switch the failpoint on; its count starts at 0."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from chaoskit.blast_radius import BlastRadius
 from chaoskit.clock import now
 from chaoskit.history.alerts import RULES, fingerprint, unix_time
 from chaoskit.history.rows import Alert, Rules
+from chaoskit.http_calls import Connection
 from chaoskit.observers.base import Emit, Observer
 
 LOOK_AT_RULES = 1.0
@@ -25,11 +26,13 @@ class AlertRules(Observer):
     evaluated. ``limit`` is how long one question may wait for its answer, in seconds.
     """
 
-    def __init__(self, service: str, url: str, emit: Emit, interval: float = 0.1, limit: float = 1.0) -> None:
+    def __init__(
+        self, service: str, url: str, emit: Emit, radius: BlastRadius, interval: float = 0.1, limit: float = 1.0
+    ) -> None:
         super().__init__(emit, interval, f"alert-rules-{service}")
         parts = urlsplit(url)
         self._base = parts.path.rstrip("/")
-        self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=limit)
+        self._connection = Connection(parts.hostname or "", parts.port, limit, radius)
         self._active: dict[str, Alert] = {}
         self._next = 0.0
 

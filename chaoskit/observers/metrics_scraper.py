@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import math
 from urllib.parse import urlsplit
 
+from chaoskit.blast_radius import BlastRadius
 from chaoskit.clock import now
 from chaoskit.history.rows import Sample
+from chaoskit.http_calls import Connection
 from chaoskit.observers.base import Emit, Observer
 
 
@@ -19,12 +20,14 @@ class MetricsScraper(Observer):
     service, so that one which hangs does not hold up the others.
     """
 
-    def __init__(self, service: str, url: str, emit: Emit, interval: float = 0.25, limit: float = 1.0) -> None:
+    def __init__(
+        self, service: str, url: str, emit: Emit, radius: BlastRadius, interval: float = 0.25, limit: float = 1.0
+    ) -> None:
         super().__init__(emit, interval, f"scrape-{service}")
         self._service = service
         parts = urlsplit(url)
         self._path = parts.path + (f"?{parts.query}" if parts.query else "")
-        self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=limit)
+        self._connection = Connection(parts.hostname or "", parts.port, limit, radius)
 
     def observe(self) -> None:
         """Scrape once. Raises OSError, HTTPException or ValueError."""

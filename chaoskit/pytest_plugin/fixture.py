@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from chaoskit.blast_radius import OPTION
 from chaoskit.clock import now, sleep_until
 from chaoskit.engine.observation import Observation
 from chaoskit.engine.operations import start_traffic
@@ -23,7 +24,7 @@ from chaoskit.history.view import OperationFacts, View
 from chaoskit.scenario.alert_names import alert_names
 from chaoskit.scenario.loader import load_environment, slug
 from chaoskit.scenario.model import Operation, OperationBounds
-from chaoskit.scenario.reach import OPTION, outside_requests
+from chaoskit.scenario.reach import outside_requests
 from chaoskit.scenario.setting import Setting
 from chaoskit.units import counted, parse_duration
 
@@ -63,7 +64,7 @@ class Chaos:
         }
         self.live.tap(list(dict.fromkeys([*(model.id_header for model in models.values()), ID_HEADER])))
         variables = {**self.live.environment.data, **self.live.addresses()}
-        self._started = start_traffic(self._generator, self._seed, models, variables)
+        self._started = start_traffic(self._generator, self._seed, models, variables, self.live.radius)
 
     def steady_state(self, **bounds: Mapping[str, str]) -> None:
         """Bounds by operation, as under ``steady_state:`` in a scenario file; ``recovery`` is judged by them."""

@@ -7,25 +7,22 @@ a service connects to on its own account cannot be seen from here.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from chaoskit.blast_radius import OPTION, BlastRadius, number_of, plain
 from chaoskit.errors import ChaosError, InputError, Problem
 from chaoskit.scenario.compose import variables
 from chaoskit.scenario.model import Environment, Path_, Scenario
 from chaoskit.scenario.source import Source
 from chaoskit.scenario.template import ADDRESS, constants_and_names
 
-OPTION = "--chaos-allow"
-
 _EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 _AUTHORITY = re.compile(r"\b[a-z][a-z0-9+.-]*://([^/\s?#'\"<>]*)", re.IGNORECASE)
 _HOLE = re.compile(r"\x00(\d+)\x00")
-_LISTENING = ("", "0.0.0.0", "::")  # noqa: S104 - words to recognise, nothing is bound
 
 
 @dataclass(frozen=True)
@@ -46,32 +43,17 @@ class Outside:
 
 def allowed_hosts(words: Iterable[str]) -> frozenset[str]:
     """What was given to ``--chaos-allow``, each a host's name or number. Raises ChaosError for anything else."""
-    return frozenset(_plain(word) for word in words if word.strip())
+    return frozenset(_allowed(word) for word in words if word.strip())
 
 
-def _plain(word: str) -> str:
-    host = word.strip().lower().rstrip(".")
-    if re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", host):
-        return host
-    try:
-        return str(ipaddress.ip_address(host.strip("[]")))
-    except ValueError:
+def _allowed(word: str) -> str:
+    host = plain(word)
+    if number_of(host) is None and not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", host):
         raise ChaosError(
             f"{OPTION} {word.strip()}: a host is allowed by its name or number alone, for example "
             f"{OPTION} staging.example.com; no URL, port or wildcard"
-        ) from None
-
-
-def is_inside(host: str, allowed: Collection[str] = ()) -> bool:
-    """Whether ``host`` is this machine's loopback, or allowed."""
-    host = host.strip().strip("[]").lower().rstrip(".")
-    if host in allowed or host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        number = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return number.is_loopback or str(number) in allowed
+        )
+    return host
 
 
 def outside(scenario: Scenario, allowed: Collection[str] = ()) -> Iterator[Outside]:
@@ -149,7 +131,7 @@ def refuse_docker_host(allowed: Collection[str] = ()) -> None:
     if scheme == "unix" or not place:
         return
     host = _host_of((rest if separator else place).partition("/")[0].rpartition("@")[2])
-    if host not in _LISTENING and not is_inside(host, allowed):
+    if host and not BlastRadius(allowed).names(host):
         raise ChaosError(
             f"DOCKER_HOST={place}: containers would run on {host}, which is another machine; if that is meant: "
             f"{OPTION} {host}"
@@ -169,7 +151,7 @@ class _Look:
     def __init__(self, services: frozenset[str], data: Mapping[str, Any], allowed: Collection[str]) -> None:
         self._services = services
         self._data = data
-        self._allowed = allowed
+        self._radius = BlastRadius(allowed)
 
     def request(self, url: str) -> Iterator[str]:
         """The hosts that a request may go to."""
@@ -216,7 +198,7 @@ class _Look:
                 yield from self._refused(_host_of(text))
 
     def _refused(self, host: str) -> Iterator[str]:
-        if host not in _LISTENING and host not in self._services and not is_inside(host, self._allowed):
+        if host and host not in self._services and not self._radius.names(host):
             yield host
 
 

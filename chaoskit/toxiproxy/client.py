@@ -57,9 +57,11 @@ class _Consumer(APIConsumer):  # type: ignore[misc]  # the package ships no type
     def call(self, method: str, path: str, json: object = None) -> requests.Response:
         """One call. Raises requests' and toxiproxy-python's exceptions."""
         with self._lock:
-            response = self._session.request(method, self.url + path, json=json, timeout=self._timeout)
+            response = self._session.request(
+                method, self.url + path, json=json, timeout=self._timeout, allow_redirects=False
+            )
         validate_response(response)
-        if response.status_code >= 400:
+        if response.status_code >= 300:
             raise _RefusedError(response.content)
         return response
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -74,10 +74,13 @@ class TrafficGenerator:
         self._threads = [rows] if words is None else [rows, words]
         self._wait("ready", START_LIMIT)
 
-    def begin(self, seed: int, operations: Sequence[Operation], variables: Mapping[str, Any]) -> None:
+    def begin(
+        self, seed: int, operations: Sequence[Operation], variables: Mapping[str, Any], hosts: Collection[str] = ()
+    ) -> None:
         """Begin a session with fresh connections. What a former one has in flight is dropped without a row.
 
-        Every operation is rendered once for trial, so a wrong template raises here.
+        Every operation is rendered once for trial, so a wrong template raises here. Requests go to loopback and to
+        ``hosts``; one that would go elsewhere is not sent, and is an error.
         """
         self.start()
         with self._changed:
@@ -88,7 +91,15 @@ class TrafficGenerator:
             self._session += 1
         self._operations = {operation.name for operation in operations}
         self._longest = max((operation.timeout for operation in operations), default=0.0)
-        self._send(Begin(session=self._session, seed=seed, operations=list(operations), variables=dict(variables)))
+        self._send(
+            Begin(
+                session=self._session,
+                seed=seed,
+                operations=list(operations),
+                variables=dict(variables),
+                hosts=sorted(hosts),
+            )
+        )
         self._wait("begun", BEGIN_LIMIT)
 
     def stream(self, stream: Stream) -> None:
@@ -240,4 +251,5 @@ class TrafficGenerator:
                     self._signals.add(name)
             if line.begun:
                 self._listening = True
+                self._signals.discard("ended")  # of the session before, if nobody waited for it
             self._changed.notify_all()

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from chaoskit.blast_radius import BeyondError, BlastRadius
 from chaoskit.traffic.answer import CLOSED, TIMEOUT, Answer, error_name
 from chaoskit.traffic.http1 import BadAnswer, Response
 from chaoskit.traffic.prepare import Origin, Prepared
@@ -27,14 +28,17 @@ Done = Callable[[Answer], None]
 
 
 class HttpDriver:
-    """A pool of connections and the requests on them."""
+    """A pool of connections and the requests on them. One that would lead beyond ``radius`` is told to ``refused``."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, radius: BlastRadius, refused: Callable[[BeyondError], None]
+    ) -> None:
         self.loop = loop
+        self._refused = refused
         self.open: set[Connection] = set()
         self._idle: dict[Origin, list[Connection]] = {}
         self._connecting: set[asyncio.Task[None]] = set()
-        self._resolver = Resolver(loop)
+        self._resolver = Resolver(loop, radius)
         self._tls: ssl.SSLContext | None = None
 
     def send(self, request: Prepared, timeout: float, done: Done) -> None:
@@ -95,6 +99,8 @@ class HttpDriver:
                 sock.close()
                 raise
         except (OSError, ValueError) as error:
+            if isinstance(error, BeyondError):
+                self._refused(error)
             attempt.finish(Answer(error=error_name(error)))
         attempt.connecting = None
 

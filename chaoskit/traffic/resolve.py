@@ -1,27 +1,27 @@
-"""From a host's name to a connected socket, without asking the resolver for every connection."""
+"""From a host's name to a connected socket, inside the blast radius, without asking the resolver each time."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import math
 import socket
-from typing import Any
+
+from chaoskit.blast_radius import BlastRadius, Target
 
 FRESH = 1.0
 """Seconds a looked-up name is believed; short, because a rehearsal may move a service."""
-
-_Address = tuple[int, Any]
 
 
 class Resolver:
     """Connects to hosts by name or number."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, radius: BlastRadius) -> None:
         self._loop = loop
-        self._known: dict[tuple[str, int], tuple[float, list[_Address]]] = {}
+        self._radius = radius
+        self._known: dict[tuple[str, int], tuple[float, list[Target]]] = {}
 
     async def connect(self, host: str, port: int) -> socket.socket:
-        """A connected non-blocking socket to the first address that answers. Raises OSError."""
+        """A connected non-blocking socket to the first address that answers. Raises OSError (BeyondError is one)."""
         failure: OSError | None = None
         for family, address in await self._addresses(host, port):
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -37,18 +37,12 @@ class Resolver:
                 return sock
         raise failure or OSError(f"{host} has no address")
 
-    async def _addresses(self, host: str, port: int) -> list[_Address]:
-        try:
-            number = ipaddress.ip_address(host)
-        except ValueError:
-            return await self._look_up(host, port)
-        return [(socket.AF_INET if number.version == 4 else socket.AF_INET6, (host, port))]
-
-    async def _look_up(self, host: str, port: int) -> list[_Address]:
-        known = self._known.get((host, port))
-        if known is not None and self._loop.time() - known[0] < FRESH:
-            return known[1]
-        found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = [(int(family), address) for family, _, _, _, address in found]
-        self._known[host, port] = (self._loop.time(), addresses)
-        return addresses
+    async def _addresses(self, host: str, port: int) -> list[Target]:
+        until, targets = self._known.get((host, port), (-math.inf, []))
+        if self._loop.time() >= until:
+            until, targets = math.inf, self._radius.numeric(host, port)
+            if not targets:  # a name, and the resolver may take its time
+                targets = await self._loop.run_in_executor(None, self._radius.resolve, host, port)
+                until = self._loop.time() + FRESH
+            self._known[host, port] = until, targets
+        return targets

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from chaoskit.blast_radius import BlastRadius
 from chaoskit.errors import ChaosError
 from chaoskit.history.rows import Request, Row, Schedule
 from chaoskit.traffic.answer import Answer, judge
@@ -42,11 +43,12 @@ class Session:
         self,
         loop: asyncio.AbstractEventLoop,
         emit: Callable[[Row], None],
-        failed: Callable[[ChaosError], None],
+        failed: Callable[[Exception], None],
         *,
         seed: int,
         operations: Sequence[Operation],
         variables: Mapping[str, Any],
+        radius: BlastRadius,
     ) -> None:
         templates = Templates(variables)
         self._recipes = {operation.name: Recipe(operation, templates, seed) for operation in operations}
@@ -54,7 +56,7 @@ class Session:
         self._emit = emit
         self._failed = failed
         self._seed = seed
-        self._http = HttpDriver(loop)
+        self._http = HttpDriver(loop, radius, failed)
         self._python = PythonDriver(loop)
         self._streams: dict[str, RunningStream] = {}
         self._in_flight: dict[str, dict[int, Flight]] = {name: {} for name in self._recipes}

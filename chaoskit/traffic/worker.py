@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from chaoskit.blast_radius import BeyondError, BlastRadius, enforce
 from chaoskit.errors import ChaosError
 from chaoskit.history.rows import Request, Row
 from chaoskit.traffic.commands import Begin, Command, End, Line, Quit, StartStream, Stop
@@ -36,6 +37,7 @@ class Worker:
         self._session: Session | None = None
         self._ending: asyncio.Task[None] | None = None
         self._number = 0
+        self.radius = BlastRadius()
         self._rest = b""
         self._commands = msgspec.json.Decoder(Command)
         self._encode = msgspec.json.Encoder().encode
@@ -59,7 +61,7 @@ class Worker:
             try:
                 self._execute(self._commands.decode(line))
             except (ChaosError, msgspec.MsgspecError) as error:
-                self._fail(error)
+                self.fail(error)
 
     def _execute(self, command: Command) -> None:
         match command:
@@ -86,13 +88,15 @@ class Worker:
         if self._session is not None:
             self._session.close()
             self._session = None
+        self.radius = BlastRadius(command.hosts)
         self._session = Session(
             self._loop,
             self._emit,
-            self._fail,
+            self.fail,
             seed=command.seed,
             operations=command.operations,
             variables=command.variables,
+            radius=self.radius,
         )
         # What a session keeps for good is no concern of the collector, so that its pauses stay short.
         gc.collect()
@@ -101,6 +105,8 @@ class Worker:
 
     async def _end(self, session: Session, drain: float) -> None:
         schedule = await session.end(drain)
+        if session is not self._session:  # another has begun, and the cancellation came too late to be noticed
+            return
         self._emit(schedule)
         self._say(Line(ended=True))
         self._session = None
@@ -113,7 +119,8 @@ class Worker:
         self._outbox.put(self._encode(line) + b"\n")
         self._outbox.flush()
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        """Tell the engine that the session cannot be believed."""
         self._say(Line(error=str(error), session=self._number))
 
     def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -143,7 +150,13 @@ def main() -> None:
     # Few and short collections: requests leave hardly any reference cycles.
     gc.set_threshold(50_000, 20, 100)
     loop = precise_loop()
-    Worker(loop, sys.stdin.fileno(), rows)
+    worker = Worker(loop, sys.stdin.fileno(), rows)
+
+    # Python operations open connections of their own, from other threads too: the loop is where one may write.
+    def refused(error: BeyondError) -> None:
+        loop.call_soon_threadsafe(worker.fail, error)
+
+    enforce(lambda: worker.radius, refused)
     loop.run_forever()
     sys.stdout.flush()
     sys.stderr.flush()

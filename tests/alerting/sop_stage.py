@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from chaoskit.alerting.sops.queue import FILE, Queue
 from chaoskit.alerting.sops.reports import FaultReports
 from chaoskit.alerting.sops.runner import SopRunner
+from chaoskit.blast_radius import BlastRadius
 from chaoskit.clock import now, wait_for
 from chaoskit.errors import BrokenError
 from chaoskit.history import rows as r
@@ -51,8 +52,7 @@ class Stage:
     def address(self, service):
         return self.url
 
-    def reaches(self, host):
-        return host == "127.0.0.1"
+    radius = BlastRadius()
 
     def render(self, text, names):
         return render(text, {"orders": {"url": self.url}, **names})

@@ -16,6 +16,7 @@ import yaml
 
 from chaoskit.alerting.receiver import Receiver
 from chaoskit.alerting.sink import AlertSink
+from chaoskit.blast_radius import BlastRadius
 from chaoskit.clock import now, wait_for
 from chaoskit.history.alerts import incidents
 from chaoskit.history.rows import Alert, Row, Rules
@@ -143,7 +144,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         [ALERTMANAGER, f"--config.file={folder}/alertmanager.yml", f"--storage.path={folder}/state",
          f"--web.listen-address=127.0.0.1:{made.alertmanager}", "--cluster.listen-address="],
     ]  # fmt: skip
-    observer = AlertRules("prometheus", f"http://127.0.0.1:{made.prometheus}", made.rows.append)
+    observer = AlertRules("prometheus", f"http://127.0.0.1:{made.prometheus}", made.rows.append, BlastRadius())
     with contextlib.ExitStack() as running:
         running.callback(made.receiver.stop)
         running.callback(metrics.server_close)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from chaoskit.blast_radius import BlastRadius
 from chaoskit.history.alerts import fingerprint
 from chaoskit.history.rows import Alert, Row, Rules
 from chaoskit.observers.alert_rules import AlertRules
@@ -61,7 +62,7 @@ def observed(api: Api) -> Iterator[tuple[AlertRules, list[Row]]]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     rows: list[Row] = []
-    observer = AlertRules("prometheus", f"http://127.0.0.1:{server.server_address[1]}", rows.append)
+    observer = AlertRules("prometheus", f"http://127.0.0.1:{server.server_address[1]}", rows.append, BlastRadius())
     yield observer, rows
     observer.stop()
     server.shutdown()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from chaoskit.blast_radius import BlastRadius
 from chaoskit.clock import wait_for
 from chaoskit.history.rows import Connection, Sample
 from chaoskit.observers.base import Observer
@@ -193,7 +194,7 @@ def test_the_sampler_lives_through_a_death(child):
 def test_the_scraper_reads_a_page(server):
     """Buckets, creation times and values that are no number are left out; labels are sorted and escaped."""
     rows = []
-    scraper = MetricsScraper("shop", server.url, rows.append)
+    scraper = MetricsScraper("shop", server.url, rows.append, BlastRadius())
     scraper.observe()
     scraper.stop()
     assert all(isinstance(row, Sample) and row.service == "shop" for row in rows)
@@ -208,7 +209,7 @@ def test_the_scraper_reads_a_page(server):
 def test_the_scraper_keeps_its_connection(server):
     """Many scrapes, one connection."""
     rows = []
-    scraper = MetricsScraper("shop", server.url, rows.append, interval=0.005)
+    scraper = MetricsScraper("shop", server.url, rows.append, BlastRadius(), interval=0.005)
     scraper.start()
     wait_for(lambda: len(rows) >= 40, what="samples", limit=10)
     scraper.stop()
@@ -219,7 +220,7 @@ def test_the_scraper_keeps_its_connection(server):
 def test_the_scraper_lives_through_failures(server):
     """A bad status, a page that is none, a service that hangs: counted, and then it goes on."""
     rows = []
-    scraper = MetricsScraper("shop", server.url, rows.append, interval=0.01, limit=0.2)
+    scraper = MetricsScraper("shop", server.url, rows.append, BlastRadius(), interval=0.01, limit=0.2)
     server.status = 500
     scraper.start()
     wait_for(lambda: scraper.last_error == "GET /metrics: status 500", what="the status", limit=10)
@@ -236,7 +237,7 @@ def test_the_scraper_lives_through_failures(server):
 
 def test_the_scraper_of_a_service_that_is_down():
     """Refused, counted."""
-    scraper = MetricsScraper("shop", "http://127.0.0.1:1/metrics", lambda row: None)
+    scraper = MetricsScraper("shop", "http://127.0.0.1:1/metrics", lambda row: None, BlastRadius())
     scraper.look()
     assert scraper.errors == 1
     assert "refused" in scraper.last_error

@@ -18,10 +18,12 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 Serve = Callable[[Callable[[socket.socket], None]], str]
 
 
-def request(traffic: Any, url: str, *, count: int = 1, rate: float = 20.0, **given: Any) -> list[Request]:
-    """``count`` GETs, one after the other."""
+def request(
+    traffic: Any, url: str, *, count: int = 1, rate: float = 20.0, hosts: tuple[str, ...] = (), **given: Any
+) -> list[Request]:
+    """``count`` GETs, one after the other; to ``hosts`` beyond loopback, too."""
     made = Operation(**{"name": "get", "url": url, "timeout": 5.0, **given})
-    traffic.begin(1, [made], {})
+    traffic.begin(1, [made], {}, hosts)
     traffic.stream(Stream(id="s", op="get", start=now(), rate=rate, count=count))
     wait_for(lambda: len(traffic.requests) == count, what="the rows", limit=20)
     traffic.end()
@@ -163,7 +165,7 @@ def test_what_is_not_http(traffic: Any, raw: Serve) -> None:
 
 def test_unknown_host(traffic: Any) -> None:
     """A name without an address is its own error, not a refusal."""
-    (row,) = request(traffic, "http://no-such-host.invalid/")
+    (row,) = request(traffic, "http://no-such-host.invalid/", hosts=("no-such-host.invalid",))
     assert row.error is not None
     assert row.error.startswith("other: host not found")
 

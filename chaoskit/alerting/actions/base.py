@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from chaoskit.blast_radius import BlastRadius
 from chaoskit.journal import Journal
 from chaoskit.registry import Registry
 from chaoskit.scenario.types import Model
@@ -45,8 +46,9 @@ class Stage(Protocol):
     def address(self, service: str) -> str:
         """The URL of a service, past its proxy."""
 
-    def reaches(self, host: str) -> bool:
-        """Whether ``host`` is loopback, a service of the environment, or allowed."""
+    @property
+    def radius(self) -> BlastRadius:
+        """Who may be connected to: loopback, the services of the environment, and what was allowed."""
 
     def render(self, text: str, names: Mapping[str, Any]) -> str:
         """A template of the SOP's file filled in."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from chaoskit.alerting.actions.base import Action, Job
-from chaoskit.alerting.calls import CallFailed, Outgoing
+from chaoskit.http_calls import CallFailed, Outgoing
 from chaoskit.scenario.types import Duration, ServiceName, problem
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -53,7 +53,7 @@ class Http(Action):
         if self.json_ is not None:
             headers.setdefault("content-type", "application/json")
             body = json.dumps(job.value(self.json_)).encode()
-        reply = Outgoing(method, job.text(url.strip()), headers, body, self.timeout).send(job.stage.reaches)
+        reply = Outgoing(method, job.text(url.strip()), headers, body, self.timeout).send(job.stage.radius)
         wanted = [self.status] if isinstance(self.status, int) else self.status
         if not (reply.ok if wanted is None else reply.status in wanted):
             raise CallFailed(f"{self.request}: {reply}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from chaoskit.alerting.actions.base import Action, Job
-from chaoskit.alerting.calls import CallFailed, Outgoing
+from chaoskit.http_calls import CallFailed, Outgoing
 from chaoskit.scenario.types import Duration
 
 
@@ -36,7 +36,7 @@ class Notify(Action):
                 "to": self.to, "message": message, "incident": job.names["incident"], "sop": job.names["sop"],
                 "alert": alert["name"], "severity": alert["severity"],
             }  # fmt: skip
-            reply = Outgoing.of_json("POST", job.text(self.url), document, timeout=self.timeout).send(job.stage.reaches)
+            reply = Outgoing.of_json("POST", job.text(self.url), document, timeout=self.timeout).send(job.stage.radius)
             if not reply.ok:
                 raise CallFailed(f"{self.to} could not be told: {reply}")
         return f"told {self.to}: {message}" if message else f"told {self.to}"

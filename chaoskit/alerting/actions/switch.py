@@ -8,8 +8,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from chaoskit.alerting.actions.base import Action, Job
-from chaoskit.alerting.calls import CallFailed, Outgoing
+from chaoskit.blast_radius import BlastRadius
 from chaoskit.errors import BrokenError
+from chaoskit.http_calls import CallFailed, Outgoing
 from chaoskit.journal import Facts, register_kind
 from chaoskit.scenario.types import Duration, ServiceName
 
@@ -22,7 +23,7 @@ def _undo(facts: Facts) -> None:
         facts["method"], facts["url"], {"content-type": "application/json"}, facts["body"].encode(), 2.0
     )
     try:
-        reply = put_back.send(lambda host: host == facts["host"])
+        reply = put_back.send(BlastRadius([facts["host"]]))
     except CallFailed:
         return
     if not reply.ok:
@@ -65,14 +66,14 @@ class Switch(Action):
         url = base.rstrip("/") + self.path.replace("{feature}", self.feature)
         wanted, other = (self.off, self.on) if self.to == "off" else (self.on, self.off)
         host = base.partition("://")[2].rpartition(":")[0].strip("[]")
-        before = Outgoing("GET", url, timeout=self.timeout).send(job.stage.reaches)
+        before = Outgoing("GET", url, timeout=self.timeout).send(job.stage.radius)
         known = before.document() if before.ok else None
         entry = job.stage.journal.add(
             KIND, name=f"{self.feature} of {self.service}", method=self.method, url=url, host=host,
             body=json.dumps(other if known is None else known),
         )  # fmt: skip
         job.stage.hold(lambda: job.stage.journal.undo(entry))
-        reply = Outgoing.of_json(self.method, url, wanted, timeout=self.timeout).send(job.stage.reaches)
+        reply = Outgoing.of_json(self.method, url, wanted, timeout=self.timeout).send(job.stage.radius)
         if not reply.ok:
             raise CallFailed(f"{self.method} {url}: {reply}")
         return f"{self.feature} of {self.service} is {self.to}"

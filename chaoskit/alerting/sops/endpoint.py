@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from chaoskit.alerting.actions.base import ACTIONS, Action, Job
-from chaoskit.alerting.calls import CallFailed, Outgoing
 from chaoskit.alerting.receiver import Answer
 from chaoskit.alerting.receiver import Call as Incoming
 from chaoskit.alerting.sops.incident import Work
 from chaoskit.clock import now
 from chaoskit.errors import ChaosError, unknown
+from chaoskit.http_calls import CallFailed, Outgoing
 from chaoskit.mask import mask
 from chaoskit.scenario.sop import Endpoint
 
@@ -39,7 +39,7 @@ class Call(Action):
         method, _, url = self.request.partition(" ")
         headers = {name: job.text(value) for name, value in self.headers.items()}
         outgoing = Outgoing.of_json(method, job.text(url.strip()), self.payload, headers=headers, timeout=self.timeout)
-        reply = outgoing.send(job.stage.reaches)
+        reply = outgoing.send(job.stage.radius)
         if not reply.ok:
             raise CallFailed(f"{self.request}: {reply}")
         return f"{self.request}: {reply.status}"

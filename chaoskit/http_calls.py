@@ -1,16 +1,16 @@
-"""HTTP requests of SOPs: to allowed hosts only, straight to them, and never on to where an answer redirects."""
+"""HTTP for our own requests: inside the blast radius only, straight there, never on to where an answer redirects."""
 
 from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from chaoskit.blast_radius import BeyondError, BlastRadius
 from chaoskit.errors import ChaosError
-from chaoskit.scenario.reach import OPTION
 
 KEPT = 64 * 1024
 """Bytes of an answer that are read."""
@@ -18,6 +18,33 @@ KEPT = 64 * 1024
 
 class CallFailed(ChaosError):
     """No answer came, or the request may not be made."""
+
+
+class Connection(http.client.HTTPConnection):
+    """A kept connection that is opened, and opened again, inside ``radius`` only; raises BeyondError otherwise.
+
+    ``timeout`` in seconds is for each step: connecting, each wait for data.
+    """
+
+    def __init__(self, host: str, port: int | None, timeout: float, radius: BlastRadius, *, tls: bool = False) -> None:
+        self.default_port = http.client.HTTPS_PORT if tls else http.client.HTTP_PORT
+        super().__init__(host, port or self.default_port, timeout=timeout)
+        self._limit = timeout
+        self._radius = radius
+        self._tls = tls
+
+    def connect(self) -> None:
+        """Open it. Raises OSError."""
+        sock = self._radius.connect(self.host, self.port, self._limit)
+        if self._tls:
+            import ssl
+
+            try:
+                sock = ssl.create_default_context().wrap_socket(sock, server_hostname=self.host)
+            except BaseException:
+                sock.close()
+                raise
+        self.sock = sock
 
 
 @dataclass(frozen=True)
@@ -60,8 +87,8 @@ class Outgoing:
         headers = {"content-type": "application/json", **rest.pop("headers", {})}
         return cls(method, url, headers, json.dumps(document, default=str).encode(), **rest)
 
-    def send(self, reaches: Callable[[str], bool]) -> Reply:
-        """Make the request. Raises CallFailed without an answer, and for a host that ``reaches`` refuses."""
+    def send(self, radius: BlastRadius) -> Reply:
+        """Make the request. Raises CallFailed without an answer, and for a host beyond ``radius``."""
         try:
             parts = urlsplit(self.url)
             host, port = parts.hostname or "", parts.port
@@ -69,17 +96,14 @@ class Outgoing:
             raise CallFailed(f"{self.url!r} is no URL: {error}") from None
         if parts.scheme not in ("http", "https") or not host or parts.username is not None:
             raise CallFailed(f"{self.url!r} is no URL of the form http://HOST[:PORT]/PATH")
-        if not reaches(host):
-            raise CallFailed(
-                f"{host} is neither on loopback nor a service of the environment; if that is meant: {OPTION} {host}"
-            )
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(host, port, timeout=self.timeout)
+        connection = Connection(host, port, self.timeout, radius, tls=parts.scheme == "https")
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
             connection.request(self.method, target, self.body, dict(self.headers))
             answer = connection.getresponse()
             return Reply(answer.status, answer.read(KEPT))
+        except BeyondError as error:
+            raise CallFailed(f"{self.method} {self.url}: {error}") from None
         # ValueError: a header or path that an alert's text made unfit to be sent.
         except (OSError, http.client.HTTPException, ValueError) as error:
             told = str(error) or type(error).__name__
