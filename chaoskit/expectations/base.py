@@ -6,7 +6,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from chaoskit.history.rows import Read
 from chaoskit.history.view import View
@@ -14,6 +14,9 @@ from chaoskit.registry import Registry
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.types import Model
 from chaoskit.units import counted
+
+if TYPE_CHECKING:
+    from chaoskit.scenario.model import PlannedFault
 
 Path_ = tuple[str | int, ...]
 
@@ -112,11 +115,26 @@ class Awaits(Protocol):
         """
 
 
+class TooShort(NamedTuple):
+    """A time that proves nothing: the ``path`` in the scenario that sets it, what is wrong, and what would do."""
+
+    path: Path_
+    what: str
+    legal: list[str]
+
+
 class Expectation(Model, ABC):
     """Base of all expectations. Fields are its bounds; the file's name is its key under ``expect:``."""
 
     def beside(self, others: Sequence[Expectation]) -> None:
         """Told once, at load: what stands in the same list of the scenario."""
+
+    def too_short(self, faults: Sequence[PlannedFault]) -> Iterable[TooShort]:  # noqa: ARG002  # for those that need time
+        """Times of the timeline, with these ``faults``, in which it could never be known whether it is met.
+
+        Told at load, as mistakes.
+        """
+        return ()
 
     @abstractmethod
     def judge(self, view: View) -> Iterable[Finding]:

@@ -119,6 +119,9 @@ def _scenario(
     ]
     check_names(check, raw, environment, set(values))
     _duplicates(check, faults)
+    if recorded is None:  # what has run can be judged as far as it goes
+        for wrong in (wrong for planned in expectations for wrong in planned.expectation.too_short(faults)):
+            check.wrong(*wrong)
     if check.problems or model is None or environment is None:
         raise InputError(check.problems)
     name = _titled(model.scenario, values)

@@ -49,7 +49,9 @@ def test_limits():
         f"began more than {retries.GRACE * 1000:.0f} ms later than the deadline",
         f"at most {_circuit.OPEN_SHARE * 100:.0f} % of `rate` come",
         f"{_circuit.CLOSED_SHARE * 100:.0f} % of `rate` come within {_circuit.CLOSED_SPAN:g} s",
-        f"at least {breaker.USUAL_CALLS} calls must usually come in `shortest / 2`",
-        f"`{2 * breaker.USUAL_CALLS} / shortest`",
+        f"at least {breaker.USUAL_CALLS} calls must usually come in `quiet`",
+        f"`{2 * breaker.USUAL_CALLS} / lower limit`",
+        f"without `probes_every`: {breaker.RARE_CALLS} / `rate`",
+        f"`opens_within` + {breaker.PAUSES_NEEDED + 1} × upper limit",
     ):
         assert words in page
