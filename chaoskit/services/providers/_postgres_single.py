@@ -51,7 +51,7 @@ fi
 exec "$bin/postgres" -D "$data" "$@"
 """
 
-_PASSWORD_FILE = "PASSWORD_FILE"  # the script says where that is
+_PASSWORD_FILE = "PASSWORD_FILE"  # noqa: S105  # the script says where that is
 
 _LET_IN = """
     echo "host all all all scram-sha-256" >> "$data/pg_hba.conf"
