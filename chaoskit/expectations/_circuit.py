@@ -123,7 +123,8 @@ def opened_at(calls: Sequence[Call], start: float, end: float, quiet: float, rat
     first, last = bisect_left(starts, start), bisect_left(starts, end)
     for following, moment in enumerate([start, *starts[first:last]], first):
         after = min(starts[following] if following < len(starts) else end, end)
-        if after - moment < quiet:
+        before = starts[first - 1] if following == first and first else moment
+        if after - before < quiet:
             continue
         until = min(moment + 4 * quiet, end)
         came = bisect_right(starts, until) - following
