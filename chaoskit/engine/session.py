@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chaoskit.alerting.sops.queue import sweep_queues
+from chaoskit.blast_radius import BlastRadius
 from chaoskit.clock import now
 from chaoskit.engine.alerting import alerting_of
 from chaoskit.engine.environment import LiveEnvironment, discard
@@ -237,7 +238,7 @@ class Session:
         if runtime_of(environment, self.runtime) == "process":
             if self.toxiproxy == "docker":
                 refuse_docker_host(self.allow)
-            return ProcessPlatform(self.toxiproxy, folder, self.journal, self.seed)
+            return ProcessPlatform(self.toxiproxy, folder, self.journal, self.seed, BlastRadius(self.allow))
         refuse_docker_host(self.allow)
         from chaoskit.engine.docker.platform import DockerPlatform
 
