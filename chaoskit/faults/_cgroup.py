@@ -47,7 +47,7 @@ def _undo(facts: Facts) -> None:
     wait_for(emptied, what=f"the control group {group} to be empty", limit=5.0)
 
 
-register_kind("cgroup", _undo)  # {group, home}: move its processes home and remove it
+register_kind("cgroup", _undo, path="group")  # {group, home}: move its processes home and remove it
 
 
 @functools.cache
@@ -146,7 +146,7 @@ class Group:
         self.version = mount[0]
         self.path = (home if self.version == 1 else mount[1]) / f"chaoskit-{os.getpid()}-{next(_serial)}"
         self._journal = journal
-        self._entry = journal.add("cgroup", group=self.path, home=home)
+        self._entry = journal.add("cgroup", root=mount[1], group=self.path, home=home)
         try:
             self.path.mkdir()
         except OSError as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from chaoskit.errors import BrokenError
 from chaoskit.pids import Pid
-from chaoskit.undo import Facts, register_kind
+from chaoskit.undo import Facts, below, register_kind
 
 if TYPE_CHECKING:
     from chaoskit.journal import Journal
@@ -31,10 +31,10 @@ def _undo_mount(facts: Facts) -> None:
 def _undo_filler(facts: Facts) -> None:
     if facts["pid"] is not None and not Pid(facts["pid"], facts["start"]).alive():
         return  # a container's folder is reached by way of its process; what is left goes with the container
-    Path(facts["path"]).unlink(missing_ok=True)
+    below(facts["path"], facts["root"]).unlink(missing_ok=True)
 
 
-register_kind("mount", _undo_mount)  # {path, source}: unmount it
+register_kind("mount", _undo_mount, path="path")  # {path, source}: unmount it
 register_kind("filler", _undo_filler)  # {path, pid, start (null: the machine's own path)}: remove the file
 
 
@@ -48,7 +48,7 @@ def mount_tmpfs(journal: Journal, path: Path, size: int) -> int:
     """Mount a tmpfs of ``size`` bytes over a folder, with the folder's owner and mode. Gives the entry's number."""
     now = path.stat()
     source = f"chaoskit-{journal.run_id}"
-    entry = journal.add("mount", path=path, source=source)
+    entry = journal.add("mount", root=path.parent, path=path, source=source)
     options = f"size={size},mode={now.st_mode & 0o7777:o},uid={now.st_uid},gid={now.st_gid},nosuid,nodev"
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", options, source, str(path)], capture_output=True, text=True, timeout=20

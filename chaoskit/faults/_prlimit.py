@@ -36,7 +36,7 @@ def lowered(journal: Journal, limits: Iterable[tuple[Pid, int]], which: int) -> 
         for process, limit in limits:
             try:
                 soft, hard = resource.prlimit(process.pid, which)
-                facts = {"pid": process.pid, "start": process.start, "resource": which}
+                facts: Facts = {"pid": process.pid, "start": process.start, "resource": which}
                 entries.append(journal.add("rlimit", **facts, soft=soft, hard=hard))
                 resource.prlimit(process.pid, which, (limit, hard))
             except ProcessLookupError:

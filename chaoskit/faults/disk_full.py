@@ -101,7 +101,7 @@ class DiskFull(Fault):
             filler = folder / f"{_FILLER}-{os.getpid()}-{next(_serial)}"
             holder = main if container_of(service) is not None else None
             facts = {"pid": holder.pid if holder else None, "start": holder.start if holder else None}
-            stack.callback(world.journal.undo, world.journal.add("filler", path=filler, **facts))
+            stack.callback(world.journal.undo, world.journal.add("filler", root=folder, path=filler, **facts))
             evidence.facts["bytes"] = fill(filler, int(self.limit) + 1)
             if not is_full(filler):
                 raise BrokenError(f"{folder} is not full after {evidence.facts['bytes']} bytes")

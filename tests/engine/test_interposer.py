@@ -17,7 +17,7 @@ from chaoskit.history import rows as r
 from chaoskit.journal import Journal
 from chaoskit.ports import free_port
 from chaoskit.scenario.loader import load as load_scenarios
-from chaoskit.sweep import read, sweep
+from chaoskit.sweep import opened, read, sweep
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.toxiproxy.launch import server_command
 from chaoskit.undo import lease
@@ -156,7 +156,8 @@ def test_toxics_on_the_original_have_a_lease_too(tmp_path):
         control.create_proxy("stub", "127.0.0.1:9")
         with lease(12345.0):
             control.add_toxic("stub", "slow", "latency", {"latency": 5})
-        (entry,) = [entry for entry in read(journal.path).entries.values() if entry.until is not None]
+        with opened(journal.path) as handle:
+            (entry,) = [entry for entry in read(handle).entries.values() if entry.until is not None]
         assert (entry.kind, entry.until, entry.facts["name"]) == ("toxic", 12345.0, "slow")
         entry.undo()
         assert not control.remove_toxic("stub", "slow"), "it should be gone from the original"
