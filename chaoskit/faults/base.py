@@ -102,6 +102,10 @@ class Fault(Model, ABC):
         """
         return None
 
+    def extra_requests(self, operation: str, seconds: float) -> float:  # noqa: ARG002  # for faults that send some
+        """How many requests of an operation it sends itself in a window of ``seconds``."""
+        return 0
+
     @abstractmethod
     def inject(self, world: World) -> AbstractContextManager[Evidence]:
         """Inject on entering, cure on leaving. The evidence is complete once the manager has been left."""
