@@ -91,10 +91,6 @@ class BlastRadius:
         raise failure or OSError(f"{host} has no address")
 
 
-LOOPBACK = BlastRadius()
-"""Nothing else."""
-
-
 def beyond(host: str, told: str = "") -> str:
     """Why ``host`` is not connected to."""
     return (

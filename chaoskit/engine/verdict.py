@@ -25,8 +25,7 @@ def urgency(outcome: Outcome, id: str, because: str, asked: bool, line: int) -> 
     the scenario asks for (``asked``) before what is judged by default; then as written (``line``).
     """
     rank = ORDER.index(outcome)
-    ill = outcome is Outcome.VIOLATED and id.startswith(STEADY_STATE)  # too few samples do not say so
-    if outcome is not Outcome.BROKEN and not ill:
+    if outcome is not Outcome.BROKEN and not id.startswith(STEADY_STATE):
         rank += len(ORDER)
     unproven = outcome is Outcome.VACUOUS and id.startswith("fault.")
     return rank, bool(because), not unproven, not asked, line
