@@ -91,6 +91,10 @@ class BlastRadius:
         raise failure or OSError(f"{host} has no address")
 
 
+LOOPBACK = BlastRadius()
+"""Nothing else."""
+
+
 def beyond(host: str, told: str = "") -> str:
     """Why ``host`` is not connected to."""
     return (

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaoskit.pids import Pid
-from chaoskit.sweep import Contents, read, sweep_copies
+from chaoskit.sweep import Contents, decode, opened, read, sweep_one
 
 if TYPE_CHECKING:
     from chaoskit.journal import Journal
@@ -32,31 +32,31 @@ AGAIN = 1.0
 """Seconds until an undoing that failed is tried again."""
 
 LOG = "guardian.log"
-"""What it did, beside the journal; there is none if it had nothing to do."""
+"""What it did, in the run's folder; there is none if it had nothing to do."""
 
 
 def start_guardian(journal: Journal) -> ManagedProcess:
     """Start the guardian of this process's journal. Raises BrokenError when it cannot be started."""
     from chaoskit.processes import start_process
 
-    pidfile = journal.path.with_name("guardian.pid").absolute()
+    pidfile = journal.root / "guardian.pid"
     journal.add("file", path=pidfile)
-    command = [sys.executable, "-m", "chaoskit.guardian", str(journal.path.absolute())]
+    command = [sys.executable, "-m", "chaoskit.guardian", str(journal.path)]
     return start_process(command, name="guardian", journal=journal, pidfile=pidfile, on_line=lambda *_: None)
 
 
 class Guardian:
-    """Follows one journal. Raises FileNotFoundError when it is gone, ValueError when it has no owner."""
+    """Follows one journal, which is open as ``handle``. Raises ValueError when it has no owner."""
 
-    def __init__(self, path: Path) -> None:
-        owner = read(path).owner
+    def __init__(self, path: Path, handle: int) -> None:
+        owner = read(handle).owner
         if not owner:
             raise ValueError(f"{path} is no journal")
         self.owner = Pid(owner["pid"], owner["start"])
         self._path = path
-        self._copies = [path, *(Path(twin) for twin in [owner.get("twin")] if twin)]
-        self._file = path.open("rb")
-        self._handle = os.open(path, os.O_WRONLY | os.O_APPEND)
+        self._root = Path(owner.get("root") or path.parent)
+        self._handle = handle
+        self._place = 0
         self._rest = b""
         self._contents = Contents()
         self._failed: dict[int, tuple[float, str]] = {}
@@ -72,13 +72,15 @@ class Guardian:
                 self._lift()
         # From here on nobody else does it before the next run: a signal must not end this half-way.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        for text in sweep_copies(self._copies):
+        for text in sweep_one(self._path, self._handle):
             self._log(text)
 
     def _read(self) -> None:
-        *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
-        for line in lines:
-            self._contents.take(line.decode("utf-8", "replace"))
+        data = os.pread(self._handle, 1 << 20, self._place)
+        self._place += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in filter(None, map(decode, lines)):
+            self._contents.take(line)
 
     def _lift(self) -> None:
         """Undo what has outlived its lease."""
@@ -101,7 +103,8 @@ class Guardian:
 
     def _log(self, text: str) -> None:
         line = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text}\n"
-        with contextlib.suppress(OSError), self._path.with_name(LOG).open("a", encoding="utf-8") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        with contextlib.suppress(OSError), os.fdopen(os.open(self._root / LOG, flags, 0o644), "a") as file:
             file.write(line)
 
 
@@ -109,11 +112,12 @@ def main(path: Path) -> None:
     """Guard the owner of the journal at ``path``."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        guardian = Guardian(path)
-    except FileNotFoundError:
-        return  # the run is over
-    guardian.run()
+    with contextlib.ExitStack() as stack:
+        try:
+            handle = stack.enter_context(opened(path))
+        except FileNotFoundError:
+            return  # the run is over
+        Guardian(path, handle).run()
 
 
 if __name__ == "__main__":

@@ -17,13 +17,12 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from chaoskit.errors import BrokenError, ChaosError, unknown
-from chaoskit.sweep import SUFFIX, owner_line, state_folder, sweep
-from chaoskit.undo import KINDS, LASTING, Entry, Facts, home_of, lease, lease_end, register_kind
+from chaoskit.errors import BrokenError
+from chaoskit.sweep import SUFFIX, owner_line, remove_copy, state_folder, sweep
+from chaoskit.undo import KINDS, Entry, Facts, lease, lease_end, register_kind
 
 __all__ = ["KINDS", "Facts", "Journal", "lease", "lease_end", "register_kind", "sweep"]
 
@@ -31,50 +30,55 @@ __all__ = ["KINDS", "Facts", "Journal", "lease", "lease_end", "register_kind", "
 class Journal:
     """The journal of this process. Safe to use from all threads.
 
-    Creating it writes the owner's line; raises BrokenError when the file exists or cannot be written. With
-    ``twice`` all is written to a second file below :func:`~chaoskit.sweep.state_folder` too, where that can be.
+    Creating it writes the owner's line; raises BrokenError when the file exists or cannot be written. ``root`` is the
+    folder below which the paths of entries must lie (default: the journal's own). All is written to ``copy`` too, where
+    that can be; nothing reads it.
     """
 
-    def __init__(self, path: Path, *, run_id: str = "", twice: bool = False) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, run_id: str = "", root: Path | None = None, copy: Path | None = None) -> None:
+        self.path = path.absolute()
         self.run_id = run_id or path.stem
-        self.twin = _second_place(self.run_id) if twice else None
+        self.root = (root or path.parent).resolve()
+        self.copy = copy.absolute() if copy is not None else None
         self._lock = threading.RLock()
         self._open: dict[int, Entry] = {}
         self._last = 0
         self._pid = os.getpid()
-        header = {**owner_line(), "run": self.run_id}
-        if self.twin is not None:
-            header["twin"] = str(self.twin)
-        self._file = _create(path, header)
+        header = {**owner_line(), "run": self.run_id, "root": str(self.root)}
+        if self.copy is not None:
+            header["copy"] = str(self.copy)
+        self._file = _create(self.path, header)
         self._copy = -1
-        if self.twin is not None:
-            try:
-                self._copy = _create(self.twin, {**header, "twin": str(path.absolute())})
-            except BrokenError:  # no home to write to: the one beside the run must do
-                self.twin = None
+        if self.copy is not None:
+            with contextlib.suppress(OSError):  # people can do without
+                self.copy.parent.mkdir(parents=True, exist_ok=True)
+                self._copy = os.open(self.copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+                os.write(self._copy, json.dumps({"copy of": str(self.path), **header}).encode() + b"\n")
 
-    def add(self, kind: str, *, until: float | None = None, **facts: Any) -> int:
+    @classmethod
+    def of_run(cls, run_id: str, folder: Path) -> Journal:
+        """The journal of a run whose files lie in ``folder``; there stands a copy for people, ``undo.journal``.
+
+        What is acted on lies in :func:`~chaoskit.sweep.state_folder`. Raises BrokenError where there can be none.
+        """
+        path = state_folder() / f"{run_id}-{secrets.token_hex(4)}{SUFFIX}"
+        return cls(path, run_id=run_id, root=folder, copy=folder / f"undo{SUFFIX}")
+
+    def add(self, kind: str, *, until: float | None = None, root: Path | None = None, **facts: Any) -> int:
         """Write an entry; the change may be made once this returns. Gives the entry's number.
 
         ``until`` (monotonic s) is when the change is undone even if we hang; not given, what is changed while a
-        fault is injected ends with the fault's lease (see :func:`~chaoskit.undo.lease`). Raises ChaosError for an
-        unknown kind, BrokenError when the entry cannot be written.
+        fault is injected ends with the fault's lease (see :func:`~chaoskit.undo.lease`). ``root`` is the folder below
+        which its paths lie, if not the journal's. Raises ChaosError for an unknown kind, one that nobody else could
+        undo, and a path elsewhere; BrokenError when the entry cannot be written.
         """
-        if kind not in KINDS:
-            raise ChaosError(unknown("kind of journal entry", kind, KINDS))
         facts = {name: str(value) if isinstance(value, Path) else value for name, value in facts.items()}
-        if until is None and kind not in LASTING:
+        if until is None and kind in KINDS and not KINDS[kind].lasting:
             until = lease_end()
-        entry = Entry(kind, facts, until, home_of(kind))
-        line: dict[str, Any] = {"kind": kind, "facts": facts}
-        if entry.until is not None:
-            line["until"] = entry.until
-        if entry.home:
-            line["in"] = entry.home
+        entry = Entry.make(kind, facts, until, str(self.root if root is None else root.resolve()))
         with self._lock:
             self._last += 1
-            self._write({"add": self._last, **line})
+            self._write({"add": self._last, **entry.as_line()})
             self._open[self._last] = entry
             return self._last
 
@@ -85,17 +89,6 @@ class Journal:
             if found is not None and self._file >= 0:
                 self._write({"note": entry, "facts": facts})
                 found.facts.update(facts)
-
-    def prolong(self, entry: int) -> None:
-        """Let an entry that is open last as long as the lease of this thread does, if that ends later than its own."""
-        until = lease_end()
-        with self._lock:
-            found = self._open.get(entry)
-            if found is None or found.until is None or (until is not None and until <= found.until):
-                return
-            if self._file >= 0:
-                self._write({"prolong": entry, "until": until})
-            self._open[entry] = replace(found, until=until)
 
     def done(self, entry: int) -> None:
         """Note that an entry's change was undone (or never made). Has no effect the second time."""
@@ -177,8 +170,8 @@ class Journal:
             if self._copy >= 0:
                 os.close(self._copy)
             if not self._open:
-                for path in filter(None, (self.path, self.twin)):
-                    path.unlink(missing_ok=True)
+                self.path.unlink(missing_ok=True)
+                remove_copy(str(self.copy or ""), str(self.root))
 
     def _write(self, line: dict[str, Any]) -> None:
         data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
@@ -197,7 +190,11 @@ def _create(path: Path, header: dict[str, Any]) -> int:
     """Make the file appear with its owner's line in it: a sweep must never see a journal without owner."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    try:
+        draft.unlink(missing_ok=True)  # of one that died, long ago, with the number that we have now
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise BrokenError(f"cannot make the undo journal {path}: {error}") from error
     try:
         os.write(handle, json.dumps(header).encode() + b"\n")
         os.link(draft, path)
@@ -207,16 +204,3 @@ def _create(path: Path, header: dict[str, Any]) -> int:
     finally:
         draft.unlink()
     return handle
-
-
-def _second_place(run_id: str) -> Path | None:
-    """A file of its own in the state folder, which only we may look into; None where there can be none."""
-    folder = state_folder()
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.stat().st_uid != os.geteuid():
-            return None
-        folder.chmod(0o700)
-    except OSError:
-        return None
-    return folder / f"{run_id}-{secrets.token_hex(4)}{SUFFIX}"

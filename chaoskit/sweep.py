@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import stat
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaoskit.errors import BrokenError
+from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.pids import MARK, Pid, identify
-from chaoskit.undo import Entry
+from chaoskit.undo import Entry, below
 
 SUFFIX = ".journal"
 PATIENCE = 10.0
@@ -23,17 +26,50 @@ DRAFT_AGE = 60.0
 """Seconds after which a journal that is still being born never will be."""
 
 
-def state_folder() -> Path:
-    """Where the second copy of each journal lies: it outlives a deleted ``reports`` folder.
+def state_folders() -> list[Path]:
+    """Where journals may lie, the best first: ``$XDG_STATE_HOME/chaoskit/journals``; where that is not set, the same
+    below ``~/.local/state`` and, for a user whose home cannot be written, a folder of his own among temporary files."""
+    named = Path(os.environ.get("XDG_STATE_HOME", ""))
+    if named.is_absolute():
+        return [named / "chaoskit" / "journals"]
+    folders = [Path(tempfile.gettempdir(), f"chaoskit-journals-{os.geteuid()}")]
+    with contextlib.suppress(RuntimeError):  # a user without a home
+        folders.insert(0, Path.home() / ".local" / "state" / "chaoskit" / "journals")
+    return folders
 
-    ``$XDG_STATE_HOME/chaoskit/journals``, by default below ``~/.local/state``.
-    """
-    base = Path(os.environ.get("XDG_STATE_HOME", ""))
+
+def state_folder() -> Path:
+    """The folder for a new journal, which nobody else can write to (mode 0700). Raises BrokenError without one."""
+    why = []
+    for folder in state_folders():
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            reason = _distrust(folder) or ("" if os.access(folder, os.W_OK | os.X_OK) else "it cannot be written")
+        except OSError as error:
+            reason = error.strerror or str(error)
+        if not reason:
+            return folder
+        why.append(f"{folder}: {reason}")
+    raise BrokenError(
+        "no place for the undo journal, without which nothing may be changed: " + "; ".join(why) + "; XDG_STATE_HOME "
+        "may name another folder that only you can write to"
+    )
+
+
+def _distrust(folder: Path) -> str:
+    """Why what lies in ``folder`` may be somebody else's; empty if it is ours alone, which this makes sure of."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        root = base if base.is_absolute() else Path.home() / ".local" / "state"
-    except RuntimeError:  # a user without a home
-        root = Path(tempfile.gettempdir(), f"chaoskit-state-{os.geteuid()}")
-    return root / "chaoskit" / "journals"
+        seen = os.fstat(handle)
+        if seen.st_uid != os.geteuid():
+            return "it belongs to another user"
+        if seen.st_mode & 0o022:
+            return "others may write to it; look at what is in it, then remove it"
+        if seen.st_mode & 0o7777 != 0o700:
+            os.fchmod(handle, 0o700)
+        return ""
+    finally:
+        os.close(handle)
 
 
 def owner_line() -> dict[str, Any]:
@@ -44,32 +80,47 @@ def owner_line() -> dict[str, Any]:
 
 
 def sweep(*folders: Path) -> list[str]:
-    """Undo what dead owners left open in the journals below ``folders``.
+    """Undo what dead owners left open in the journals that lie in ``folders``, by default :func:`state_folders`.
 
+    Only a folder that nobody else can write to is looked into (docs/decisions/0030-whose-journal-is-believed.md).
     Tells what was undone and what could not be. The journal of a living owner, and that of another user, is never
     touched. Two sweeps at once do not meet in one journal: the second waits.
     """
     told: list[str] = []
-    twins: set[str] = set()
-    for folder in folders:
-        _remove_drafts(folder)
-    for path in [path for folder in folders for path in _journals(folder)]:
-        if str(path) in twins:
+    for folder in folders or state_folders():
+        try:
+            reason = _distrust(folder)
+        except FileNotFoundError:
             continue
-        # Another sweep was at it, or it is another user's and so are its processes.
-        with contextlib.suppress(FileNotFoundError, PermissionError):
-            found, twin = _sweep_one(path)
-            told += found
-            twins.add(twin)
+        except OSError as error:
+            reason = error.strerror or str(error)
+        if reason:
+            told.append(f"{folder}: not looked into: {reason}")
+            continue
+        _remove_drafts(folder)
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
+            # Another sweep was at it, or it is another user's and so are its processes.
+            with contextlib.suppress(FileNotFoundError, PermissionError), opened(path) as handle:
+                told += sweep_one(path, handle)
     return told
 
 
-def sweep_copies(paths: list[Path]) -> list[str]:
-    """Sweep the first of several copies of one journal that exists."""
-    for path in paths:
-        with contextlib.suppress(FileNotFoundError, PermissionError):
-            return _sweep_one(path)[0]
-    return []
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """A journal, to read and to add lines. Raises FileNotFoundError, and PermissionError where it is not ours."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise PermissionError(f"{path} is a link") from error
+        raise
+    try:
+        seen = os.fstat(handle)
+        if seen.st_uid != os.geteuid() or not stat.S_ISREG(seen.st_mode):
+            raise PermissionError(f"{path} is not a file of this user's")
+        yield handle
+    finally:
+        os.close(handle)
 
 
 @dataclass
@@ -79,29 +130,41 @@ class Contents:
     owner: dict[str, Any] | None = None
     entries: dict[int, Entry] = field(default_factory=dict)
 
-    def take(self, text: str) -> None:
-        """Take in one line. One that was cut short was never acted on."""
-        try:
-            line = json.loads(text)
-        except ValueError:
-            return
+    def take(self, line: dict[str, Any]) -> None:
+        """Take in one line."""
         if self.owner is None:
-            self.owner = line if isinstance(line, dict) and "pid" in line and "start" in line else {}
-        elif "add" in line:
-            self.entries[line["add"]] = Entry(line["kind"], line["facts"], line.get("until"), line.get("in", ""))
-        elif "note" in line and line["note"] in self.entries:
-            self.entries[line["note"]].facts.update(line["facts"])
-        elif "prolong" in line and line["prolong"] in self.entries:
-            self.entries[line["prolong"]] = replace(self.entries[line["prolong"]], until=line["until"])
-        elif "done" in line:
-            self.entries.pop(line["done"], None)
+            self.owner = line if {"pid", "start", "boot", "run"} <= set(line) else {}
+            return
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # none of ours
+            if "add" in line:
+                self.entries[line["add"]] = Entry.from_line(line)
+            elif "note" in line:
+                self.entries[line["note"]].facts.update(line["facts"])
+            elif "done" in line:
+                self.entries.pop(line["done"], None)
 
 
-def read(path: Path) -> Contents:
+def decode(text: bytes) -> dict[str, Any] | None:
+    """One line; None for one that was cut short, which was never acted on."""
+    try:
+        line = json.loads(text.decode("utf-8", "replace"))
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) else None
+
+
+def read_lines(handle: int) -> Iterator[dict[str, Any]]:
+    """The lines of an open file from its beginning."""
+    with os.fdopen(os.dup(handle), "rb") as file:
+        file.seek(0)
+        yield from filter(None, map(decode, file))
+
+
+def read(handle: int) -> Contents:
     """Read a whole journal."""
     contents = Contents()
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        contents.take(text)
+    for line in read_lines(handle):
+        contents.take(line)
     return contents
 
 
@@ -112,47 +175,38 @@ def lives(owner: dict[str, Any]) -> bool:
     return owner["boot"] == _boot() and Pid(owner["pid"], owner["start"]).alive()
 
 
-def _journals(folder: Path) -> list[Path]:
-    """All journals below ``folder``, where living runs make and remove folders while we look."""
-    walk = os.walk(folder)  # unlike rglob it passes over a folder that vanishes
-    return sorted(Path(place, name) for place, _, names in walk for name in names if name.endswith(SUFFIX))
-
-
 def _remove_drafts(folder: Path) -> None:
     """What an owner leaves that was killed while its journal was being born."""
-    for place, _, names in os.walk(folder):
-        for path in (Path(place, name) for name in names if name.startswith(".") and f"{SUFFIX}." in name):
-            with contextlib.suppress(OSError):
-                if path.stat().st_uid == os.geteuid() and time.time() - path.stat().st_mtime > DRAFT_AGE:
-                    path.unlink()
+    for path in folder.glob(f".*{SUFFIX}.*"):
+        with contextlib.suppress(OSError):
+            if path.lstat().st_uid == os.geteuid() and time.time() - path.lstat().st_mtime > DRAFT_AGE:
+                path.unlink()
 
 
-def _sweep_one(path: Path) -> tuple[list[str], str]:
-    """What was done, and the path of the journal's twin."""
-    handle = os.open(path, os.O_RDWR | os.O_APPEND)
+def sweep_one(path: Path, handle: int) -> list[str]:
+    """Sweep the journal that is open as ``handle``, wherever its file has gone. Tells what was done."""
+    owner = read(handle).owner
+    if not owner:
+        return [f"{path}: not a journal of this version, left alone"]
     try:
-        if os.fstat(handle).st_uid != os.geteuid():
-            return [], ""  # root may write to it, and still must not do what another user wrote down
-        owner = read(path).owner
-        if not owner:
-            return [f"{path}: not a journal of this version, left alone"], ""
-        twin = owner.get("twin", "")
-        try:
-            if lives(owner):
-                return [], twin
-        except BrokenError as error:
-            return [f"{path}: left alone: {error}"], twin
-        if not _lock(handle):
-            return [f"{path}: left alone: another sweep has been at it for {PATIENCE:g} s"], twin
-        if os.fstat(handle).st_nlink == 0:
-            return [], twin  # the other sweep has done it all
-        told, left = _undo(handle, read(path).entries, owner["run"])
-        if not left:
-            for copy in filter(None, (str(path), twin)):
-                Path(copy).unlink(missing_ok=True)
-        return told, twin
-    finally:
-        os.close(handle)
+        if lives(owner):
+            return []
+    except BrokenError as error:
+        return [f"{path}: left alone: {error}"]
+    if not _lock(handle):
+        return [f"{path}: left alone: another sweep has been at it for {PATIENCE:g} s"]
+    told, left = _undo(handle, read(handle).entries, owner["run"])
+    if not left:
+        path.unlink(missing_ok=True)
+        remove_copy(owner.get("copy", ""), owner.get("root", ""))
+    return told
+
+
+def remove_copy(copy: str, root: str) -> None:
+    """Remove the copy of a journal that people may have looked at, if it lies where it was made."""
+    with contextlib.suppress(ChaosError, OSError):
+        if copy:
+            below(copy, root).unlink(missing_ok=True)
 
 
 def _undo(handle: int, entries: dict[int, Entry], run: str) -> tuple[list[str], bool]:

@@ -26,7 +26,7 @@ from chaoskit import units  # noqa: E402
 from chaoskit.expectations import _operations, _samples  # noqa: E402
 from chaoskit.faults._toxic import ProxyFault  # noqa: E402
 from chaoskit.pytest_plugin.fixture import Chaos  # noqa: E402
-from chaoskit.scenario import compose, model, service, sop, source  # noqa: E402
+from chaoskit.scenario import compose, model, samples, service, sop, source  # noqa: E402
 from chaoskit.scenario.loader import room  # noqa: E402
 
 REFERENCE = DOCS / "reference.md"
@@ -55,7 +55,8 @@ def generate() -> str:
         autoescape=False,  # noqa: S701  # Markdown is not HTML
     )  # fmt: skip
     text = jinja.get_template("reference.md.j2").render(
-        keys=page.keys, units=_units, figures=_tables_of(_operations), rules=_paragraphs(_samples),
+        keys=page.keys, units=_units, figures="\n\n".join(map(_tables_of, (_operations, samples))),
+        rules=_paragraphs(_samples),
         toxic_facts=_paragraphs(ProxyFault), methods=_methods(Chaos, "chaos"),
         faults=[page.fault(name) for name in room("faults")],
         expectations=[page.expectation(name) for name in room("expectations")],

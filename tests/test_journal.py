@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import threading
 
 import pytest
 
 from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.journal import Journal
-from chaoskit.sweep import state_folder
-from chaoskit.undo import KINDS, lease, register_kind
+from chaoskit.sweep import state_folder, state_folders
+from chaoskit.undo import KINDS, Kind, lease, register_kind
 
 
 @pytest.fixture
 def journal(tmp_path):
     """A journal of this process."""
-    made = Journal(tmp_path / "run" / "a.journal")
+    made = Journal(tmp_path / "run" / "a.journal", root=tmp_path)
     yield made
     made.undo_all()
     made.close()
@@ -27,7 +28,7 @@ def journal(tmp_path):
 def undone(monkeypatch):
     """The facts undone by the kind ``probe``, in order."""
     seen = []
-    monkeypatch.setitem(KINDS, "probe", lambda facts: seen.append(facts["n"]))
+    monkeypatch.setitem(KINDS, "probe", Kind(lambda facts: seen.append(facts["n"])))
     return seen
 
 
@@ -36,7 +37,7 @@ def test_an_entry_is_in_the_file_before_the_block_runs(journal, undone):
     with journal.entry("probe", n=1):
         lines = [json.loads(line) for line in journal.path.read_text().splitlines()]
         assert lines[0]["pid"] == os.getpid()
-        assert lines[1] == {"add": 1, "kind": "probe", "facts": {"n": 1}, "in": __name__}
+        assert lines[1] == {"add": 1, "kind": "probe", "facts": {"n": 1}, "root": str(journal.root)}
     assert json.loads(journal.path.read_text().splitlines()[-1]) == {"done": 1}
     assert undone == []
 
@@ -64,7 +65,7 @@ def test_one_failure_does_not_keep_the_others_from_being_undone(journal, undone,
     def fail(facts):
         raise OSError("no way")
 
-    monkeypatch.setitem(KINDS, "fails", fail)
+    monkeypatch.setitem(KINDS, "fails", Kind(fail))
     journal.add("probe", n=1)
     journal.add("fails", name="this")
     journal.add("probe", n=2)
@@ -72,7 +73,7 @@ def test_one_failure_does_not_keep_the_others_from_being_undone(journal, undone,
         journal.undo_all()
     assert undone == [2, 1]
     assert [kind for kind, _ in journal.open_entries()] == ["fails"]
-    monkeypatch.setitem(KINDS, "fails", lambda facts: None)
+    monkeypatch.setitem(KINDS, "fails", Kind(lambda facts: None))
     assert journal.undo_all() == ["fails this"]
 
 
@@ -88,7 +89,7 @@ def test_a_kind_has_one_way_to_be_undone(monkeypatch):
     def undo(facts):
         return None
 
-    monkeypatch.setitem(KINDS, "mine", undo)
+    monkeypatch.setitem(KINDS, "mine", Kind(undo))
     register_kind("mine", undo)
     register_kind("mine", undo)
     with pytest.raises(ChaosError, match="two ways"):
@@ -161,7 +162,7 @@ def test_a_lease_is_written_down(journal, undone):
     with lease(12.5):
         journal.add("probe", n=1)
         journal.add("probe", n=2, until=9.0)
-        journal.add("folder", path="/nowhere")
+        journal.add("folder", path=journal.root / "nowhere")
     journal.add("probe", n=3)
     journal.undo_all()
     assert undone == [3, 2, 1, 0]
@@ -169,25 +170,66 @@ def test_a_lease_is_written_down(journal, undone):
     assert [line.get("until") for line in lines if "add" in line] == [None, 12.5, 9.0, None, None]
 
 
-def test_both_copies_say_the_same(tmp_path, monkeypatch):
-    """The second lies in the user's state folder, open to nobody else; both go when all is undone."""
+def test_the_journal_of_a_run_lies_where_nobody_else_writes(tmp_path, monkeypatch):
+    """In the user's state folder; beside the run lies a copy, for people. Both go when all is undone."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    journal = Journal(tmp_path / "run" / "undo.journal", run_id="r7", twice=True)
-    journal.make_folder(tmp_path / "data")
-    assert journal.twin is not None
-    assert journal.twin.parent == state_folder() == tmp_path / "state" / "chaoskit" / "journals"
-    assert journal.twin.parent.stat().st_mode & 0o777 == 0o700
-    assert journal.twin.read_text().splitlines()[1:] == journal.path.read_text().splitlines()[1:]
+    journal = Journal.of_run("r7", tmp_path / "run")
+    journal.make_folder(tmp_path / "run" / "data")
+    copy = tmp_path / "run" / "undo.journal"
+    assert journal.path.parent == state_folder() == tmp_path / "state" / "chaoskit" / "journals"
+    assert journal.path.parent.stat().st_mode & 0o777 == 0o700
+    assert journal.path.stat().st_mode & 0o777 == 0o600
+    assert journal.path.read_text().splitlines()[1:] == copy.read_text().splitlines()[1:]
     journal.undo_all()
     journal.close()
     assert not journal.path.exists()
-    assert not journal.twin.exists()
+    assert not copy.exists()
 
 
-def test_no_place_for_a_second_copy(tmp_path, monkeypatch):
-    """A home that cannot be written to: the run goes on with one."""
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    journal = Journal(tmp_path / "run" / "undo.journal", twice=True)
-    assert journal.twin is None
+def test_a_home_that_cannot_be_written(tmp_path, monkeypatch):
+    """A folder of the user's own among the temporary files serves; it is looked into, too."""
+    (tmp_path / "home").write_text("")
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    journal = Journal.of_run("r7", tmp_path / "run")
+    assert journal.path.parent == tmp_path / f"chaoskit-journals-{os.geteuid()}" == state_folders()[-1]
     journal.close()
+
+
+@pytest.mark.parametrize("state", ["a file", "open to others", "a link"])
+def test_no_place_for_a_journal_no_run(tmp_path, monkeypatch, state):
+    """What could not be undone is not begun: told with the folder, why, and what to do."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    journals = tmp_path / "state" / "chaoskit" / "journals"
+    if state == "a file":
+        (tmp_path / "state").write_text("")
+    elif state == "a link":
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        journals.parent.mkdir(parents=True)
+        journals.symlink_to(tmp_path / "elsewhere")
+    else:
+        journals.mkdir(parents=True)
+        journals.chmod(0o770)
+    with pytest.raises(BrokenError, match=r"no place for the undo journal.*state/chaoskit/journals: .*XDG_STATE_HOME"):
+        Journal.of_run("r7", tmp_path / "run")
+
+
+@pytest.mark.parametrize("path", ["../else", "deep/../../else", "link/else", "."])
+def test_a_path_elsewhere_is_not_written_down(journal, tmp_path, path):
+    """So it is never changed: what could not be undone is not done."""
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (inside / "link").symlink_to(tmp_path)
+    with pytest.raises(ChaosError, match="does not lie below"):
+        journal.add("folder", root=inside, path=inside / path)
+    assert journal.open_entries() == []
+
+
+def test_what_only_this_process_could_undo_is_refused(journal, monkeypatch):
+    """A kind that a test, or a conftest.py, registers: nobody would find its code."""
+    monkeypatch.setattr("chaoskit.undo.KINDS", kinds := dict(KINDS))
+    register_kind("here", lambda facts: None)
+    assert "here" in kinds
+    with pytest.raises(ChaosError, match=f"nobody else could undo 'here': {__name__} registers it.*plugins folder"):
+        journal.add("here", name="x")

@@ -22,7 +22,7 @@ from chaoskit.journal import Journal, sweep
 from chaoskit.pids import MARK, Pid, end_by_pidfile, identify, read_pidfile
 from chaoskit.ports import free_port
 from chaoskit.processes import LINE_LIMIT, LineSplitter, start_process
-from chaoskit.sweep import read as read_journal
+from chaoskit.sweep import opened, read
 
 OWNER = """
 import pathlib, sys, time
@@ -366,7 +366,8 @@ def test_a_sweep_needs_neither_pidfile_nor_mark(tmp_path, run, journal):
     said(run, "up")
     assert not marked(tmp_path)
     (tmp_path / "1.pid").unlink()
-    entries = read_journal(journal.path).entries
+    with opened(journal.path) as handle:
+        entries = read(handle).entries
     assert [entry.facts["pid"] for entry in entries.values()] == [process.pid]
     for entry in entries.values():
         entry.undo()

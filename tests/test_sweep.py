@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from chaoskit.clock import wait_for
+from chaoskit.engine.session import Session
 from chaoskit.journal import Journal
 from chaoskit.pids import family, identify, signal_all
-from chaoskit.sweep import state_folder, sweep
-from chaoskit.undo import KINDS, Entry
+from chaoskit.sweep import sweep
+from chaoskit.undo import KINDS, Entry, Kind
 
 DEAD_OWNER = """
 import sys, pathlib
@@ -29,7 +30,7 @@ journal.make_folder(pathlib.Path(sys.argv[1]) / "data")
 @pytest.fixture
 def journal(tmp_path):
     """A journal of this process."""
-    made = Journal(tmp_path / "run" / "a.journal")
+    made = Journal(tmp_path / "a.journal")
     yield made
     made.undo_all()
     made.close()
@@ -39,12 +40,13 @@ def journal(tmp_path):
 def undone(monkeypatch):
     """The facts undone by the kind ``probe``, in order."""
     seen = []
-    monkeypatch.setitem(KINDS, "probe", lambda facts: seen.append(facts["n"]))
+    monkeypatch.setitem(KINDS, "probe", Kind(lambda facts: seen.append(facts["n"])))
     return seen
 
 
 def die_with_a_folder(folder):
     """Another process makes a folder, and dies."""
+    folder.mkdir(parents=True, exist_ok=True)
     subprocess.run([sys.executable, "-c", DEAD_OWNER, str(folder)], check=True)
 
 
@@ -98,11 +100,11 @@ def test_what_cannot_be_undone_is_told_and_kept(tmp_path):
 
 def test_two_sweeps_do_not_meet(tmp_path):
     """Each entry is undone by one of them."""
-    for n in range(5):
-        (tmp_path / str(n)).mkdir()
-        die_with_a_folder(tmp_path / str(n))
+    folders = [tmp_path / str(n) for n in range(5)]
+    for folder in folders:
+        die_with_a_folder(folder)
     told: list[str] = []
-    threads = [threading.Thread(target=lambda: told.extend(sweep(tmp_path))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: told.extend(sweep(*folders))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -117,52 +119,197 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path):
     assert (tmp_path / "my.journal").exists()
 
 
-def test_a_fresh_process_learns_kinds_from_the_entry(tmp_path):
-    """The sweeping process has imported nothing: a module by name, and a script, teach it what they know."""
-    module = tmp_path / "their_fault.py"
-    module.write_text(
-        "import pathlib\nfrom chaoskit.undo import register_kind\n"
-        "def remove(facts): pathlib.Path(facts['name']).unlink(missing_ok=True)\n"
-        "register_kind('marker', remove)\n"
-    )
-    script = tmp_path / "owner.py"
-    script.write_text(
-        "import pathlib, sys\nfrom chaoskit.undo import register_kind\n"
-        "def remove(facts): pathlib.Path(facts['name']).unlink(missing_ok=True)\n"
-        "register_kind('own', remove)\n"
-        "if __name__ == '__main__':\n"
-        "    import their_fault\n"
-        "    from chaoskit.journal import Journal\n"
-        "    folder = pathlib.Path(sys.argv[1])\n"
-        "    journal = Journal(folder / 'dead.journal')\n"
-        "    for kind in ('marker', 'own'):\n"
-        "        journal.add(kind, name=str(folder / kind))\n"
-        "        (folder / kind).touch()\n"
-    )
-    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    subprocess.run([sys.executable, str(script), str(tmp_path)], env=environ, check=True)
-    assert (tmp_path / "marker").exists()
-    assert (tmp_path / "own").exists()
-    sweeping = "import pathlib, sys; from chaoskit.sweep import sweep; print(sweep(pathlib.Path(sys.argv[1])))"
-    done = subprocess.run(
-        [sys.executable, "-c", sweeping, str(tmp_path)], env=environ, check=True, capture_output=True, text=True
-    )
-    assert "could not" not in done.stdout
-    assert not (tmp_path / "marker").exists()
-    assert not (tmp_path / "own").exists()
+PLUGIN = """
+import pathlib
+from contextlib import contextmanager
+from chaoskit.faults.base import Evidence, Fault
+from chaoskit.undo import register_kind
+
+def remove(facts): pathlib.Path(facts["name"]).unlink(missing_ok=True)
+register_kind("marker", remove)
+
+class Marker(Fault):
+    '''A fault of a project's own, with a change that outlives us.'''
+    @property
+    def target(self): return "nothing"
+    @contextmanager
+    def inject(self, world): yield Evidence()
+"""
+INJECTING = """
+import os, pathlib, sys
+from chaoskit.journal import Journal
+from chaoskit.scenario.rooms import room
+project, folder = map(pathlib.Path, sys.argv[1:])
+if (project / "plugins" / "faults").is_dir():
+    room("faults").add_folder(project / "plugins" / "faults")
+room("faults").get("marker")
+journal = Journal(folder / "dead.journal")
+journal.add("marker", name=str(folder / "marker"))
+(folder / "marker").touch()
+os._exit(9)
+"""
+SWEEPING = "import pathlib, sys; from chaoskit.sweep import sweep; print(sweep(pathlib.Path(sys.argv[1])))"
 
 
-def test_one_sweep_does_not_do_it_twice(tmp_path, undone, monkeypatch):
-    """Copies in both folders, one dead owner: each change is undone once."""
+def python(code, *arguments, path=""):
+    """What a fresh process prints."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    environ = {**os.environ, "PYTHONPATH": str(path)}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60).stdout
+
+
+@pytest.fixture
+def dead(tmp_path):
+    """A folder for journals, beside other things of the test."""
+    folder = tmp_path / "dead"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def test_a_fresh_process_learns_a_kind_from_a_projects_plugin(tmp_path, dead):
+    """By the plug-in's name, through the plug-in loader: whoever sweeps has loaded nothing."""
+    faults = tmp_path / "project" / "plugins" / "faults"
+    faults.mkdir(parents=True)
+    (faults / "marker.py").write_text(PLUGIN)
+    python(INJECTING, tmp_path / "project", dead)
+    assert (dead / "marker").exists()
+    (entry,) = [json.loads(line) for line in (dead / "dead.journal").read_text().splitlines()[1:]]
+    assert entry["plugin"] == {"package": "chaoskit.faults", "name": "marker", "folder": str(faults)}
+    assert python(SWEEPING, dead) == f"['marker {dead}/marker of run dead']\n"
+    assert list(dead.iterdir()) == []
+
+
+def test_a_fresh_process_learns_a_kind_from_an_installed_plugin(tmp_path, dead):
+    """By its entry point, whatever module of the distribution registers it."""
+    site = tmp_path / "site"
+    (site / "acme-1.dist-info").mkdir(parents=True)
+    (site / "acme-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1\n")
+    (site / "acme-1.dist-info" / "entry_points.txt").write_text("[chaoskit.faults]\nmarker = acme.it:Marker\n")
+    (site / "acme").mkdir()
+    (site / "acme" / "it.py").write_text(PLUGIN)
+    python("import acme.it\n" + INJECTING, tmp_path, dead, path=site)
+    assert (dead / "marker").exists()
+    assert python(SWEEPING, dead, path=site) == f"['marker {dead}/marker of run dead']\n"
+    assert list(dead.iterdir()) == []
+
+
+def test_a_plugin_that_is_gone_is_told_and_its_entry_kept(tmp_path, dead):
+    """With where it was, so that somebody can bring it back."""
+    faults = tmp_path / "project" / "plugins" / "faults"
+    faults.mkdir(parents=True)
+    (faults / "marker.py").write_text(PLUGIN)
+    python(INJECTING, tmp_path / "project", dead)
+    (faults / "marker.py").unlink()
+    assert f"the plug-in 'marker' of {faults}, which knows how to undo it, cannot be loaded" in python(SWEEPING, dead)
+    assert (dead / "marker").exists()
+    assert (dead / "dead.journal").exists()
+
+
+@pytest.mark.parametrize("home", [{"in": "payload"}, {"in": "{}/payload.py"}, {"plugin": {"package": "payload"}}])
+def test_no_code_is_run_that_a_journal_names(tmp_path, dead, home):
+    """Neither by a file's path nor as a module: even our own journal cannot make us do more than undo."""
+    (tmp_path / "payload.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')")
+    die_with_a_folder(dead)
+    if "plugin" in home:
+        home = {"plugin": {"package": "payload", "name": "payload", "folder": str(tmp_path)}}
+    else:
+        home = {"in": home["in"].format(tmp_path)}
+    with (dead / "dead.journal").open("a") as file:
+        file.write(
+            json.dumps({"add": 2, "kind": "volcano", "facts": {"name": "etna"}, "root": str(dead), **home}) + "\n"
+        )
+    assert "volcano etna of run r1: could not be undone" in python(SWEEPING, dead, path=tmp_path)
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("way", ["up", "link", "no root", "root is a link"])
+def test_what_lies_elsewhere_is_not_removed(tmp_path, dead, way):
+    """A path that leaves its root, also by a link that was put there after the change was written down."""
+    victim = tmp_path / "victim"
+    (victim / "data").mkdir(parents=True)
+    root = dead / "root"
+    root.mkdir()
+    path = {"up": root / ".." / ".." / "victim" / "data", "link": root / "link" / "data"}.get(way, victim / "data")
+    (root / "link").symlink_to(victim)
+    if way == "root is a link":
+        root = dead / "root" / "link"
+        path = root / "data"
+    die_with_a_folder(dead)
+    entry = {"add": 2, "kind": "folder", "facts": {"path": str(path)}, "root": "" if way == "no root" else str(root)}
+    with (dead / "dead.journal").open("a") as file:
+        file.write(json.dumps(entry) + "\n")
+    told = sweep(dead)
+    assert "could not be undone" in told[0]
+    assert "does not lie below" in told[0]
+    assert (victim / "data").exists()
+    assert not (dead / "data").exists(), "what else the journal says is done"
+
+
+def test_a_folder_that_others_can_write_to_is_not_looked_into(tmp_path, dead):
+    """Anybody may have put a journal there: told, and not believed."""
+    die_with_a_folder(dead)
+    dead.chmod(0o777)
+    (told,) = sweep(dead)
+    assert told == f"{dead}: not looked into: others may write to it; look at what is in it, then remove it"
+    assert (dead / "data").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_what_is_not_a_file_is_no_journal(tmp_path, dead, kind):
+    """A link to one, a pipe nobody writes to: passed over at once."""
+    die_with_a_folder(tmp_path)
+    if kind == "link":
+        (dead / "a.journal").symlink_to(tmp_path / "dead.journal")
+    else:
+        os.mkfifo(dead / "a.journal")
+    assert sweep(dead) == []
+    assert (tmp_path / "data").exists()
+
+
+def test_lines_that_say_nothing_are_passed_over(dead):
+    """What a later version, or nobody, wrote."""
+    die_with_a_folder(dead)
+    with (dead / "dead.journal").open("a") as file:
+        file.write('[]\n7\n{"add": 3}\n{"add": [1], "kind": "x", "facts": {}}\n{"note": 1}\n{"odd": 1}\n')
+    assert sweep(dead) == [f"folder {dead / 'data'} of run r1"]
+
+
+def test_what_lies_in_reports_is_never_acted_on(tmp_path, undone, monkeypatch):
+    """A journal there is a copy, for people: neither the sweep nor a run's beginning looks at it."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    journal = Journal(tmp_path / "run" / "undo.journal", run_id="r7", twice=True)
+    die_with_a_folder(runs := tmp_path / "reports" / "runs" / "x")
+    (runs / "dead.journal").rename(runs / "undo.journal")
+    assert sweep() == []
+    session = Session(tmp_path / "reports")
+    try:
+        assert session.swept == []
+    finally:
+        session.close()
+    assert (runs / "data").exists()
+    assert (runs / "undo.journal").exists()
+
+
+def test_the_copy_goes_with_its_journal(tmp_path, undone, monkeypatch):
+    """Swept: the change is undone once, and people no longer find a journal of it."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    journal = Journal.of_run("r7", tmp_path / "run")
     journal.add("probe", n=7)
-    for path in (journal.path, journal.twin):
-        disown(path, start=1)
-    assert sweep(tmp_path / "run", state_folder()) == ["probe of run r7"]
+    disown(journal.path, start=1)
+    assert sweep() == ["probe of run r7"]
     assert undone == [7]
     assert not journal.path.exists()
-    assert not journal.twin.exists()
+    assert not (tmp_path / "run" / "undo.journal").exists()
+
+
+def test_a_copy_elsewhere_stays(tmp_path, undone):
+    """Its folder is a link now: nothing is removed through it."""
+    journal = Journal(tmp_path / "a.journal", root=tmp_path / "run", copy=tmp_path / "run" / "undo.journal")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    (tmp_path / "run").symlink_to(tmp_path / "moved")
+    disown(journal.path, start=1)
+    assert sweep(tmp_path) == []
+    assert not journal.path.exists()
+    assert (tmp_path / "moved" / "undo.journal").exists()
 
 
 def disown(path, **change):

@@ -18,10 +18,10 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Sweep and tell; 2 when there was nothing to look at: it was probably asked in the wrong folder."""
     from chaoskit.alerting.sops.queue import sweep_queues
-    from chaoskit.sweep import state_folder, sweep
+    from chaoskit.sweep import sweep
 
     runs = (arguments.reports / "runs").resolve()
-    swept = [*sweep(runs, state_folder()), *sweep_queues(runs)]
+    swept = [*sweep(), *sweep_queues(runs)]
     for text in swept:
         print(f"swept {text}")
     if swept:

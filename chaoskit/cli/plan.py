@@ -24,12 +24,15 @@ def run(arguments: argparse.Namespace) -> int:
     from chaoskit.engine.touches import touches
     from chaoskit.scenario.loader import find, load
     from chaoskit.scenario.reach import allowed_hosts
+    from chaoskit.scenario.samples import refuse_too_few
     from chaoskit.scenario.setting import Setting, refused, runtime_of
 
     allowed = allowed_hosts(arguments.allow)
     toxiproxy, status = resolve(arguments.toxiproxy, allowed), 0
     for file in find(arguments.paths):
-        for scenario in load(file):
+        loaded = load(file)
+        refuse_too_few(loaded)
+        for scenario in loaded:
             setting = Setting(toxiproxy, runtime_of(scenario.environment, arguments.runtime))
             print("\n".join([*describe(plan(scenario)), *touches(scenario, setting, allowed)]))
             for each in refused(scenario, setting):

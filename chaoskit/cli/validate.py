@@ -31,6 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     from chaoskit.errors import ChaosError, InputError, unknown
     from chaoskit.scenario.loader import find, load
     from chaoskit.scenario.reach import outside, refuse_outside
+    from chaoskit.scenario.samples import refuse_too_few
     from chaoskit.services.providers._alerting import ENGINES
 
     if arguments.alerting not in (None, *ENGINES):
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
             loaded = load(file)
             scenarios += len(loaded)
             refuse_outside(found for scenario in loaded for found in outside(scenario, arguments.allow))
+            refuse_too_few(loaded)
             for scenario in loaded:
                 _check_alerting(scenario, arguments.alerting)
         except InputError as error:

@@ -36,6 +36,8 @@ def _cause(finding: Finding, ill: dict[str, str], unread: dict[str, str]) -> str
     kind, op, metric = _parts(finding.id)
     first = next(iter(ill.values()))
     match kind:
+        case "steady_state":
+            return "" if violated else ill.get(op, "")  # what hangs at the end of the phase is no sample
         case "recovery":
             return first if violated else ""
         case "fault":

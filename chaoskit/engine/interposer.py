@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from chaoskit.blast_radius import OPTION, BlastRadius
+from chaoskit.blast_radius import LOOPBACK, OPTION, BlastRadius, plain
 from chaoskit.clock import wait_for
 from chaoskit.errors import BrokenError, ChaosError, unknown
 from chaoskit.journal import Journal, register_kind
@@ -19,6 +19,7 @@ from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.toxiproxy.facts import ProxyAddress, Toxic
 from chaoskit.toxiproxy.fronted import FrontedToxiproxy
 from chaoskit.toxiproxy.launch import address_in, server_command
+from chaoskit.toxiproxy.server.address import join
 
 if TYPE_CHECKING:
     from chaoskit.engine.docker.toxiproxy import ToxiproxyContainer
@@ -84,11 +85,15 @@ register_kind("proxy", _undo_proxy, lasting=True)
 class Interposer:
     """The Toxiproxy of one environment. ``mode`` is what :func:`resolve` gave; ``folder`` holds its pidfiles.
 
-    With the same ``seed`` the embedded server makes the same choices for the same connections.
+    With the same ``seed`` the embedded server makes the same choices for the same connections. Proxies lead to within
+    ``radius`` only, and a server at a URL must lie there.
     """
 
-    def __init__(self, mode: str, folder: Path, journal: Journal, seed: int | None = None) -> None:
+    def __init__(
+        self, mode: str, folder: Path, journal: Journal, seed: int | None = None, radius: BlastRadius = LOOPBACK
+    ) -> None:
         self.mode = mode
+        self._radius = radius
         self._seed = seed
         self._folder = folder
         self._journal = journal
@@ -107,7 +112,7 @@ class Interposer:
         prefix = f"chaoskit-{self._journal.run_id}-{self._folder.name}-"
         real = ToxiproxyControl(url)
         real.version()
-        self._control = _Journaled(embedded, real, prefix, url, self._journal)
+        self._control = _Journaled(embedded, real, prefix, url, self._journal, self._radius)
 
     @property
     def control(self) -> ToxiproxyControl:
@@ -150,7 +155,7 @@ class Interposer:
             if not address and (found := address_in(line)):
                 address.append(found)
 
-        server = self._start(server_command(free_port(), self._seed), "toxiproxy-embedded", look)
+        server = self._start(server_command(free_port(), self._seed, self._radius.hosts), "toxiproxy-embedded", look)
         wait_for(
             lambda: address or server.poll() is not None,
             what="the embedded Toxiproxy server",
@@ -170,7 +175,20 @@ class Interposer:
 
             self._container = ToxiproxyContainer(self._journal)
             return self._container.start()
-        return self.mode
+        return self._pinned(self.mode)
+
+    def _pinned(self, url: str) -> str:
+        """A URL with the number that its host leads to now, unless it is allowed by name. Raises BrokenError."""
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        if plain(host) in self._radius.hosts:
+            return url
+        try:
+            with self._radius.connect(host, port, START_LIMIT) as sock:
+                number = sock.getpeername()[0]
+        except OSError as error:
+            raise BrokenError(f"Toxiproxy at {url} cannot be reached: {error}") from None
+        return parts._replace(netloc=f"[{number}]:{port}" if ":" in number else f"{number}:{port}").geturl()
 
     def _start_binary(self) -> str:
         port = free_port()
@@ -202,18 +220,38 @@ class Interposer:
 
 
 class _Journaled(FrontedToxiproxy):
-    """Writes a proxy down before it is made on a server that may outlive us."""
+    """Writes a proxy down before it is made on a server that may outlive us, and leads it to within ``radius`` only.
 
-    def __init__(self, tap_url: str, real: ToxiproxyControl, prefix: str, url: str, journal: Journal) -> None:
+    The real server asks nobody where it may connect to: it is given a number that was looked at.
+    """
+
+    def __init__(
+        self, tap_url: str, real: ToxiproxyControl, prefix: str, url: str, journal: Journal, radius: BlastRadius
+    ) -> None:
         super().__init__(tap_url, real, prefix)
+        self._radius = radius
         self._url = url
         self._journal = journal
         self._entries: dict[str, int] = {}
 
     def create_proxy(self, name: str, upstream: str, listen: str = "127.0.0.1:0") -> ProxyAddress:
         """Journal it, then make it."""
+        upstream = self._inside(upstream)
         self._entries[name] = self._journal.add("proxy", url=self._url, name=self._name(name))
         return super().create_proxy(name, upstream, listen)
+
+    def set_upstream(self, name: str, upstream: str) -> None:
+        """Lead the real proxy elsewhere, within the blast radius."""
+        super().set_upstream(name, self._inside(upstream))
+
+    def _inside(self, upstream: str) -> str:
+        """The same place, as a number. Raises BrokenError where it may not be connected to, or has no address."""
+        host, _, port = upstream.rpartition(":")
+        try:
+            address = self._radius.resolve(host.strip("[]"), int(port))[0][1]
+        except OSError as error:
+            raise BrokenError(f"no proxy leads to {upstream}: {error}") from None
+        return join(address[0], address[1])
 
     def set_toxic(self, proxy: str, toxic: Toxic) -> None:
         """The real server knows no lease: the journal does."""

@@ -1,8 +1,8 @@
 """From a scenario and its history to a verdict: a pure function, the same today and next year.
 
 The order of precedence: **broken** (the generator fell behind, an observer lost rows, data could not be read)
-before **vacuous** for want of a steady state, before **violated**, before **vacuous** for a fault without
-evidence or too few samples. Only what is none of these has **held**.
+before **vacuous** because the steady state was not met, before **violated**, before **vacuous** for a fault without
+evidence or too few samples (of the steady state as of anything else). Only what is none of these has **held**.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from chaoskit.expectations._because import Cure, cured
 from chaoskit.expectations._operations import judge_operations
 from chaoskit.expectations._steady import recovered_at
 from chaoskit.expectations.base import Expectation, Finding, Outcome
+from chaoskit.expectations.recovery import Recovery
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.history.view import OperationFacts, View
 from chaoskit.history.windows import Window
 from chaoskit.scenario.model import Scenario
+from chaoskit.scenario.samples import steady_guard
 from chaoskit.units import counted, format_duration
 
 # A generator that is later than this at its 99th percentile has measured itself, not the service.
 LAG_LIMIT = 0.1
 RECOVERY_WINDOW = 1.0
-STEADY_GUARD = 1.0
 
 
 def view_of(scenario: Scenario, history: History) -> View:
@@ -96,7 +97,9 @@ def _findings(scenario: Scenario, view: View) -> Iterator[Judged]:
         for finding in findings or [Finding(planned.kind, Outcome.VACUOUS, "a finding", "nothing was judged", 0)]:
             yield _placed(scenario, finding, planned.path, asked=_asked(planned.expectation, finding))
     if not any(planned.kind == "recovery" for planned in scenario.expectations):
-        yield _placed(scenario, _recovers(scenario, view), ("timeline", "recovery"), asked=False)
+        # Steady state must hold again after the last fault, asked for or not.
+        for finding in Recovery.model_construct(within=scenario.model.timeline.recovery).judge(view):
+            yield _placed(scenario, dataclasses.replace(finding, path=()), ("timeline", "recovery"), asked=False)
     for planned_fault in scenario.faults:
         for fault in view.faults:
             if fault.name == planned_fault.name:
@@ -106,14 +109,15 @@ def _findings(scenario: Scenario, view: View) -> Iterator[Judged]:
 def _steady(view: View) -> list[Window]:
     """The steady phase up to the earliest request that was still under way when the first fault struck.
 
-    Such a request belongs neither to the steady state nor to the fault. Only the last :data:`STEADY_GUARD` seconds
-    are left out for it: a request that hangs for longer is the steady state's own trouble.
+    Such a request belongs neither to the steady state nor to the fault. Only the last moments are left out for it
+    (:func:`chaoskit.scenario.samples.steady_guard`): one that hangs for longer is the steady state's own trouble.
     """
     phase = view.phases.get("steady")
     if phase is None:
         return []
     end = phase.end if view.first_fault is None else min(phase.end, view.first_fault)
-    under_way = [row.intended for row in view.requests(None, [Window(end - STEADY_GUARD, end)]) if row.ended >= end]
+    last = Window(end - steady_guard(phase.length), end)
+    under_way = [row.intended for row in view.requests(None, [last]) if row.ended >= end]
     return [Window(phase.start, min(under_way, default=end))]
 
 
@@ -146,20 +150,6 @@ def _sop_recovery(view: View) -> float | None:
     return found.again - view.first_fault if isinstance(found, Cure) else None
 
 
-def _recovers(scenario: Scenario, view: View) -> Finding:
-    """Steady state must hold again after the last fault, asked for or not."""
-    limit = scenario.model.timeline.recovery
-    seconds = _recovery(view)
-    recovered = seconds is not None and seconds <= limit
-    return Finding(
-        "recovery",
-        Outcome.HELD if recovered else Outcome.VIOLATED,
-        f"steady state again within {format_duration(limit)}",
-        f"after {format_duration(seconds)}" if seconds is not None else f"not within {format_duration(limit)}",
-        len(view.requests()),
-    )
-
-
 def _evidence(fault: r.Fault) -> Finding:
     return Finding(
         f"fault.{fault.name}",
@@ -176,7 +166,7 @@ def _conclude(findings: list[Judged], view: View) -> tuple[Outcome, str]:
     by = {outcome: [judged for judged in failed if judged.finding.outcome is outcome] for outcome in Outcome}
     if by[Outcome.BROKEN]:
         return Outcome.BROKEN, _say(by[Outcome.BROKEN])
-    steady = [judged for judged in failed if judged.finding.id.startswith(STEADY_STATE)]
+    steady = [judged for judged in by[Outcome.VIOLATED] if judged.finding.id.startswith(STEADY_STATE)]
     if steady:
         return Outcome.VACUOUS, f"the steady state never held, so the faults prove nothing: {_say(steady)}"
     if by[Outcome.VIOLATED]:

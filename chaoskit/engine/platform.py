@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chaoskit.blast_radius import LOOPBACK, BlastRadius
 from chaoskit.engine.interposer import Interposer
 from chaoskit.journal import Journal
 from chaoskit.ports import free_port
@@ -69,9 +70,11 @@ class Platform(ABC):
 class ProcessPlatform(Platform):
     """Processes of this machine, and a Toxiproxy that is one of them (or was there before us)."""
 
-    def __init__(self, toxiproxy: str, folder: Path, journal: Journal, seed: int | None = None) -> None:
+    def __init__(
+        self, toxiproxy: str, folder: Path, journal: Journal, seed: int | None = None, radius: BlastRadius = LOOPBACK
+    ) -> None:
         self._journal = journal
-        self._interposer = Interposer(toxiproxy, folder / "toxiproxy", journal, seed)
+        self._interposer = Interposer(toxiproxy, folder / "toxiproxy", journal, seed, radius)
         self._runtimes: dict[str, Runtime] = {}
 
     def start(self, services: Mapping[str, ServiceSpec]) -> None:  # noqa: ARG002  # processes need no preparation

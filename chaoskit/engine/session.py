@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chaoskit.alerting.sops.queue import sweep_queues
+from chaoskit.blast_radius import BlastRadius
 from chaoskit.clock import now
 from chaoskit.engine.alerting import alerting_of
 from chaoskit.engine.environment import LiveEnvironment, discard
@@ -32,7 +33,7 @@ from chaoskit.scenario.loader import changed
 from chaoskit.scenario.model import Environment, Scenario
 from chaoskit.scenario.reach import outside, outside_of, refuse_docker_host, refuse_outside
 from chaoskit.scenario.setting import runtime_of
-from chaoskit.sweep import state_folder, sweep
+from chaoskit.sweep import sweep
 from chaoskit.traffic.generator import TrafficGenerator
 
 _log = logging.getLogger(__name__)
@@ -80,13 +81,13 @@ class Session:
         self.runtime = runtime
         self.alerting = alerting
         self.note = note
-        self.runs = reports / "runs"
+        self.runs = (reports / "runs").absolute()
         self.runs.mkdir(parents=True, exist_ok=True)
-        self.swept: Sequence[str] = [*sweep(self.runs, state_folder()), *sweep_queues(self.runs)]
+        self.swept: Sequence[str] = [*sweep(), *sweep_queues(self.runs)]
         self.id = "-".join(filter(None, (time.strftime("%Y%m%d-%H%M%S"), str(os.getpid()), label)))
         self.folder = self.runs / self.id
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.journal = Journal(self.folder / "undo.journal", run_id=self.id, twice=True)
+        self.journal = Journal.of_run(self.id, self.folder)
         self._guardian = start_guardian(self.journal)
         self._generator = TrafficGenerator(discard)
         self._environments: dict[tuple[str, Path], LiveEnvironment] = {}
@@ -237,7 +238,7 @@ class Session:
         if runtime_of(environment, self.runtime) == "process":
             if self.toxiproxy == "docker":
                 refuse_docker_host(self.allow)
-            return ProcessPlatform(self.toxiproxy, folder, self.journal, self.seed)
+            return ProcessPlatform(self.toxiproxy, folder, self.journal, self.seed, BlastRadius(self.allow))
         refuse_docker_host(self.allow)
         from chaoskit.engine.docker.platform import DockerPlatform
 

@@ -25,7 +25,8 @@ def urgency(outcome: Outcome, id: str, because: str, asked: bool, line: int) -> 
     the scenario asks for (``asked``) before what is judged by default; then as written (``line``).
     """
     rank = ORDER.index(outcome)
-    if outcome is not Outcome.BROKEN and not id.startswith(STEADY_STATE):
+    ill = outcome is Outcome.VIOLATED and id.startswith(STEADY_STATE)  # too few samples do not say so
+    if outcome is not Outcome.BROKEN and not ill:
         rank += len(ORDER)
     unproven = outcome is Outcome.VACUOUS and id.startswith("fault.")
     return rank, bool(because), not unproven, not asked, line

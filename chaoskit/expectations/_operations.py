@@ -3,21 +3,19 @@
 Latency counts from the intended send time over *all* requests, those that failed or timed out included: a
 service that answers fast by failing, or a caller that gave up, must not improve a percentile.
 
-======================  =======================================  ==============
-metric                  meaning                                  samples needed
-======================  =======================================  ==============
-``success_rate``        ok answers / requests                    20 requests
-``error_rate``          1 - ``success_rate``                     20 requests
-``fallback_rate``       fallback answers / ok answers            20 ok answers
-``p50`` ``p75`` ``p90`` latency percentile                       10 requests
-``p95`` ``p99``         latency percentile                       20, 100
-``p999``                latency percentile                       1000
-``mean`` ``max``        latency                                  10 requests
-``throughput``          ok answers per second                    1 request
-``requests``            requests sent                            1, 0 if legal
-======================  =======================================  ==============
+======================  =======================================
+metric                  meaning
+======================  =======================================
+``success_rate``        ok answers / requests
+``error_rate``          1 - ``success_rate``
+``fallback_rate``       fallback answers / ok answers
+``p50`` ... ``p999``    latency percentile
+``mean`` ``max``        latency
+``throughput``          ok answers per second
+``requests``            requests sent
+======================  =======================================
 
-A percentile p needs 1 / (1 - p) requests, or it is nothing but the maximum.
+How many samples each needs is told by :func:`chaoskit.scenario.samples.needed`.
 """
 
 from __future__ import annotations
@@ -27,17 +25,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil, isnan, nan
 
 from chaoskit.expectations._evidence import excess, first_few, latency, moment
-from chaoskit.expectations.base import Finding, Outcome, check
+from chaoskit.expectations.base import Finding, Outcome, check, hopeless
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window, percentile
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.model import OperationBounds
-
-PERCENTS = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p999": 99.9}
-_NEEDED = {"p95": 20, "p99": 100, "p999": 1000, "throughput": 1, "requests": 1}
-_NEEDED |= {"success_rate": 20, "error_rate": 20, "fallback_rate": 20}
-_NEEDED_AT_LEAST = 10
+from chaoskit.scenario.samples import PERCENTS, SHARES, needed
 
 
 @dataclasses.dataclass
@@ -113,15 +107,37 @@ def _judge(
     metric = path[1]
     value = measure(requests, metric, sum(window.length for window in windows))
     samples = sum(row.ok for row in requests) if metric == "fallback_rate" else len(requests)
-    need = _NEEDED.get(metric, _NEEDED_AT_LEAST)
-    if metric == "requests" and bound.holds(0):
-        need = 0  # "none were sent" is what the bound allows, not a lack of samples
-    finding = check(id, bound, value, samples, need=need, path=path)
+    need = needed(metric, bound)
+    finding = check(
+        id,
+        bound,
+        value,
+        samples,
+        need=need,
+        lost=_lost(metric, bound, requests, samples, value * samples, need),
+        path=path,
+    )
     if finding.outcome is Outcome.VACUOUS or not requests:
         return finding
     rows = () if finding.held else first_few(row for row in requests if _offends(metric, bound, row))
     worst = _worst_second(metric, bound, requests, view, windows)
     return dataclasses.replace(finding, worst=worst, rows=rows)
+
+
+def _lost(metric: str, bound: Bound, requests: list[r.Request], samples: int, part: float, need: int) -> bool:
+    """Whether these requests decide against the bound, even if they are too few for it to hold.
+
+    ``part`` is how many of ``samples`` a share counts.
+    """
+    if metric in SHARES:
+        return hopeless(need, (samples - part, 1 - bound.low), (part, bound.high))
+    if metric not in PERCENTS and metric != "max":
+        return False
+    # "p99 < 1s" is the same as: at most 1 % take longer.
+    share = PERCENTS.get(metric, 100.0) / 100
+    over = sum(latency(row) > bound.high for row in requests)
+    under = sum(latency(row) < bound.low for row in requests)
+    return hopeless(need, (over, 1 - share), (under, share))
 
 
 def _offends(metric: str, bound: Bound, request: r.Request) -> bool:

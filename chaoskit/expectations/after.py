@@ -15,6 +15,7 @@ from chaoskit.expectations._operations import judge_operations
 from chaoskit.expectations.base import Expectation, Finding
 from chaoskit.history.view import View
 from chaoskit.scenario.model import OperationBounds
+from chaoskit.scenario.samples import Demand, demands
 from chaoskit.scenario.types import OperationName
 
 
@@ -22,6 +23,10 @@ class After(Expectation, RootModel[dict[OperationName, OperationBounds]]):
     """Bounds by operation, over the requests that were to be sent in the phase ``after``."""
 
     model_config = ConfigDict(extra=None)  # the keys are operations, checked as such
+
+    def demands(self) -> Iterator[Demand]:
+        """As many as each bound needs."""
+        return demands("after", self.root)
 
     def judge(self, view: View) -> Iterator[Finding]:
         """One finding for each bound, ``after.OPERATION.METRIC``."""

@@ -6,14 +6,18 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from chaoskit.history.rows import Read
 from chaoskit.history.view import View
 from chaoskit.registry import Registry
 from chaoskit.scenario.bounds import Bound
+from chaoskit.scenario.samples import Demand, share_needs
 from chaoskit.scenario.types import Model
 from chaoskit.units import counted
+
+if TYPE_CHECKING:
+    from chaoskit.scenario.model import PlannedFault
 
 Path_ = tuple[str | int, ...]
 
@@ -61,16 +65,45 @@ def check(
     samples: int,
     *,
     need: int = 1,
+    lost: bool = False,
     path: Path_ = (),
     worst: str = "",
     rows: Iterable[str] = (),
 ) -> Finding:
-    """Compare one figure with its bound. Fewer than ``need`` samples prove nothing: vacuous."""
+    """Compare one figure with its bound. Fewer than ``need`` samples prove nothing (vacuous), unless the bound is
+    ``lost`` whatever the others were (:func:`hopeless`).
+    """
     seen = bound.show(value)
-    if samples < need:
+    if samples < need and not lost:
         return too_few(id, str(bound), samples, need, path=path, seen=seen)
     outcome = Outcome.HELD if bound.holds(value) else Outcome.VIOLATED
     return Finding(id, outcome, str(bound), seen, samples, path, worst, tuple(rows))
+
+
+def hopeless(need: int, *counts: tuple[float, float]) -> bool:
+    """Whether too few samples decide all the same, whatever those would be that are missing of ``need``.
+
+    Each of ``counts`` is how many there are of what a bound limits, and the share that it allows: 3 failures of 50 are
+    more than the 1 % of 100 that ``>= 99%`` leaves.
+    """
+    return any(count > need * share + 1e-9 for count, share in counts)
+
+
+def check_share(
+    id: str,
+    bound: Bound,
+    part: int,
+    samples: int,
+    *,
+    path: Path_ = (),
+    worst: str = "",
+    rows: Iterable[str] = (),
+) -> Finding:
+    """:func:`check` for ``part`` of all ``samples``."""
+    need = share_needs(bound)
+    lost = hopeless(need, (samples - part, 1 - bound.low), (part, bound.high))
+    value = part / (samples or 1)
+    return check(id, bound, value, samples, need=need, lost=lost, path=path, worst=worst, rows=rows)
 
 
 def too_few(id: str, expected: str, samples: int, need: int, *, path: Path_ = (), seen: str = "nothing") -> Finding:
@@ -112,11 +145,30 @@ class Awaits(Protocol):
         """
 
 
+class TooShort(NamedTuple):
+    """A time that proves nothing: the ``path`` in the scenario that sets it, what is wrong, and what would do."""
+
+    path: Path_
+    what: str
+    legal: list[str]
+
+
 class Expectation(Model, ABC):
     """Base of all expectations. Fields are its bounds; the file's name is its key under ``expect:``."""
 
     def beside(self, others: Sequence[Expectation]) -> None:
         """Told once, at load: what stands in the same list of the scenario."""
+
+    def too_short(self, faults: Sequence[PlannedFault]) -> Iterable[TooShort]:  # noqa: ARG002  # for those that need time
+        """Times of the timeline, with these ``faults``, in which it could never be known whether it is met.
+
+        Told at load, as mistakes.
+        """
+        return ()
+
+    def demands(self) -> Iterable[Demand]:
+        """The samples that its bounds need; what the timeline can never give is told at load."""
+        return ()
 
     @abstractmethod
     def judge(self, view: View) -> Iterable[Finding]:

@@ -1,15 +1,18 @@
 """Whether a circuit breaker protects a dependency, judged from the calls that its proxy saw.
 
-The usual rate of calls is that of the steady phase. Attempts of one operation (same correlation id) are one
-call. What is read off the calls, with ``shortest`` for the lower limit of ``probes_every``:
+The usual rate of calls is that of the steady phase. Attempts of one call (same request, method and path) are one
+call. Each fault is judged by itself: what comes in the healthy time before it, or after it has closed, counts nowhere.
+Faults that overlap are one. What is read off the calls, with ``quiet`` for half the lower limit of ``probes_every``
+(without one: the time in which ten calls usually come):
 
-* **opens**: the first call of the fault that no other follows for ``shortest / 2``, if also at most a quarter of
-  the usual calls come in the ``2 * shortest`` after it.
-* **probe**: a call between that moment and the end of the fault. Calls that come less than ``shortest / 2``
+* **opens**: the first call of the fault that no other follows for ``quiet``, if also at most a quarter of
+  the usual calls come in the ``4 * quiet`` after it. The start of the fault, where the circuit is still open then.
+* **probe**: a call between that moment and the end of the fault. Calls that come less than ``quiet``
   after the end of another belong to the same probe.
 * **probes_every**: the median time from the *end* of a probe to the start of the next, since that is how long a
   breaker waits; a probe that takes long to fail does not count as waiting.
-* **closes**: the first call after the end of the fault from which on 70 % of the usual calls come within 1 s.
+* **closes**: the first call between the end of the fault and the start of the next from which on 70 % of the usual
+  calls come within 1 s.
 
 The fault must be one that lets calls reach the proxy (late, cut, wrong answers). While a proxy is down there
 are no calls to be seen, whatever the breaker does; that shows as an open circuit without probes.
@@ -18,25 +21,19 @@ are no calls to be seen, whatever the breaker does; that shows as an open circui
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from itertools import pairwise
+from math import inf
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
-from chaoskit.expectations._attempts import matching
-from chaoskit.expectations._circuit import (
-    CLOSED_SPAN,
-    Call,
-    calls_of,
-    closed_at,
-    opened_at,
-    pauses_between,
-    probes_of,
-)
-from chaoskit.expectations._evidence import SHOWN, many, moment, vacuous, with_unit
-from chaoskit.expectations._fields import Count, Regex
-from chaoskit.expectations.base import Expectation, Finding, Outcome, check
+from chaoskit.expectations._attempts import Callers, matching
+from chaoskit.expectations._circuit import CLOSED_SPAN, Call, Circuit, calls_of, circuit_in, pauses_between, windows_of
+from chaoskit.expectations._evidence import SHOWN, excess, many, moment, vacuous
+from chaoskit.expectations._fields import Count, Regex, at_least_one
+from chaoskit.expectations.base import Expectation, Finding, Outcome, TooShort
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window
@@ -44,10 +41,23 @@ from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.types import Duration, DurationBound, ServiceName, problem
 from chaoskit.units import format_duration, format_rate
 
+if TYPE_CHECKING:
+    from chaoskit.scenario.model import PlannedFault
+
 PAUSES_NEEDED = 2
 
 USUAL_CALLS = 4
-"""Calls that usually come in half a probe interval; with fewer, their absence says little."""
+"""Calls that usually come in ``quiet``; with fewer, their absence says little."""
+
+RARE_CALLS = 10
+"""The same where no interval of probes is given: chance alone hardly ever (e^-10) makes so long a gap."""
+
+LATE = 0.1
+"""Seconds that a fault may be shorter than planned, since it takes a moment to be in place."""
+
+_ORDER = (Outcome.HELD, Outcome.VACUOUS, Outcome.VIOLATED)
+
+BOUNDS = ("opens_within", "probes_every", "closes_within", "calls_while_open")
 
 
 def _with_lower_limit(bound: Bound) -> Bound:
@@ -57,152 +67,261 @@ def _with_lower_limit(bound: Bound) -> Bound:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the proxy saw. ``fault`` is the time of the faults that the breaker is there for."""
+class _Judged:
+    """One bound in one fault, with the ``calls`` behind it; ``size`` orders those with the same outcome."""
 
-    calls: list[Call]
-    rate: float
-    fault: Window
-    in_place: float
-    opened: float | None
-    watched: float
+    outcome: Outcome
+    seen: str
+    samples: int = 0
+    worst: str = ""
+    calls: Sequence[Call] = ()
+    size: float = 0.0
+    because: str = ""
 
 
 class Breaker(Expectation):
     """Bounds on the circuit breaker in front of service ``on``.
 
-    ``opens_within`` counts from when the fault was in place, ``closes_within`` from its end: that of the faults
+    ``opens_within`` counts from when the fault was in place, ``closes_within`` from its end: that of each fault
     on ``on``, or of all faults when none acts on it. ``calls_while_open`` bounds the calls of every probe.
     ``path`` (a regular expression the path begins with) and ``method`` limit what counts as a call.
     """
 
     on: ServiceName
-    opens_within: Duration
-    probes_every: Annotated[DurationBound, AfterValidator(_with_lower_limit)]
-    closes_within: Duration
+    opens_within: Duration | None = None
+    probes_every: Annotated[DurationBound, AfterValidator(_with_lower_limit)] | None = None
+    closes_within: Duration | None = None
     calls_while_open: Count | None = None
     path: Regex | None = None
     method: str | None = None
 
-    def judge(self, view: View) -> Iterator[Finding]:
-        """One finding for each bound, ``breaker.SERVICE.BOUND``."""
+    _asked = model_validator(mode="after")(at_least_one(*BOUNDS))
+
+    def too_short(self, faults: Sequence[PlannedFault]) -> Iterator[TooShort]:
+        """Faults that end before it can be known whether the circuit opened and was probed, and times between them in
+        which it cannot be known whether it closed."""
+        acting = sorted([each for each in faults if each.fault.target == self.on] or faults, key=lambda each: each.at)
+        joined: list[tuple[PlannedFault, Window]] = []
+        for each in acting:
+            window = Window(each.at, each.at + each.length)
+            if joined and window.start - joined[-1][1].end <= self._quiet(inf):
+                first, before = joined.pop()
+                joined.append((first, Window(before.start, max(before.end, window.end))))
+            else:
+                joined.append((each, window))
+        needed, why = self._needed()
+        for first, window in joined:
+            if window.length < needed - 1e-9:
+                length = needed - window.length + first.length
+                what = (
+                    f"{format_duration(window.length)} of fault are too short to judge the breaker on {self.on}: {why}"
+                )
+                yield TooShort((*first.path, "for"), what, [f"for: {format_duration(length)} or longer"])
+        if self.closes_within is None:
+            return
+        span = self.closes_within + CLOSED_SPAN
+        for (_, before), (second, after) in pairwise(joined):
+            if after.start - before.end < span - 1e-9:
+                what = (
+                    f"{format_duration(after.start - before.end)} after the fault before are too short to judge "
+                    f"whether the breaker on {self.on} closes within {format_duration(self.closes_within)}"
+                )
+                yield TooShort((*second.path, "at"), what, [f"at: {format_duration(before.end + span)} or later"])
+
+    def awaits(self, view: View, moment: float) -> bool:
+        """Whether the circuit may still close in time after the last fault."""
+        end = max((fault.ended for fault in self._faults(view)), default=inf)
+        if self.closes_within is None or moment >= end + self.closes_within + CLOSED_SPAN + LATE:
+            return False
         seen = self.look(view)
-        if isinstance(seen, str):
-            for name, expected in self._expected():
+        return not isinstance(seen, str) and seen[-1].opened is not None and seen[-1].closed is None
+
+    def judge(self, view: View) -> Iterator[Finding]:
+        """One finding for each bound, ``breaker.SERVICE.BOUND``: that of the fault in which it is met worst."""
+        seen = self.look(view)
+        judges = {
+            "opens_within": self._opens,
+            "probes_every": self._probes,
+            "closes_within": self._closes,
+            "calls_while_open": self._calls,
+        }
+        for name, expected in self._expected():
+            if isinstance(seen, str):
                 yield vacuous(f"breaker.{self.on}.{name}", expected, seen, (name,))
-            return
-        yield self._opens(seen, view)
-        if seen.opened is None:
-            for name, expected in self._expected()[1:]:
-                yield vacuous(f"breaker.{self.on}.{name}", expected, "it never opened", (name,), len(seen.calls))
-            return
-        probes = probes_of(seen.calls, seen.opened, seen.fault.end, self.probes_every.low / 2)
-        yield self._probes(seen, seen.opened, probes, view)
-        yield self._closes(seen, view)
-        if self.calls_while_open is not None:
-            most = max(probes, key=len, default=[])
-            finding = check(
-                f"breaker.{self.on}.calls_while_open", self.calls_while_open, len(most), len(probes),
-                path=("calls_while_open",), worst=self._when(view, most[0]) if most else "",
-                rows=[self._when(view, call) for call in most[:SHOWN]],
+                continue
+            told = [judges[name](circuit) for circuit in seen]
+            worst = max(told, key=lambda one: (_ORDER.index(one.outcome), one.size))
+            text = worst.seen
+            if len(told) > 1:
+                began = moment(view, seen[told.index(worst)].fault.start, 0.0)
+                text += f", in the fault at {began}, the worst of {len(told)}"
+            yield Finding(
+                f"breaker.{self.on}.{name}", worst.outcome, expected, text, sum(one.samples for one in told), (name,),
+                worst.worst, tuple(_told(view, call) for call in worst.calls[:SHOWN]), worst.because,
             )  # fmt: skip
-            yield with_unit(finding, lambda text: f"{many(text, 'call')} in one probe")
 
-    def _expected(self) -> list[tuple[str, str]]:
-        expected = [
-            ("opens_within", f"opens within {format_duration(self.opens_within)} of the fault"),
-            ("probes_every", f"a probe every {self.probes_every}"),
-            ("closes_within", f"closes within {format_duration(self.closes_within)} of the fault's end"),
-        ]
+    def _expected(self) -> Iterator[tuple[str, str]]:
+        """The bounds that were asked for, in words."""
+        if self.opens_within is not None:
+            yield "opens_within", f"opens within {format_duration(self.opens_within)} of the fault"
+        if self.probes_every is not None:
+            yield "probes_every", f"a probe every {self.probes_every}"
+        if self.closes_within is not None:
+            yield "closes_within", f"closes within {format_duration(self.closes_within)} of the fault's end"
         if self.calls_while_open is not None:
-            expected.append(("calls_while_open", str(self.calls_while_open)))
-        return expected
+            yield "calls_while_open", str(self.calls_while_open)
 
-    def look(self, view: View) -> Seen | str:
-        """What was seen, or why nothing can be read off it. The timeline figure draws it."""
-        faults = [fault for fault in view.faults if fault.target == self.on] or view.faults
-        steady = view.phases.get("steady")
+    def _quiet(self, rate: float) -> float:
+        """For how many seconds no call must come."""
+        return self.probes_every.low / 2 if self.probes_every is not None else RARE_CALLS / rate
+
+    def _needed(self) -> tuple[float, str]:
+        """Seconds that a fault must last for all that is asked of it to be known, and why, as far as the scenario
+        alone can tell."""
+        opens = self.opens_within or 0.0
+        words = [f"it may open after {format_duration(opens)}"] if opens else []
+        if self.probes_every is None:
+            return opens, "".join(words)
+        if self.probes_every.high < inf:
+            watched = (PAUSES_NEEDED + 1) * self.probes_every.high
+            words.append(f"{PAUSES_NEEDED + 1} probes, {self.probes_every}, may take {format_duration(watched)}")
+        else:
+            watched = self._quiet(inf)
+            words.append(f"{format_duration(watched)} without a call tell that it has opened")
+        return opens + watched, " and ".join(words)
+
+    # Seeing
+
+    def _faults(self, view: View) -> list[r.Fault]:
+        return [fault for fault in view.faults if fault.target == self.on] or view.faults
+
+    def look(self, view: View) -> list[Circuit] | str:
+        """The circuit in each fault, or why nothing can be read off it. The timeline figure draws it."""
+        faults, steady = self._faults(view), view.phases.get("steady")
         if not faults or steady is None or not steady.length:
             return "there was no fault" if not faults else "there was no steady phase to compare with"
-        shortest = self.probes_every.low
         connections: list[r.Connection] = []
         if self.path is None and self.method is None:  # a connection without a request has neither
             connections = [row for row in view.history.of(r.Connection) if row.proxy == self.on]
-        calls = calls_of(matching(view.exchanges(self.on), self.path, self.method), connections, apart=shortest / 2)
-        rate = sum(call.started in steady for call in calls) / steady.length
-        if rate * shortest / 2 < USUAL_CALLS:
+        exchanges = matching(view.exchanges(self.on), self.path, self.method)
+        callers = Callers(view.requests())
+        usual_calls = calls_of(exchanges, connections, callers, apart=inf)
+        rate = sum(call.started in steady for call in usual_calls) / steady.length
+        if not rate:
+            return f"no call reached {self.on} in the steady phase"
+        quiet = self._quiet(rate)
+        if rate * quiet < USUAL_CALLS:
             return (
                 f"{format_rate(rate)} calls in the steady phase are too few to see a circuit open; "
-                f"{format_rate(2 * USUAL_CALLS / shortest)} are needed"
+                f"{format_rate(USUAL_CALLS / quiet)} are needed"
             )
-        fault = Window(faults[0].started, max(row.ended for row in faults))
+        calls = calls_of(exchanges, connections, callers, apart=quiet)
         usual = len(view.requests(windows=[steady])) / steady.length
-        offered = len(view.requests(windows=[fault])) / fault.length if fault.length else 0.0
-        if offered < usual / 2:
-            return f"the clients sent {format_rate(offered)} during the fault and {format_rate(usual)} before it"
-        if not any(call.started in fault for call in calls):
-            return f"no call reached {self.on} during the fault"
-        opened = opened_at(calls, fault.start, fault.end, shortest, rate)
+        windows = windows_of(faults, apart=quiet)
         watched = max(row.intended for row in view.requests())
-        return Seen(calls, rate, fault, faults[0].injected, opened, watched)
+        ends = [*(window.start for window, _ in windows[1:]), watched]
+        for window, _ in windows:
+            offered = len(view.requests(windows=[window])) / window.length if window.length else 0.0
+            if offered < usual / 2:
+                return f"the clients sent {format_rate(offered)} during the fault and {format_rate(usual)} before it"
+        circuits = [
+            circuit_in(calls, window, in_place, until, quiet, rate)
+            for (window, in_place), until in zip(windows, ends, strict=True)
+        ]
+        return (
+            circuits if all(circuit.called for circuit in circuits) else f"no call reached {self.on} during the fault"
+        )
 
-    def _opens(self, seen: Seen, view: View) -> Finding:
-        came = [call for call in seen.calls if call.started in seen.fault]
-        rates = f"{format_rate(len(came) / seen.fault.length)} calls during the fault, {format_rate(seen.rate)} before"
-        if seen.opened is None:
-            return self._finding("opens_within", False, "never opened", len(came), rates)
-        took = max(0.0, seen.opened - seen.in_place)
-        told = f"after {format_duration(took)}"
-        rows = tuple(self._when(view, call) for call in came if call.started > seen.opened)
-        return self._finding("opens_within", took <= self.opens_within, told, len(came), rates, rows[:SHOWN])
+    # Judging one fault
 
-    def _probes(self, seen: Seen, opened: float, probes: list[list[Call]], view: View) -> Finding:
+    def _opens(self, circuit: Circuit) -> _Judged:
+        assert self.opens_within is not None
+        fault, opened = circuit.fault, circuit.opened
+        rates = (
+            f"{format_rate(circuit.called / fault.length)} calls during the fault, {format_rate(circuit.rate)} before"
+        )
+        if opened is None:
+            needed = self.opens_within + circuit.quiet
+            lasted = fault.end - circuit.in_place
+            if lasted + LATE < needed:
+                why = (
+                    f"not open {format_duration(lasted)} after the fault, which is too short to know; "
+                    f"{format_duration(needed)} are needed"
+                )
+                return _Judged(Outcome.VACUOUS, why, circuit.called, rates)
+            return _Judged(Outcome.VIOLATED, "never opened", circuit.called, rates, size=inf)
+        took = max(0.0, opened - circuit.in_place)
+        outcome = Outcome.HELD if took <= self.opens_within else Outcome.VIOLATED
+        return _Judged(outcome, f"after {format_duration(took)}", circuit.called, rates, _firsts(circuit), took)
+
+    def _probes(self, circuit: Circuit) -> _Judged:
+        assert self.probes_every is not None
+        bound, probes, opened = self.probes_every, circuit.probes, circuit.opened
+        if opened is None:
+            return self._not_open(circuit)
         pauses = pauses_between(probes)
-        rows = tuple(self._when(view, probe[0]) for probe in probes[:SHOWN])
         if len(pauses) >= PAUSES_NEEDED:
             value = statistics.median(pauses)
-            held = self.probes_every.holds(value)
             spread = f"{format_duration(min(pauses))} to {format_duration(max(pauses))} between {len(probes)} probes"
-            return self._finding("probes_every", held, format_duration(value), len(pauses), spread, rows)
-        calls = [call for probe in probes for call in probe]
-        busy = max((call.ended - call.started for call in calls), default=0.0)
-        open_for = seen.fault.end - opened
-        told = f"{many(str(len(probes)), 'probe')} ({many(str(len(calls)), 'call')}) in {format_duration(open_for)}"
+            outcome = Outcome.HELD if bound.holds(value) else Outcome.VIOLATED
+            return _Judged(outcome, format_duration(value), len(pauses), spread, _firsts(circuit), excess(bound, value))
+        calls = sum(map(len, probes))
+        told = (
+            f"{many(str(len(probes)), 'probe')} ({many(str(calls), 'call')}) in "
+            f"{format_duration(circuit.fault.end - opened)}"
+        )
         # Calls that follow each other for so long without a pause are no probe; so few in so long are too rare.
         restless = max((probe[-1].started - probe[0].started for probe in probes), default=0.0)
-        longest = self.probes_every.high
-        if restless >= 2 * longest or open_for >= (PAUSES_NEEDED + 2) * (longest + busy):
-            return self._finding("probes_every", False, told, len(pauses), rows=rows)
-        why = f"{told}; {PAUSES_NEEDED + 1} probes are needed, so let the fault last longer"
-        return vacuous(f"breaker.{self.on}.probes_every", self._expected()[1][1], why, ("probes_every",), len(pauses))
+        enough = (PAUSES_NEEDED + 1) * bound.high
+        if restless >= 2 * bound.high or circuit.waited + LATE >= enough:
+            return _Judged(Outcome.VIOLATED, told, len(pauses), calls=_firsts(circuit), size=inf)
+        needed = format_duration(circuit.fault.length + enough - circuit.waited)
+        why = f"{told}; {PAUSES_NEEDED + 1} probes are needed, so let the fault last {needed}"
+        return _Judged(Outcome.VACUOUS, why, len(pauses), calls=_firsts(circuit))
 
-    def _closes(self, seen: Seen, view: View) -> Finding:
-        end = seen.fault.end
-        closed = closed_at(seen.calls, end, seen.rate)
-        after = [call for call in seen.calls if call.started >= end]
-        rows = tuple(self._when(view, call) for call in after[:SHOWN])
-        if closed is not None:
-            held, told = closed - end <= self.closes_within, f"after {format_duration(closed - end)}"
-            return self._finding("closes_within", held, told, len(after), rows=rows)
-        watched = max(0.0, seen.watched - end - CLOSED_SPAN)
-        if watched >= self.closes_within:
-            return self._finding(
-                "closes_within", False, f"not within {format_duration(watched)}", len(after), rows=rows
-            )
-        needed = format_duration(self.closes_within + CLOSED_SPAN)
+    def _closes(self, circuit: Circuit) -> _Judged:
+        assert self.closes_within is not None
+        if circuit.opened is None:
+            return self._not_open(circuit)
+        end = circuit.fault.end
+        if circuit.closed is not None:
+            took = circuit.closed - end
+            outcome = Outcome.HELD if took <= self.closes_within else Outcome.VIOLATED
+            return _Judged(outcome, f"after {format_duration(took)}", 1, size=took)
+        watched = max(0.0, circuit.until - end - CLOSED_SPAN)
+        if watched + LATE >= self.closes_within:
+            return _Judged(Outcome.VIOLATED, f"not within {format_duration(watched)}", 1, size=inf)
         why = (
-            f"not closed when the traffic ended {format_duration(max(0.0, seen.watched - end))} after the fault; "
-            f"{needed} are needed, give timeline.after a length"
+            f"not closed {format_duration(max(0.0, circuit.until - end))} after the fault, when the next began or the "
+            f"traffic ended; {format_duration(self.closes_within + CLOSED_SPAN)} are needed"
         )
-        return vacuous(f"breaker.{self.on}.closes_within", self._expected()[2][1], why, ("closes_within",), len(after))
+        return _Judged(Outcome.VACUOUS, why)
 
-    def _finding(
-        self, name: str, held: bool, seen: str, samples: int, worst: str = "", rows: tuple[str, ...] = ()
-    ) -> Finding:
-        outcome = Outcome.HELD if held else Outcome.VIOLATED
-        expected = dict(self._expected())[name]
-        return Finding(f"breaker.{self.on}.{name}", outcome, expected, seen, samples, (name,), worst, rows)
+    def _calls(self, circuit: Circuit) -> _Judged:
+        assert self.calls_while_open is not None
+        if circuit.opened is None:
+            return self._not_open(circuit)
+        if not circuit.probes:
+            lasted = format_duration(circuit.fault.end - circuit.opened)
+            return _Judged(Outcome.VACUOUS, f"no probe in the {lasted} that it was open")
+        bound = self.calls_while_open
+        worst = max(circuit.probes, key=lambda probe: excess(bound, len(probe)))
+        outcome = Outcome.HELD if bound.holds(len(worst)) else Outcome.VIOLATED
+        over = sum(not bound.holds(len(probe)) for probe in circuit.probes)
+        told, all_ = f"{many(str(len(worst)), 'call')} in one probe", len(circuit.probes)
+        many_over = f"{over} of {many(str(all_), 'probe')} are out of bounds"
+        return _Judged(outcome, told, all_, many_over, worst, excess(bound, len(worst)))
 
-    def _when(self, view: View, call: Call) -> str:
-        at = moment(view, call.started, call.started)
-        return f"{call.id or 'call'} at {at} ({format_duration(call.ended - call.started)})"
+    def _not_open(self, circuit: Circuit) -> _Judged:
+        because = f"breaker.{self.on}.opens_within" if self.opens_within is not None else ""
+        why = f"it did not open in {format_duration(circuit.fault.length)}"
+        return _Judged(Outcome.VACUOUS, why, circuit.called, because=because)
+
+
+def _firsts(circuit: Circuit) -> list[Call]:
+    return [probe[0] for probe in circuit.probes]
+
+
+def _told(view: View, call: Call) -> str:
+    name = call.key[0] if call.key else "call"
+    return f"{name} at {moment(view, call.started, call.started)} ({format_duration(call.ended - call.started)})"

@@ -15,14 +15,12 @@ from chaoskit.expectations._evidence import SHOWN, first_few, many, told, vacuou
 from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
 from chaoskit.expectations._internals import internals_in
 from chaoskit.expectations._secrets import Planted, given_away, planted_in
-from chaoskit.expectations.base import Expectation, Finding, Outcome, check
+from chaoskit.expectations.base import Expectation, Finding, Outcome, check, check_share
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window
+from chaoskit.scenario.samples import Demand, share_needs
 from chaoskit.scenario.types import Model, OperationName, RatioBound
-
-SHARE_NEEDS = 20
-"""Requests of the operation that a share must come from."""
 
 
 class Where(Model):
@@ -77,6 +75,11 @@ class Responses(Expectation):
         at_least_one("status", "json_", "header", "body", "no_internals", "no_secret", "secrets", "count", "share")
     )
 
+    def demands(self) -> Iterator[Demand]:
+        """As many as the share needs."""
+        if self.share is not None:
+            yield Demand(("share",), f"share {self.share}", self.of, self.phase, share_needs(self.share))
+
     def judge(self, view: View) -> Iterator[Finding]:
         """One finding for each thing asked for, ``responses.OPERATION.NAME``."""
         requests = view.requests(self.of, self._windows(view))
@@ -90,9 +93,9 @@ class Responses(Expectation):
             )  # fmt: skip
             yield with_unit(count, lambda text: f"{text} of {many(str(len(requests)), 'answer')}")
         if self.share is not None:
-            yield check(
-                f"responses.{self.of}.share", self.share, len(selected) / (len(requests) or 1), len(requests),
-                need=SHARE_NEEDS, path=("share",), worst=_statuses(requests), rows=first_few(selected),
+            yield check_share(
+                f"responses.{self.of}.share", self.share, len(selected), len(requests),
+                path=("share",), worst=_statuses(requests), rows=first_few(selected),
             )  # fmt: skip
 
     def _windows(self, view: View) -> list[Window] | None:

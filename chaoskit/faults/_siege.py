@@ -98,7 +98,7 @@ def _say(line: dict[str, Any]) -> None:
 
 
 def main(order: dict[str, Any]) -> None:
-    """Do what ``order`` says: {url, host, port, asked, evict, until}."""
+    """Do what ``order`` says, until our standard input ends: {url, host, port, asked, evict, until}."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal; the engine decides
     stopped = threading.Event()
 
@@ -114,4 +114,4 @@ def main(order: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    main(json.loads(sys.stdin.readline()))  # a command line, and the password in a URL, could be read by everybody

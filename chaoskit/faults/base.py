@@ -102,16 +102,9 @@ class Fault(Model, ABC):
         """
         return None
 
-    def conflict(self, other: Fault, *, first: bool) -> str:  # noqa: ARG002  # for those that do not compose
-        """Why it cannot be active together with ``other``; empty where both compose. ``first``: it begins first.
-
-        Asked of both, for each two whose windows overlap.
-        """
-        return ""
-
-    def clash(self, later: Fault) -> str:
-        """Why ``later`` may not begin while this one lasts; empty where both compose."""
-        return self.conflict(later, first=True) or later.conflict(self, first=False)
+    def extra_requests(self, operation: str, seconds: float) -> float:  # noqa: ARG002  # for faults that send some
+        """How many requests of an operation it sends itself in a window of ``seconds``."""
+        return 0
 
     @abstractmethod
     def inject(self, world: World) -> AbstractContextManager[Evidence]:

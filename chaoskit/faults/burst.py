@@ -50,6 +50,12 @@ class Burst(Fault):
         """The operation."""
         return self.operation
 
+    def extra_requests(self, operation: str, seconds: float) -> float:
+        """Those of its own operation."""
+        if operation != self.operation:
+            return 0
+        return self.count or (self.rate or 0) * seconds
+
     @contextmanager
     def inject(self, world: World) -> Iterator[Evidence]:
         """Start the extra stream on entering, end it on leaving."""

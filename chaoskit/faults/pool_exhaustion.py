@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import select
@@ -131,9 +132,12 @@ class _Holding:
     """
 
     def __init__(self, **order: Any) -> None:
-        command = [sys.executable, "-m", "chaoskit.faults._siege", json.dumps({**order, "until": lease_end()})]
-        pipe = subprocess.PIPE
+        command, pipe = [sys.executable, "-m", "chaoskit.faults._siege"], subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it ended at once: release() tells
+            self._process.stdin.write(json.dumps({**order, "until": lease_end()}).encode() + b"\n")
+            self._process.stdin.flush()
 
     def settle(self) -> None:
         """Wait until the first round of attempts is over."""

@@ -15,6 +15,7 @@ from chaoskit.mask import mask
 from chaoskit.scenario.loader import load, slug
 from chaoskit.scenario.model import Scenario
 from chaoskit.scenario.reach import outside, refuse_outside
+from chaoskit.scenario.samples import refuse_too_few
 from chaoskit.scenario.setting import Setting, refused
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class ScenarioFile(pytest.File):
             scenarios = load(self.path)
             for scenario in scenarios:
                 refuse_outside(outside(scenario, self.plugin.allow))
+            refuse_too_few(scenarios)
             settings = [self.plugin.setting(scenario.environment) for scenario in scenarios]
         except InputError as error:
             name = slug(self.path.name.split(".")[0])

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Collection
 
 
-def server_command(port: int = 0, seed: int | None = None) -> list[str]:
+def server_command(port: int = 0, seed: int | None = None, upstreams: Collection[str] | None = None) -> list[str]:
     """The command line of an embedded server on 127.0.0.1; port 0 takes a free one.
 
     The server ends by itself when the calling process ends. The same ``seed`` gives the same toxicity, jitter
-    and slices for the same connections.
+    and slices for the same connections. Proxies lead to loopback and to ``upstreams`` only; anywhere where it is None.
     """
     command = [sys.executable, "-m", "chaoskit.toxiproxy.server", "-host", "127.0.0.1", "-port", str(port)]
     if seed is not None:
         command += ["-seed", str(seed)]
+    if upstreams is not None:
+        command.append(f"-upstreams={','.join(sorted(upstreams))}")
     return [*command, f"-exit-with-parent={os.getpid()}"]
 
 

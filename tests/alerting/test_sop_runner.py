@@ -216,6 +216,29 @@ def test_a_killed_run_leaves_what_is_told_once_and_never_executed(tmp_path):
     assert sweep_queues(runs) == []
 
 
+@pytest.mark.parametrize("way", ["a link", "in a linked folder", "with colours"])
+def test_a_queue_that_somebody_laid_there(tmp_path, way):
+    """Only words come of it, on one line: nothing is written anywhere else, and no terminal is told to do anything."""
+    theirs = tmp_path / "theirs" / "scenario"
+    theirs.mkdir(parents=True)
+    lines = [{"pid": 1, "start": 0, "boot": "x"}, [], {"queued": 1, "sop": "a\x1b[2J\n", "alert": "b"}]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (theirs / FILE).write_text(text)
+    runs = tmp_path / "runs"
+    (runs / "x" / "y").mkdir(parents=True)
+    if way == "a link":
+        (runs / "x" / "y" / FILE).symlink_to(theirs / FILE)
+    elif way == "in a linked folder":
+        (runs / "z").symlink_to(theirs.parent)
+    else:
+        (theirs / FILE).rename(runs / "x" / "y" / FILE)
+        (told,) = sweep_queues(runs)
+        assert told == "SOP a [2J  (b) of run x: was queued when the run was killed; it is not executed again"
+        return
+    assert sweep_queues(runs) == []
+    assert (theirs / FILE).read_text() == text
+
+
 def test_a_finished_run_leaves_nothing_to_tell(desk, tmp_path):
     """Neither while it runs nor afterwards."""
     runner = desk.open(restart())

@@ -228,14 +228,14 @@ def test_clean_sweeps_what_a_killed_run_left(chaoskit: Chaoskit, tmp_path: Path)
     import subprocess
     import sys
 
-    left = tmp_path / "left"
+    left = tmp_path / "reports" / "runs" / "1" / "left"
     code = (
         "import os, sys; from pathlib import Path; from chaoskit.journal import Journal\n"
-        "journal = Journal(Path(sys.argv[1]), run_id='1'); journal.make_folder(Path(sys.argv[2])); os._exit(9)"
+        "journal = Journal.of_run('1', Path(sys.argv[1])); journal.make_folder(Path(sys.argv[2])); os._exit(9)"
     )
     run = tmp_path / "reports" / "runs" / "1"
     run.mkdir(parents=True)
-    subprocess.run([sys.executable, "-c", code, str(run / "undo.journal"), str(left)], check=False, timeout=30)
+    subprocess.run([sys.executable, "-c", code, str(run), str(left)], check=False, timeout=30)
     assert left.is_dir()
     answer = chaoskit("clean")
     assert answer.status == 0

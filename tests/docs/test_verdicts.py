@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from chaoskit.engine import judge, run
-from chaoskit.expectations import _circuit, _operations, _samples, breaker, responses, retries
+from chaoskit.expectations import _circuit, _samples, breaker, retries
+from chaoskit.scenario import samples
+from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.model import OperationBounds
 
 TEXT = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
@@ -17,7 +20,7 @@ def needed() -> dict[str, int]:
     return {
         name: int(row[1].split()[0])
         for row in rows
-        if len(row) == 2 and row[1][:1].isdigit()
+        if len(row) == 2 and row[1][:1].isdigit() and "%" not in row[0]
         for name in row[0].replace("`", "").split(", ")
     }
 
@@ -26,7 +29,15 @@ def test_samples_needed_by_operations():
     """The table has every metric of an operation, with the number that the judge asks for."""
     table = needed()
     for metric in OperationBounds.model_fields:
-        assert table[metric] == _operations._NEEDED.get(metric, _operations._NEEDED_AT_LEAST), metric
+        assert table[metric] == samples.needed(metric, Bound.parse(">= 50%", "ratio")), metric
+
+
+def test_samples_needed_by_shares():
+    """The table by bounds is what the formula gives."""
+    rows = re.findall(r"^\| ((?:`[^`|]*%`(?:, )?)+) \| (\d+)", TEXT, re.MULTILINE)
+    found = {bound: int(count) for bounds, count in rows for bound in re.findall("`([^`]*)`", bounds)}
+    assert len(found) >= 13
+    assert {bound: samples.share_needs(Bound.parse(bound, "ratio")) for bound in found} == found
 
 
 def test_samples_needed_by_the_others():
@@ -34,7 +45,7 @@ def test_samples_needed_by_the_others():
     table = needed()
     assert table["retries: every bound"] == retries.NEEDED
     assert table["breaker.probes_every"] == breaker.PAUSES_NEEDED
-    assert table["responses: share"] == responses.SHARE_NEEDS
+    assert table["responses: share"] == samples.share_needs(Bound.parse("= 100%", "ratio"))
     assert table["resources: every rule"] == _samples.NEEDED
 
 
@@ -43,13 +54,15 @@ def test_limits():
     page = " ".join(TEXT.split())
     for words in (
         f"more than {judge.LAG_LIMIT * 1000:.0f} ms late at its 99th percentile",
-        f"At most the last {judge.STEADY_GUARD:g} s is left out",
+        f"At most the last {samples.STEADY_GUARD:g} s is left out",
         f"steady state held for {judge.RECOVERY_WINDOW / 2:g} s, or after {run.WARM_UP:g} s",
         f"every bound of every operation holds for {judge.RECOVERY_WINDOW:g} s",
         f"began more than {retries.GRACE * 1000:.0f} ms later than the deadline",
         f"at most {_circuit.OPEN_SHARE * 100:.0f} % of `rate` come",
         f"{_circuit.CLOSED_SHARE * 100:.0f} % of `rate` come within {_circuit.CLOSED_SPAN:g} s",
-        f"at least {breaker.USUAL_CALLS} calls must usually come in `shortest / 2`",
-        f"`{2 * breaker.USUAL_CALLS} / shortest`",
+        f"at least {breaker.USUAL_CALLS} calls must usually come in `quiet`",
+        f"`{2 * breaker.USUAL_CALLS} / lower limit`",
+        f"without `probes_every`: {breaker.RARE_CALLS} / `rate`",
+        f"`opens_within` + {breaker.PAUSES_NEEDED + 1} × upper limit",
     ):
         assert words in page

@@ -79,8 +79,8 @@ def guardians_of():
         found = set()
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                command = (process / "cmdline").read_bytes().decode()
-                if "chaoskit.guardian" in command and str(folder) in command:
+                command, environ = ((process / part).read_bytes().decode() for part in ("cmdline", "environ"))
+                if "chaoskit.guardian" in command and f"CHAOSKIT_PIDFILE={folder}" in environ:
                     found.add(int(process.name))
         return found
 

@@ -204,7 +204,7 @@ import pathlib, sys
 from chaoskit.journal import Journal
 from chaoskit.processes import start_process
 run = pathlib.Path(sys.argv[1])
-journal = Journal(run / "undo.journal", run_id=run.name, twice=True)
+journal = Journal.of_run(run.name, run)
 journal.make_folder(run / "environment-0-kills")
 pidfile = run / "environment-0-kills" / "1.pid"
 start_process(["sleep", "86400"], name="redis", journal=journal, pidfile=pidfile, on_line=lambda *_: None)

@@ -93,8 +93,9 @@ def test_names_lead_to_the_proxies(tmp_path, session):
     (tmp_path / "two.yaml").write_text(TWO_DATABASES)
     live, _ = session.open(load_environment(tmp_path / "two.yaml"))
     inside = live.addresses(inside=True)
-    assert inside["one"]["url"] == "postgresql://postgres@one:5432/shop"
-    assert inside["two"]["direct_url"] == "postgresql://postgres@two-direct:5432/shop"
+    one, two = (live.services[name].password for name in ("one", "two"))
+    assert inside["one"]["url"] == f"postgresql://postgres:{one}@one:5432/shop"
+    assert inside["two"]["direct_url"] == f"postgresql://postgres:{two}@two-direct:5432/shop"
     app = live.services["app"].container
     names = ["one", "two", "app", "one-direct", "two-direct"]
     status, told = app.exec(["python3", "-c", ASK, *names])
@@ -104,7 +105,7 @@ def test_names_lead_to_the_proxies(tmp_path, session):
     assert found["one"] != found["two"]
     assert found["one"] != found["one-direct"]
     status, env = app.exec(["env"])
-    assert "DATABASE_URL=postgresql://postgres@one:5432/shop" in env.splitlines()
+    assert f"DATABASE_URL=postgresql://postgres:{one}@one:5432/shop" in env.splitlines()
     for name in ("one", "two", "stub", "app"):
         before = live.toxiproxy.counters()[name].opened
         socket.create_connection(live.proxied(name), timeout=5).close()

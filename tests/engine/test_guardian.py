@@ -19,7 +19,7 @@ from chaoskit.clock import wait_for
 from chaoskit.failpoints.client import FailpointClient, FailpointError
 from chaoskit.guardian import LOOK, Guardian, start_guardian
 from chaoskit.journal import Journal
-from chaoskit.sweep import state_folder, sweep
+from chaoskit.sweep import opened, state_folder, sweep
 from chaoskit.undo import MARGIN, lease
 
 OWNER = """
@@ -28,7 +28,7 @@ from chaoskit.guardian import start_guardian
 from chaoskit.journal import Journal
 from chaoskit.undo import lease
 folder = pathlib.Path(sys.argv[1])
-journal = Journal(folder / "undo.journal", run_id="r1", twice=True)
+journal = Journal.of_run("r1", folder)
 guardian = start_guardian(journal)
 journal.make_folder(folder / "data")
 print(guardian.pid, flush=True)
@@ -52,13 +52,13 @@ def owner(tmp_path):
     yield process, pid
     process.kill()
     process.communicate()
-    sweep(tmp_path)
+    sweep()
 
 
 def test_it_sweeps_what_a_killed_owner_left(owner, tmp_path):
     """At once: the folder goes, both copies of the journal go, the guardian goes; a log says so."""
     process, guardian = owner
-    copies = [tmp_path / "undo.journal", *state_folder().glob("r1-*.journal")]
+    copies = [tmp_path / "undo.journal", *state_folder().glob("r1-*.journal")]  # the second is the one that counts
     assert len(copies) == 2
     assert state_folder().stat().st_mode & 0o777 == 0o700
     process.kill()
@@ -77,21 +77,47 @@ def test_a_killed_guardian_leaves_it_to_the_next_sweep(owner, tmp_path):
     process.kill()
     process.wait()
     assert (tmp_path / "data").exists()
-    swept = sweep(tmp_path, state_folder())
+    swept = sweep()
     assert len(set(swept)) == len(swept)  # each once, not for each copy; the guardian too if nobody has reaped it yet
     assert {text.split()[0] for text in swept} >= {"folder", "file"}
     assert list(tmp_path.iterdir()) == list(state_folder().glob("r1-*")) == []
 
 
-def test_a_deleted_reports_folder_loses_no_journal(owner, tmp_path):
-    """The second copy, in the user's state folder, has all that the first had."""
+def test_a_deleted_copy_loses_nothing(owner, tmp_path):
+    """What lies in the reports folder is for people; what counts is in the user's state folder."""
     process, guardian = owner
     os.kill(guardian, signal.SIGKILL)
     process.kill()
     process.wait()
     (tmp_path / "undo.journal").unlink()
-    assert f"folder {tmp_path / 'data'} of run r1" in sweep(tmp_path, state_folder())
+    assert f"folder {tmp_path / 'data'} of run r1" in sweep()
     assert not (tmp_path / "data").exists()
+
+
+def test_a_deleted_journal_is_still_swept_by_the_guardian(owner, tmp_path):
+    """It has it open: whoever cleans his home while a run is on loses nothing."""
+    process, guardian = owner
+    wait_for(lambda: " (python" in Path(f"/proc/{guardian}/stat").read_text(), what="the guardian", limit=10)
+    (journal,) = state_folder().glob("r1-*.journal")
+    following = lambda: any(Path(fd).resolve() == journal for fd in Path(f"/proc/{guardian}/fd").iterdir())  # noqa: E731
+    wait_for(following, what="the guardian to follow the journal", limit=20)
+    journal.unlink()
+    process.kill()
+    process.wait()
+    wait_for(lambda: not exists(guardian), what="the guardian to end", limit=20)
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_log_of_a_guardian_follows_no_link(owner, tmp_path):
+    """Whatever a service has made of the run's folder, nothing is written elsewhere."""
+    process, guardian = owner
+    (tmp_path / "theirs").write_text("precious")
+    (tmp_path / "guardian.log").symlink_to(tmp_path / "theirs")
+    process.kill()
+    process.wait()
+    wait_for(lambda: not exists(guardian), what="the guardian to end", limit=20)
+    assert not (tmp_path / "data").exists()
+    assert (tmp_path / "theirs").read_text() == "precious"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
@@ -130,8 +156,8 @@ def test_a_lease_ends(guarded, tmp_path):
         with lease(end):
             start = int(stat.read_text().rpartition(")")[2].split()[19])
             number = guarded.add("signal", pid=sleeper.pid, start=start)
-            folder = guarded.add("folder", path=tmp_path / "kept")
-        (tmp_path / "kept").mkdir()
+            folder = guarded.add("folder", path=guarded.root / "kept")
+        (guarded.root / "kept").mkdir()
         sleeper.send_signal(signal.SIGSTOP)
         wait_for(lambda: " T " in stat.read_text(), what="it to stop", limit=20)
         limit = end + LOOK + 2.0 - time.monotonic()
@@ -141,7 +167,7 @@ def test_a_lease_ends(guarded, tmp_path):
         noted = lambda: {"done": number} in map(json.loads, guarded.path.read_text().splitlines())  # noqa: E731
         wait_for(noted, what="the note", limit=20)
         assert {"done": folder} not in lines
-        assert (tmp_path / "kept").exists(), "what belongs to the run has no lease"
+        assert (guarded.root / "kept").exists(), "what belongs to the run has no lease"
     finally:
         sleeper.kill()
         sleeper.wait()
@@ -150,8 +176,8 @@ def test_a_lease_ends(guarded, tmp_path):
 def test_a_file_that_is_no_journal(tmp_path):
     """Nothing to guard: it says so."""
     (tmp_path / "a.journal").write_text("{}\n")
-    with pytest.raises(ValueError, match="is no journal"):
-        Guardian(tmp_path / "a.journal")
+    with pytest.raises(ValueError, match="is no journal"), opened(tmp_path / "a.journal") as handle:
+        Guardian(tmp_path / "a.journal", handle)
 
 
 # The engine itself

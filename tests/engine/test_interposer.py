@@ -11,13 +11,13 @@ import pytest
 from chaoskit.clock import wait_for
 from chaoskit.engine.interposer import BINARY, Interposer, resolve
 from chaoskit.engine.session import Session
-from chaoskit.errors import ChaosError, TimeoutExpired
+from chaoskit.errors import BrokenError, ChaosError, TimeoutExpired
 from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
 from chaoskit.journal import Journal
 from chaoskit.ports import free_port
 from chaoskit.scenario.loader import load as load_scenarios
-from chaoskit.sweep import read, sweep
+from chaoskit.sweep import opened, read, sweep
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.toxiproxy.launch import server_command
 from chaoskit.undo import lease
@@ -156,7 +156,8 @@ def test_toxics_on_the_original_have_a_lease_too(tmp_path):
         control.create_proxy("stub", "127.0.0.1:9")
         with lease(12345.0):
             control.add_toxic("stub", "slow", "latency", {"latency": 5})
-        (entry,) = [entry for entry in read(journal.path).entries.values() if entry.until is not None]
+        with opened(journal.path) as handle:
+            (entry,) = [entry for entry in read(handle).entries.values() if entry.until is not None]
         assert (entry.kind, entry.until, entry.facts["name"]) == ("toxic", 12345.0, "slow")
         entry.undo()
         assert not control.remove_toxic("stub", "slow"), "it should be gone from the original"
@@ -165,3 +166,45 @@ def test_toxics_on_the_original_have_a_lease_too(tmp_path):
         interposer.stop()
         journal.undo_all()
         journal.close()
+
+
+@needs_binary
+def test_the_original_is_led_within_the_blast_radius_only(tmp_path):
+    """It would connect to anybody: what it is told is looked at before, and is a number."""
+    interposer = Interposer("binary", tmp_path / "toxiproxy", Journal(tmp_path / "a.journal"))
+    interposer.start()
+    try:
+        control = interposer.control
+        for place in ("192.0.2.7:80", "far.example.com:80", "[::ffff:192.0.2.7]:80", "10.1:80", "evillocalhost:80"):
+            with pytest.raises(BrokenError, match="beyond the blast radius"):
+                control.create_proxy("far", place)
+        control.create_proxy("near", "localhost:9")
+        with pytest.raises(BrokenError, match="beyond the blast radius"):
+            control.set_upstream("near", "192.0.2.7:80")
+        ((_, shown),) = control.real._consumer.call("GET", "/proxies").json().items()
+        assert shown["upstream"] in ("127.0.0.1:9", "[::1]:9")
+    finally:
+        interposer.stop()
+
+
+def test_a_server_at_a_url_is_asked_at_the_number_that_was_looked_at(tmp_path, server):
+    """So that a name cannot lead elsewhere later."""
+    url, _ = server
+    named = url.replace("127.0.0.1", "localhost")
+    interposer = Interposer(named, tmp_path / "toxiproxy", Journal(tmp_path / "a.journal"))
+    interposer.start()
+    try:
+        interposer.control.create_proxy("near", "127.0.0.1:9")
+        assert url in [place for place, _ in interposer.control.places("near")]
+    finally:
+        interposer.stop()
+
+
+def test_a_server_at_a_url_beyond_is_not_asked(tmp_path):
+    """Though whoever resolved the mode may have let it pass."""
+    interposer = Interposer("http://192.0.2.7:8474", tmp_path / "toxiproxy", Journal(tmp_path / "a.journal"))
+    try:
+        with pytest.raises(BrokenError, match="beyond the blast radius"):
+            interposer.start()
+    finally:
+        interposer.stop()

@@ -19,7 +19,7 @@ from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.history.store import load as load_history
 from chaoskit.scenario.loader import load
-from chaoskit.scenario.model import Scenario
+from chaoskit.scenario.model import OperationBounds, Scenario
 
 TEXT = """\
 scenario: Made up
@@ -27,7 +27,7 @@ environment: {services: {stub: {provider: noop}}}
 traffic:
   ask: {request: "GET {{ stub.url }}/", rate: 50/s}
 steady_state:
-  ask: {success_rate: ">= 99%", p95: "< 200ms"}
+  ask: {success_rate: ">= 98%", p95: "< 200ms"}
 timeline:
   steady: 2s
   faults:
@@ -188,7 +188,7 @@ def test_vacuous_with_too_few_samples(scenario: Scenario) -> None:
         made.add(row)
     verdict = judge(scenario, made)
     assert verdict.outcome is Outcome.VACUOUS
-    assert "no samples; 20 are needed" in verdict.reason
+    assert "no samples; 50 are needed" in verdict.reason
 
 
 def test_vacuous_without_steady_state(scenario: Scenario) -> None:
@@ -197,6 +197,33 @@ def test_vacuous_without_steady_state(scenario: Scenario) -> None:
     assert "during.ask.p95" in verdict.violated()
     assert verdict.outcome is Outcome.VACUOUS
     assert verdict.reason.startswith("the steady state never held, so the faults prove nothing: steady_state.ask.p95")
+
+
+def test_too_few_samples_do_not_say_that_the_service_was_ill(scenario: Scenario) -> None:
+    """99 of 100 needed for the steady state: a violation that had enough stands; without one, nothing is proved."""
+    model = scenario.model.model_copy(
+        update={"steady_state": {"ask": OperationBounds.model_validate({"success_rate": ">= 99%"})}}
+    )
+    few = dataclasses.replace(scenario, model=model)
+    # The last request before the fault is still under way when it strikes.
+    verdict = judge(few, history(lambda at: (1.0 if 0 <= at < 2 else 0.03, True)))
+    assert verdict.outcome is Outcome.VIOLATED
+    assert verdict.reason.startswith("during.ask.p95")
+    (last,) = [judged for judged in verdict.failed() if judged.finding.id.startswith("steady_state")]
+    assert (last.finding.outcome, last.finding.samples) == (Outcome.VACUOUS, 99)
+    quiet = judge(few, history(lambda _: (0.03, True)))
+    assert quiet.outcome is Outcome.VACUOUS
+    assert quiet.reason.startswith("the rehearsal proves nothing: steady_state.ask.success_rate")
+
+
+def test_a_service_that_is_slow_all_along_is_ill_however_few_samples_are_left(scenario: Scenario) -> None:
+    """What hangs when the fault strikes is left out: what is left is too few for p99, and says enough."""
+    model = scenario.model.model_copy(
+        update={"steady_state": {"ask": OperationBounds.model_validate({"p99": "< 200ms"})}}
+    )
+    verdict = judge(dataclasses.replace(scenario, model=model), history(slow_always))
+    assert verdict.outcome is Outcome.VACUOUS
+    assert verdict.reason.startswith("the steady state never held")
 
 
 def test_what_an_ill_service_did_follows_from_it(scenario: Scenario) -> None:

@@ -40,13 +40,14 @@ def test_the_order_of_what_failed() -> None:
     """As the outcome is decided, then causes, faults that touched nothing, what was asked for, as written."""
     findings = [
         found("ledger.place.lost", Outcome.BROKEN, 9),
-        found("steady_state.place.p99", Outcome.VACUOUS, 8),
+        found("steady_state.place.p99", line=8),
         found("during.place.p99", line=3),
         found("during.place.p50", line=7),
         replace(found("recovery", line=1), asked=False),
         Judged(replace(found("alerts.X").finding, because="during.place.p50"), 2),
         found("fault.slow", Outcome.VACUOUS, 6),
         found("after.place.p99", Outcome.VACUOUS, 4),
+        found("steady_state.place.p95", Outcome.VACUOUS, 8),
     ]
     assert verdict(Outcome.BROKEN, *reversed(findings)).failed() == findings
 

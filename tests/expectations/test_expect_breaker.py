@@ -19,16 +19,20 @@ ASKED = {
 
 
 def protected(
-    rehearse, *, fault=6.0, recovery=6.0, rate=40.0, failing=0.01, failures=10, pause=1.0, trials=1, spread=0.0,
-    attempts=1, answer=True, seed=0, arrivals="constant", traffic_until=None,
+    rehearse, *, fault=6.0, again=None, breaks=None, recovery=6.0, rate=40.0, failing=0.01, failures=10, pause=1.0,
+    trials=1, spread=0.0, attempts=1, answer=True, seed=0, arrivals="constant", traffic_until=None,
 ):  # fmt: skip
     """A service whose calls go through a breaker, event by event.
 
     It opens after ``failures`` failed calls in a row (None: no breaker), stays open for ``pause`` seconds (±
-    ``spread``), lets ``trials`` calls through, and closes when they succeed. A call fails while the fault is
-    active, after ``failing`` seconds, and is tried ``attempts`` times in all.
+    ``spread``), lets ``trials`` calls through, and closes when they succeed. ``again`` is the time of a second fault,
+    as (start, end); after ``breaks`` seconds no breaker is left. A call fails while a fault is active, after
+    ``failing`` seconds, and is tried ``attempts`` times in all.
     """
     rng, run = random.Random(seed), rehearse(fault=fault, recovery=recovery)
+    faults = [(0.0, fault), *([again] if again else [])]
+    for started, lifted in faults[1:]:
+        run.fault(started, lifted)
     until = run.end if traffic_until is None else traffic_until
     moments = [row.intended - run.origin for row in run.traffic(rate=rate, end=until)]
     if arrivals == "poisson":
@@ -42,14 +46,15 @@ def protected(
     while events:
         at, _, number, what = heapq.heappop(events)
         if what == "arrives":
-            if failures is not None and (at < open_until or (half_open and under_trial >= trials)):
+            protects = failures is not None and (breaks is None or at < breaks)
+            if protects and (at < open_until or (half_open and under_trial >= trials)):
                 continue
             under_trial += half_open
             call = number
             ended, well = at, False
             for attempt in range(attempts):
                 ended += 0.05 if attempt else 0.0
-                well = not 0 <= ended < fault
+                well = not any(start <= ended < end for start, end in faults)
                 status = 200 if well else (503 if answer else None)
                 ended = run.call(ended, id=f"place-order-{call}", took=0.01 if well else failing, status=status)
                 if well:
@@ -182,7 +187,8 @@ def test_vacuous_when_the_traffic_ends_too_soon(rehearse, by_id):
     run = protected(rehearse, traffic_until=6.1)
     finding = by_id(Breaker.model_validate(ASKED), run.view())["breaker.payments.closes_within"]
     assert finding.outcome is Outcome.VACUOUS
-    assert "give timeline.after a length" in finding.seen
+    assert finding.seen.startswith("not closed 75ms after the fault")
+    assert finding.seen.endswith("4s are needed")
 
 
 def test_vacuous_when_the_fault_is_too_short_to_probe(rehearse, by_id):
@@ -263,3 +269,126 @@ def test_probes_need_a_lower_limit():
     """Without one, any call would be a probe."""
     with pytest.raises(ValidationError, match="no lower limit"):
         Breaker.model_validate({**ASKED, "probes_every": "<= 2s"})
+
+
+AGAIN = {"fault": 6.0, "again": (14.0, 20.0), "recovery": 18.0}
+
+
+@pytest.mark.parametrize(
+    "make", [{}, {"failing": 1.0, "answer": False, "fault": 8.0, "again": (14.0, 22.0)}, {"attempts": 3}], ids=str
+)
+def test_each_fault_is_judged_by_itself(rehearse, by_id, make):
+    """The calls of the healthy time between two faults are no probe, and no wait for one."""
+    findings = by_id(Breaker.model_validate(ASKED), protected(rehearse, **{**AGAIN, **make}).view())
+    assert outcomes(findings) == HELD, findings
+    assert findings["breaker.payments.probes_every"].seen.endswith("the worst of 2")
+
+
+@pytest.mark.parametrize(
+    ("make", "violated"),
+    [
+        ({"breaks": 10.0}, {"opens_within"}),
+        ({"fault": 6.0, "again": (14.0, 20.0), "recovery": 20.0, "pause": 2.5}, {"probes_every"}),
+    ],
+    ids=str,
+)
+def test_a_second_fault_is_judged(rehearse, by_id, make, violated):
+    """A breaker that is gone at the second fault; the first is well judged."""
+    findings = by_id(Breaker.model_validate(ASKED), protected(rehearse, **{**AGAIN, **make}).view())
+    assert {name for name, outcome in outcomes(findings).items() if outcome == "violated"} == violated, findings
+    if "breaks" in make:
+        opens = findings["breaker.payments.opens_within"]
+        assert opens.seen == "never opened, in the fault at +14.0 s, the worst of 2"
+        assert findings["breaker.payments.probes_every"].because == opens.id
+
+
+def test_a_circuit_that_is_still_open_needs_no_time_to_open(rehearse, by_id):
+    """The second fault comes before the first probe after the first, and so before the circuit could close."""
+    run = protected(rehearse, fault=6.0, again=(7.1, 16.0), pause=2.5, recovery=14.0)
+    asked = {"on": "payments", "opens_within": "0.3s", "closes_within": "3s", "probes_every": "2.5s ± 20%"}
+    findings = by_id(Breaker.model_validate(asked), run.view())
+    assert outcomes(findings) == {"opens_within": "held", "probes_every": "vacuous", "closes_within": "vacuous"}
+    assert "not closed 1.1s after the fault" in findings["breaker.payments.closes_within"].seen
+
+
+def test_faults_that_overlap_are_one(rehearse, by_id):
+    """The end of the first, within the second, is no end."""
+    run = protected(rehearse, fault=8.0)
+    run.fault(1.0, 5.0)
+    assert outcomes(by_id(Breaker.model_validate(ASKED), run.view())) == HELD
+
+
+@pytest.mark.parametrize("bound", HELD)
+def test_each_bound_alone(rehearse, by_id, bound):
+    """Not every service promises everything; without an interval of probes, ten usual calls tell an open circuit."""
+    asked = {"on": "payments", bound: ASKED[bound]}
+    assert outcomes(by_id(Breaker.model_validate(asked), protected(rehearse).view())) == {bound: "held"}
+    found = by_id(Breaker.model_validate(asked), protected(rehearse, failures=None, arrivals="poisson").view())
+    assert outcomes(found) == {bound: "violated" if bound == "opens_within" else "vacuous"}
+    if bound != "opens_within":
+        assert found[f"breaker.payments.{bound}"].seen == "it did not open in 6s"
+
+
+def test_a_fault_too_short_to_know_says_so(rehearse, by_id):
+    """Four seconds do not tell a breaker that waits for 60 s from none."""
+    asked = {"on": "payments", "opens_within": "2s", "probes_every": "60s ± 20%"}
+    finding = by_id(Breaker.model_validate(asked), protected(rehearse, fault=4.0, pause=60.0).view())[
+        "breaker.payments.opens_within"
+    ]
+    assert finding.outcome is Outcome.VACUOUS
+    assert finding.seen == "not open 4s after the fault, which is too short to know; 26s are needed"
+
+
+def test_too_few_probes_are_violated_where_the_fault_had_room_for_more(rehearse, by_id):
+    """One probe in 6 s, where one is due each 1.3 s at the latest; in 4 s it cannot be known."""
+    asked = Breaker.model_validate({"on": "payments", "probes_every": "1s ± 30%"})
+    finding = by_id(asked, protected(rehearse, pause=3.0).view())["breaker.payments.probes_every"]
+    assert (finding.outcome, finding.seen) == (Outcome.VIOLATED, "1 probe (1 call) in 5.77s")
+    finding = by_id(asked, protected(rehearse, pause=3.0, fault=4.0).view())["breaker.payments.probes_every"]
+    assert finding.outcome is Outcome.VACUOUS
+    assert "1 probe (1 call) in 3.77s; 3 probes are needed, so let the fault last 4.1" in finding.seen
+
+
+def test_different_calls_of_a_request_are_calls(rehearse, by_id):
+    """A probe that lets two different calls through lets two through; an attempt more of the same is the same call."""
+    asked = Breaker.model_validate({**ASKED, "calls_while_open": "= 2"})
+    run = protected(rehearse)
+    for call in run.view().exchanges("payments"):
+        run.call(call.started - run.origin + 0.02, id=call.id, path="/audit")
+        run.call(call.started - run.origin + 0.02, id=call.id)
+    assert outcomes(by_id(asked, run.view())) == HELD
+
+
+def test_attempts_that_carry_the_trace_alone_are_one_call(rehearse, by_id):
+    """Three attempts in a probe, known by their trace id."""
+    run, calls = rehearse(), protected(rehearse, attempts=3).view().exchanges("payments")
+    for number, request in enumerate(run.traffic()):
+        trace = f"00-{number + 1:032x}-{'cd' * 8}-01"
+        run.request(request.intended - run.origin, "traced", number, traceparent=trace, id="")
+    for call in calls:
+        trace = f"00-{int(call.id.rpartition('-')[2]) + 1:032x}-{'ef' * 8}-01"
+        run.call(call.started - run.origin, took=call.ended - call.started, status=call.status,
+                 headers={"traceparent": trace})  # fmt: skip
+    assert outcomes(by_id(Breaker.model_validate(ASKED), run.view())) == HELD
+
+
+def test_closing_is_awaited(rehearse):
+    """While the breaker may still close in time, the traffic goes on; no longer."""
+    asked, opened = Breaker.model_validate(ASKED), protected(rehearse, fault=6.0)
+    calls = [row for row in opened.view().exchanges("payments") if row.started < opened.origin + 6]
+    run = rehearse()
+    run.traffic()
+    for row in calls:
+        run.add(row)
+    end = run.origin + 6
+    assert asked.awaits(run.view(), end + 1)
+    assert not asked.awaits(run.view(), end + 4.2)
+    assert not asked.awaits(opened.view(), end + 1), "it has closed"
+    assert not Breaker.model_validate({**ASKED, "closes_within": None}).awaits(run.view(), end + 1)
+    assert not asked.awaits(protected(rehearse, failures=None).view(), end + 1), "it never opened"
+
+
+def test_it_asks_for_something():
+    """A block with no bound proves nothing."""
+    with pytest.raises(ValidationError, match="at least one"):
+        Breaker.model_validate({"on": "payments"})

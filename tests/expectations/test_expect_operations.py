@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaoskit.expectations._operations import PERCENTS, judge_operations, measure
+from chaoskit.expectations._operations import judge_operations, measure
 from chaoskit.expectations._steady import rank
 from chaoskit.expectations.base import Outcome
 from chaoskit.history.windows import Window
 from chaoskit.scenario.model import OperationBounds
+from chaoskit.scenario.samples import PERCENTS, SHARES, needed
 
-SHARES = ("success_rate", "error_rate", "fallback_rate")
 # No deadline for one example: the machine may be busy with other things.
 relaxed = settings(max_examples=40, deadline=None)
+KINDS = ((True, False), (True, True), (False, False))
+"""Ok and fallback of an answer."""
 answers = st.lists(st.tuples(st.floats(0.001, 5.0), st.booleans(), st.booleans()), min_size=1, max_size=60)
 
 
@@ -198,3 +202,47 @@ def test_extra_streams_count_like_any_request(rehearse):
         run.request(2.0, seq=seq, stream="burst-1", status=429, id=f"burst-{seq}")
     assert judged(run.view(), "requests", "= 340").outcome is Outcome.HELD
     assert judged(run.view(), "success_rate", ">= 99%").outcome is Outcome.VIOLATED
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_twenty_requests_cannot_hold_three_nines(rehearse, seed):
+    """A service that loses 5 % is never held to 99.9 % by luck; where it lost two, it is violated."""
+    fails = random.Random(seed)
+    run = rehearse()
+    rows = run.traffic(lambda _: {"status": 500 if fails.random() < 0.05 else 201}, rate=10, start=0.0, end=2.0)
+    bounds = {"place-order": OperationBounds.model_validate({"success_rate": ">= 99.9%"})}
+    (finding,) = judge_operations("during", bounds, run.view(), run.view().fault_windows)
+    lost = sum(not row.ok for row in rows)
+    assert (finding.outcome, finding.samples) == (Outcome.VIOLATED if lost > 1 else Outcome.VACUOUS, 20)
+
+
+@relaxed
+@given(st.sampled_from(("success_rate", "error_rate", "fallback_rate", "p50", "p95", "p99", "max")), answers, st.data())
+def test_too_few_samples_decide_only_what_more_could_not_change(rehearse, metric, drawn, data):
+    """They never hold a bound; and where they violate it, any completion to what is needed would, too."""
+    share = metric in SHARES
+    limit = data.draw(st.sampled_from(("0.5%", "5%", "95%", "99%") if share else ("20ms", "500ms", "3s")))
+    asked = OperationBounds.model_validate({metric: f"{data.draw(st.sampled_from(('>=', '<=')))} {limit}"})
+    ((_, bound),) = asked.bounds()
+    need = needed(metric, bound)
+
+    def finding(extra):
+        run = rehearse()
+        for index, (latency, ok, fallback) in enumerate([*drawn, *extra]):
+            run.request(index / 500, seq=index, latency=latency, status=200 if ok else 500, fallback=fallback and ok)
+        (found,) = judge_operations("d", {"place-order": asked}, run.view(), [Window(run.origin, run.origin + 10)])
+        return found
+
+    few = finding([])
+    if few.samples >= need:
+        return
+    assert not few.held
+    missing = need - few.samples
+    # Successes all, with and without the fallback; failures do not count for its rate.
+    kindest = [finding([(latency, ok, back)] * missing) for latency in (0.001, 5.0) for ok, back in KINDS]
+    counted = [each for each in kindest if each.samples >= need]
+    assert counted
+    if few.outcome is Outcome.VIOLATED:
+        assert not any(each.held for each in counted)
+    else:
+        assert any(each.held for each in counted)

@@ -17,7 +17,7 @@ RANDOM = (
         """get:
     request: GET {{ front.url }}/{{ uuid() }}?n={{ randint(1, 1000000) }}
     headers: {x-request-id: "{{ uuid() }}", x-user: "{{ faker.user_name() }}"}
-    rate: 50/s
+    rate: 80/s
     arrival: poisson
     timeout: 1s""",
     ),

@@ -60,7 +60,7 @@ def left(new_project: Any) -> Any:
     scenario = project.edit(
         ("[during.get.p90]", "[during.get.success_rate]"),
         ('"GET {{ front.url }}/"', '"GET {{ front.url }}/?token=pl4nted-in-the-url"'),
-        ('    get: {p90: "< 2s"}\n', '    get: {success_rate: ">= 99%"}\n  responses: {of: get, status: 200}\n'),
+        ('    get: {p90: "< 2s"}\n', '    get: {success_rate: ">= 95%"}\n  responses: {of: get, status: 200}\n'),
     )
     project.write(tells=scenario)
     return project.run("--chaos", "--alluredir=reports/allure-results", "--junitxml=reports/junit.xml", "scenarios")

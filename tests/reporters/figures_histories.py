@@ -42,11 +42,14 @@ START, FAULT = 1000.0, 1003.0
 
 
 def scenarios(
-    folder: Path, *, faults: int = 1, operations: int = 0, name: str = "Made up", more: str = "", expect: str = ""
-) -> list[Scenario]:
-    """Scenarios of one file with ``faults`` faults, one after the other, and so many operations more."""
+    folder: Path, *, faults: int = 1, every: int = 1, length: int = 1, operations: int = 0, name: str = "Made up",
+    more: str = "", expect: str = "",
+) -> list[Scenario]:  # fmt: skip
+    """Scenarios of one file with ``faults`` faults of ``length`` seconds, ``every`` so many, and more operations."""
     others = [f'  op-{number}: {{request: "GET {{{{ stub.url }}}}/", rate: 5/s}}' for number in range(operations)]
-    entries = ", ".join(f"{{fault-{number}: {{noop: {{}}, at: {number}s, for: 1s}}}}" for number in range(faults))
+    entries = ", ".join(
+        f"{{fault-{number}: {{noop: {{}}, at: {number * every}s, for: {length}s}}}}" for number in range(faults)
+    )
     file = folder / "made-up.chaos.yaml"
     file.write_text(
         TEXT.format(name=name, faults=entries, more=more, expect=expect, operations="\n".join(others)), encoding="utf-8"

@@ -147,17 +147,32 @@ def test_a_process_that_dies_again_and_again_stays_one_lane(tmp_path: Path) -> N
 
 def test_calls_to_the_dependency_and_the_circuit(tmp_path: Path) -> None:
     """Where a breaker is judged its proxy's calls are drawn, and when it was open."""
-    expect = '  breaker: {on: dep, opens_within: 2s, probes_every: "1s ± 40%", closes_within: 3s}'
+    expect = '  breaker: {on: dep, opens_within: 2s, probes_every: "1s ± 30%", closes_within: 3s}'
     made = Made().phases(0.0, 6.0, 9.0).fault(0, 0.0, 6.0).requests(-3.0, 9.0).closed()
     calls = [number / 50 for number in range(-150, 450) if not 25 < number < 310] + [1.5, 2.5, 3.5, 4.5, 5.5]
     for number, at in enumerate(sorted(calls)):
         made.exchange(f"ask-{number}", at, 0.005, status=503 if 0 <= at < 6 else 200)
-    text = timeline(tmp_path, made, expect=expect).text
+    text = timeline(tmp_path, made, length=6, expect=expect).text
     assert "calls to dep" in text
     assert "circuit open 5.7s, 5 probes" in text
     assert "✓ opens within 2s · after 500ms" in text
     assert "50/s in the steady phase" in text
     assert "5xx 31" in text
+
+
+def test_the_circuit_in_each_fault(tmp_path: Path) -> None:
+    """Two faults, two times that it was open, and closed between them."""
+    expect = '  breaker: {on: dep, opens_within: 2s, probes_every: "1s ± 30%", closes_within: 3s}'
+    made = Made().phases(0.0, 16.0, 20.0).fault(0, 0.0, 6.0).fault(1, 10.0, 16.0).requests(-3.0, 20.0).closed()
+    opened = [range(26, 310), range(526, 830)]
+    calls = [number / 50 for number in range(-150, 1000) if not any(number in one for one in opened)]
+    calls += [at + 0.5 for start in (0, 10) for at in range(start + 1, start + 6)]
+    for number, at in enumerate(sorted(calls)):
+        made.exchange(f"ask-{number}", at, 0.005, status=503 if at % 10 < 6 else 200)
+    text = timeline(tmp_path, made, faults=2, every=10, length=6, expect=expect).text
+    assert "circuit open 5.7s, 5 probes" in text
+    assert "circuit open 6.1s, 5 probes" in text
+    assert text.count("circuit closed") == 1
 
 
 def test_connections_cut_at_a_dependency_that_a_fault_acts_on(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_worst_first_as_judged(tmp_path):
             ("during.ask.p99", "violated", 9, True),
             ("during.ask.p999", "vacuous", 2, True),
             ("fault.slow", "vacuous", 3, True),
-            ("steady_state.ask.p50", "vacuous", 4, True),
+            ("steady_state.ask.p50", "violated", 14, True),
         )
     ]
     verdict = Verdict(Outcome.VACUOUS, "x", judged)

@@ -7,6 +7,7 @@ import json
 import signal
 import threading
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ import redis
 
 from chaoskit.clock import wait_for
 from chaoskit.errors import BrokenError, ChaosError
+from chaoskit.pids import family, identify
 from chaoskit.services.create import PROVIDERS
 from chaoskit.services.providers import _postgres_server
 from chaoskit.services.providers import redis as redis_provider
@@ -61,7 +63,7 @@ def execute(service, sql):
 
 def test_postgres_life(bench, postgres):
     """Ready means that it lets a client in; a restart keeps the data; stop is quick."""
-    assert postgres.url("127.0.0.2", 99) == "postgresql://postgres@127.0.0.2:99/shop"
+    assert postgres.url("127.0.0.2", 99) == f"postgresql://postgres:{postgres.password}@127.0.0.2:99/shop"
     assert (postgres.user, postgres.limit(), postgres.protocol) == ("postgres", 20, "tcp")
     execute(postgres, "create table orders (id int)")
     execute(postgres, "insert into orders values (7)")
@@ -71,6 +73,20 @@ def test_postgres_life(bench, postgres):
     postgres.stop()
     assert time.monotonic() - before < 3
     assert bench.events() == ["started", "ready", "exited", "restarted", "ready", "exited"]
+
+
+def test_postgres_lets_nobody_in_without_its_password(bench, postgres):
+    """Others use this machine, too: no user gets in without it, and no command line or file gives it away."""
+    for words in ("no password supplied", "password authentication failed"):
+        url = postgres.url().replace(f":{postgres.password}@", "@" if "supplied" in words else ":guess@")
+        with pytest.raises(psycopg.OperationalError, match=words):
+            psycopg.connect(url).close()
+    assert postgres.password != bench.make("other", provider="postgres").password
+    lines = [Path(f"/proc/{process.pid}/cmdline").read_bytes() for process in family(identify(postgres.pid))]
+    assert b"postgres" in lines[0]
+    assert not any(postgres.password.encode() in line for line in lines)
+    files = (path for path in postgres.folder.rglob("*") if path.is_file() and path.suffix != ".pid")
+    assert not any(postgres.password.encode() in path.read_bytes() for path in files)
 
 
 def test_postgres_killed_in_the_middle(postgres):

@@ -22,7 +22,7 @@ from chaoskit.errors import BrokenError
 from chaoskit.history.rows import Alert
 from chaoskit.mask import mask_values
 from chaoskit.scenario.sop import PRIORITIES, PlannedSop
-from chaoskit.sweep import lives, owner_line
+from chaoskit.sweep import lives, opened, owner_line, read_lines
 
 FILE = "sops.queue"
 """Its name in a scenario's folder: one JSON object a line, its owner first."""
@@ -107,45 +107,38 @@ def sweep_queues(runs: Path) -> list[str]:
     """What killed runs below ``runs`` left in their queues, in words; none of it is executed. Told once."""
     told: list[str] = []
     for file in sorted(runs.glob(f"*/*/{FILE}")):
-        with contextlib.suppress(FileNotFoundError, PermissionError):
-            told += _sweep_one(file)
-    return told
+        # Anybody may have put it there: nothing but words comes of it, and a line that is added to the file itself.
+        if file.parent.resolve() != runs.resolve() / file.parent.relative_to(runs):
+            continue  # by way of a link
+        with contextlib.suppress(FileNotFoundError, PermissionError), opened(file) as handle:
+            told += _sweep_one(file, handle)
+    return ["".join(char if char.isprintable() else " " for char in text) for text in told]
 
 
-def _sweep_one(file: Path) -> Iterator[str]:
-    handle = os.open(file, os.O_RDWR | os.O_APPEND)
+def _sweep_one(file: Path, handle: int) -> Iterator[str]:
+    fcntl.flock(handle, fcntl.LOCK_EX)  # two sweeps at once: the second finds nothing
+    owner, items = _read(handle)
     try:
-        if os.fstat(handle).st_uid != os.geteuid():
+        if not items or owner is None or lives(owner):
             return
-        fcntl.flock(handle, fcntl.LOCK_EX)  # two sweeps at once: the second finds nothing
-        owner, items = _read(file)
-        try:
-            if not items or owner is None or lives(owner):
-                return
-        except BrokenError:
-            return  # of another machine: it tells there
-        run = file.parent.parent.name
-        for number, item in sorted(items.items()):
-            os.write(handle, json.dumps({"swept": number}).encode() + b"\n")
-            state = "was running" if item.get("begun") else "was queued"
-            alert = " ".join(filter(None, (str(item.get("severity", "")), str(item.get("alert", "")))))
-            told = f"SOP {item.get('sop')} ({alert}) of run {run}: {state} when the run was killed"
-            yield f"{told}; it is not executed again"
-    finally:
-        os.close(handle)
+    except BrokenError:
+        return  # of another machine: it tells there
+    run = file.parent.parent.name
+    for number, item in sorted(items.items()):
+        os.write(handle, json.dumps({"swept": number}).encode() + b"\n")
+        state = "was running" if item.get("begun") else "was queued"
+        alert = " ".join(filter(None, (str(item.get("severity", "")), str(item.get("alert", "")))))
+        told = f"SOP {item.get('sop')} ({alert}) of run {run}: {state} when the run was killed"
+        yield f"{told}; it is not executed again"
 
 
-def _read(file: Path) -> tuple[dict[str, Any] | None, dict[int, dict[str, Any]]]:
+def _read(handle: int) -> tuple[dict[str, Any] | None, dict[int, dict[str, Any]]]:
     """The owner, and the items that did not come to their end."""
     owner: dict[str, Any] | None = None
     items: dict[int, dict[str, Any]] = {}
-    for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue  # cut short: it was never acted on
+    for line in read_lines(handle):
         if owner is None:
-            if not isinstance(line, dict) or not {"pid", "start", "boot"} <= set(line):
+            if not {"pid", "start", "boot"} <= set(line):
                 return None, {}
             owner = line
         elif "queued" in line:
@@ -155,5 +148,5 @@ def _read(file: Path) -> tuple[dict[str, Any] | None, dict[int, dict[str, Any]]]
         elif "closed" in line:
             items.clear()
         else:
-            items.pop(line.get("ended", line.get("swept")), None)
+            items.pop(line.get("ended", line.get("swept", 0)), None)
     return owner, items

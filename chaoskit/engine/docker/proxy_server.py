@@ -23,6 +23,7 @@ from chaoskit.services.runtime import ContainerPlan
 from chaoskit.services.spec import ServiceSpec
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.toxiproxy.fronted import FrontedToxiproxy
+from chaoskit.toxiproxy.server.onlink import ON_LINK
 
 START_LIMIT = 20.0
 """Seconds until a proxy's container must answer."""
@@ -68,9 +69,12 @@ class ProxyServer:
     def start(self) -> None:
         """Start it and wait until it answers. Raises BrokenError."""
         command = ["-m", "chaoskit.toxiproxy.server", "-host", EVERYWHERE, "-port", str(self._runtime.port)]
+        command.append(f"-upstreams={ON_LINK}")
         if self._seed is not None:
             command += ["-seed", str(self._seed)]
-        plan = ContainerPlan(PYTHON_IMAGE, entrypoint=["python3"], command=command, files=own_code("toxiproxy/server"))
+        plan = ContainerPlan(
+            PYTHON_IMAGE, entrypoint=["python3"], command=command, files=own_code("blast_radius.py", "toxiproxy/server")
+        )
         env = {**ENVIRONMENT, "TOXIPROXY_AUTH_TOKEN": self._token}
         ports = dict(self.ports.values())
         if self._original is not None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from chaoskit.expectations._circuit import closed_at, probes_of
 from chaoskit.expectations.breaker import Breaker
 from chaoskit.expectations.retries import Retries
 from chaoskit.history import rows as r
@@ -117,25 +116,31 @@ class _Calls:
 def _circuit(axes: Axes, facts: Facts, breaker: Breaker) -> None:
     """The circuit as a strip along the top: a line while closed, a bar while open, a diamond for each probe."""
     seen = breaker.look(facts.view)
-    if isinstance(seen, str) or seen.opened is None:
+    opened = [] if isinstance(seen, str) else [circuit for circuit in seen if circuit.opened is not None]
+    if not opened:
         return
-    across = axes.get_xaxis_transform()
-    closed = closed_at(seen.calls, seen.fault.end, seen.rate)
-    start, end = facts.at(seen.opened), facts.at(closed) if closed is not None else facts.range.end
-    y = 0.9
-    for left, right in ((facts.range.start, start), (end, facts.range.end)):
-        axes.plot([left, right], [y, y], transform=across, color=style.GREEN, linewidth=1.4)
-    axes.plot([start, end], [y, y], transform=across, color=style.INK, linewidth=7, solid_capstyle="butt")
-    probes = probes_of(seen.calls, seen.opened, seen.fault.end, breaker.probes_every.low / 2)
-    moments = [facts.at(probe[0].started) for probe in probes]
-    axes.plot(
-        moments, [y] * len(moments), transform=across, linestyle="none", marker="D", markersize=4,
-        color=style.PAPER, markeredgecolor=style.INK, markeredgewidth=0.8, zorder=5,
-    )  # fmt: skip
-    words = f"circuit open {format_duration(end - start)}, {counted(len(probes), 'probes')}"
+    across, y, closed_since = axes.get_xaxis_transform(), 0.9, facts.range.start
+
+    def closed_until(end: float) -> None:
+        axes.plot([closed_since, end], [y, y], transform=across, color=style.GREEN, linewidth=1.4)
+
+    for circuit in opened:
+        assert circuit.opened is not None
+        start = max(facts.at(circuit.opened), closed_since)
+        closed_until(start)
+        last = facts.range.end if circuit is opened[-1] else facts.at(circuit.until)
+        closed_since = facts.at(circuit.closed) if circuit.closed is not None else last
+        axes.plot([start, closed_since], [y, y], transform=across, color=style.INK, linewidth=7, solid_capstyle="butt")
+        moments = [facts.at(probe[0].started) for probe in circuit.probes]
+        axes.plot(
+            moments, [y] * len(moments), transform=across, linestyle="none", marker="D", markersize=4,
+            color=style.PAPER, markeredgecolor=style.INK, markeredgewidth=0.8, zorder=5,
+        )  # fmt: skip
+        words = f"circuit open {format_duration(closed_since - start)}, {counted(len(moments), 'probes')}"
+        axes.text((start + closed_since) / 2, 0.75, words, transform=across, ha="center", va="center")
+    closed_until(facts.range.end)
     left = facts.range.start + 0.005 * facts.range.length
     axes.text(left, 0.75, "circuit closed", transform=across, color=style.GREEN, va="center")
-    axes.text((start + end) / 2, 0.75, words, transform=across, ha="center", va="center")
 
 
 class _Connections:

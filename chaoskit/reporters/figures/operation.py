@@ -6,7 +6,6 @@ from math import nan
 from typing import TYPE_CHECKING
 
 from chaoskit.expectations._evidence import latency
-from chaoskit.expectations._operations import PERCENTS
 from chaoskit.expectations._steady import rank
 from chaoskit.history import rows as r
 from chaoskit.reporters.figures import bounds, canvas, style, timeaxis
@@ -14,6 +13,7 @@ from chaoskit.reporters.figures.bounds import Line
 from chaoskit.reporters.figures.buckets import Buckets, share
 from chaoskit.reporters.figures.facts import Facts
 from chaoskit.reporters.figures.lane import Note
+from chaoskit.scenario.samples import PERCENTS
 from chaoskit.units import format_duration
 
 if TYPE_CHECKING:

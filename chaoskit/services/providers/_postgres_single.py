@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import secrets
 import shlex
 import signal
 from collections.abc import Iterator
@@ -24,7 +26,7 @@ where schemaname not in ('pg_catalog', 'information_schema') and not tablename =
 """
 
 
-_INITDB = ("-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1")
+_INITDB = ("-A", "scram-sha-256", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1")
 
 DEFAULT_VERSION = 16
 """Of the image, where the environment does not say which."""
@@ -40,21 +42,25 @@ home=/var/lib/postgresql; [ -w "$home" ] || home=/tmp
 data=$home/%(name)s
 if [ ! -s "$data.made" ]; then
     rm -rf "$data"
+    (umask 077 && echo "$PGPASSWORD" > "$data.password") || exit
     "$bin/%(tool)s" %(arguments)s -D "$data" || exit
+    rm -f "$data.password"
     %(then)s
     echo yes > "$data.made"
 fi
 exec "$bin/postgres" -D "$data" "$@"
 """
 
+_PASSWORD_FILE = "PASSWORD_FILE"  # noqa: S105  # the script says where that is
+
 _LET_IN = """
-    echo "host all all all trust" >> "$data/pg_hba.conf"
-    echo "host replication all all trust" >> "$data/pg_hba.conf"
+    echo "host all all all scram-sha-256" >> "$data/pg_hba.conf"
+    echo "host replication all all scram-sha-256" >> "$data/pg_hba.conf"
 """
 
 
 class SinglePostgres(Provider):
-    """A server for the user ``postgres`` without password, and an empty database."""
+    """A server for the user ``postgres`` with a password of its own, drawn for this run, and an empty database."""
 
     Args = PostgresArgs
     container_port = 5432
@@ -68,6 +74,7 @@ class SinglePostgres(Provider):
         super().__init__(name, spec, **rest)
         self._binaries: Binaries | None = None
         self._as: RunAs = RunAs()
+        self._password = secrets.token_urlsafe(16)
 
     @property
     def args(self) -> PostgresArgs:
@@ -81,6 +88,15 @@ class SinglePostgres(Provider):
         return "postgres"
 
     @property
+    def password(self) -> str:
+        """What lets the user in, also from a socket or a container beside it: others use this machine, too."""
+        return self._password
+
+    def environment(self) -> dict[str, str]:
+        """With the password for its tools and for a replica; a command line could be read by every user."""
+        return {**super().environment(), "PGPASSWORD": self.password}
+
+    @property
     def stop_signal(self) -> int:
         """At once: the data goes anyway."""
         return signal.SIGQUIT
@@ -90,9 +106,9 @@ class SinglePostgres(Provider):
         """A fast shutdown: sessions are ended, nothing is lost."""
         return signal.SIGINT
 
-    def maker(self) -> tuple[str, list[str]]:
+    def maker(self, password_file: str) -> tuple[str, list[str]]:
         """The program that makes the data folder, and its arguments but for the folder."""
-        return "initdb", list(_INITDB)
+        return "initdb", [*_INITDB, f"--pwfile={password_file}"]
 
     def settings(self) -> dict[str, str]:
         """Further settings of the server, before those that the arguments say."""
@@ -102,9 +118,17 @@ class SinglePostgres(Provider):
         """Make the data folder (about half a second)."""
         self._binaries = find_binaries(self.args.version)
         self._as = run_as(self.folder)
-        tool, arguments = self.maker()
-        program = str(self._binaries.folder / tool)
-        self.run_tool(tool, [*self._as.prefix, program, *arguments, "-D", str(self.folder / "data")])
+        written = self.folder / "password"
+        written.touch(mode=0o600)
+        written.write_text(self.password, encoding="ascii")
+        owner = self.folder.stat()
+        os.chown(written, owner.st_uid, owner.st_gid)  # who runs it may be somebody else
+        try:
+            tool, arguments = self.maker(str(written))
+            program = str(self._binaries.folder / tool)
+            self.run_tool(tool, [*self._as.prefix, program, *arguments, "-D", str(self.folder / "data")])
+        finally:
+            written.unlink()
 
     def argv(self) -> list[str]:
         """The server; it writes its log to stderr."""
@@ -113,9 +137,10 @@ class SinglePostgres(Provider):
 
     def plan(self) -> ContainerPlan:
         """The image's programs, without what its entrypoint adds: so any image with PostgreSQL in it will do."""
-        tool, arguments = self.maker()
+        tool, arguments = self.maker(_PASSWORD_FILE)
         then = _LET_IN.strip() if tool == "initdb" else ":"
-        script = _IN_CONTAINER % {"name": DATA, "tool": tool, "arguments": shlex.join(arguments), "then": then}
+        words = shlex.join(arguments).replace(_PASSWORD_FILE, '"$data.password"')
+        script = _IN_CONTAINER % {"name": DATA, "tool": tool, "arguments": words, "then": then}
         return ContainerPlan(
             image=self.image_of(self.spec),
             build=self.spec.build,
@@ -180,8 +205,8 @@ class SinglePostgres(Provider):
             raise BrokenError(f"{self.name}: {sql}: {error}") from error
 
     def url(self, host: str | None = None, port: int | None = None) -> str:
-        """``postgresql://postgres@HOST:PORT/DATABASE``."""
-        return f"postgresql://{self.user}@{host or self.host}:{port or self.port}/{self.args.database}"
+        """``postgresql://postgres:PASSWORD@HOST:PORT/DATABASE``."""
+        return f"postgresql://{self.user}:{self.password}@{host or self.host}:{port or self.port}/{self.args.database}"
 
     def limit(self) -> int:
         """``max_connections``."""
@@ -194,6 +219,7 @@ class SinglePostgres(Provider):
             host=self.host,
             port=self.port,
             user=self.user,
+            password=self.password,
             dbname=database,
             connect_timeout=connect_timeout,
             autocommit=True,

@@ -25,7 +25,7 @@ _COPY = ["-U", "postgres", "-c", "fast", "-X", "stream", "-R", "--no-sync", "--n
 
 
 class Postgres(SinglePostgres):
-    """A server for the user ``postgres`` without password, and an empty database.
+    """A server for the user ``postgres`` with a password drawn for the run (in its ``url``), and an empty database.
 
     With ``replica: true`` the environment gets a second service, NAME-replica: a streaming replica of the first. When
     the primary has been dead for ``failover_after``, the replica is promoted, as a cluster manager or a managed
@@ -74,10 +74,15 @@ class Postgres(SinglePostgres):
 
     # The data folder and the server
 
-    def maker(self) -> tuple[str, list[str]]:
+    @property
+    def password(self) -> str:
+        """A replica is a copy of its primary, so it has its password."""
+        return self._primary.password if self._is_replica else super().password
+
+    def maker(self, password_file: str) -> tuple[str, list[str]]:
         """A replica starts with a copy of its primary."""
         if not self._is_replica:
-            return super().maker()
+            return super().maker(password_file)
         host, port = self._primary.inside
         return "pg_basebackup", [*_COPY, "-h", host, "-p", str(port)]
 

@@ -10,6 +10,7 @@ import socket
 import sys
 from time import monotonic
 
+from chaoskit.blast_radius import BlastRadius
 from chaoskit.toxiproxy.server.address import AddressError, join, lookup
 from chaoskit.toxiproxy.server.api import VERSION, Api
 from chaoskit.toxiproxy.server.errors import ApiError
@@ -20,6 +21,7 @@ from chaoskit.toxiproxy.server.http import HttpServer
 from chaoskit.toxiproxy.server.ledger import Ledger
 from chaoskit.toxiproxy.server.log import Log
 from chaoskit.toxiproxy.server.metrics import Metrics
+from chaoskit.toxiproxy.server.onlink import ON_LINK, OnLink
 from chaoskit.toxiproxy.server.proxy import Context
 from chaoskit.toxiproxy.server.reactor import READ, Reactor
 from chaoskit.toxiproxy.server.state import State
@@ -52,7 +54,7 @@ def _serve(flags: Flags, log: Log) -> int:
     _prepare_process()
     log.info("Starting Toxiproxy", version=VERSION)
     seed = flags.seed if flags.seed is not None else int.from_bytes(os.urandom(7), "big")
-    state = State(Context(reactor, log, Ledger(), seed))
+    state = State(Context(reactor, log, Ledger(), seed, _radius(flags.upstreams)))
     if flags.config:
         _populate(state, log, flags.config)
     try:
@@ -77,6 +79,15 @@ def _serve(flags: Flags, log: Log) -> int:
     server.close()
     state.close()
     return 0
+
+
+def _radius(upstreams: str | None) -> BlastRadius | None:
+    """Where proxies may lead; None is anywhere."""
+    if upstreams is None:
+        return None
+    if upstreams == ON_LINK:
+        return OnLink()
+    return BlastRadius(filter(None, upstreams.split(",")))
 
 
 def _report(log: Log, error: Exception) -> None:

@@ -7,8 +7,10 @@ import os
 import socket
 from collections.abc import Callable
 from functools import lru_cache
+from socket import AddressFamily
 from threading import Thread
 
+from chaoskit.blast_radius import BeyondError, BlastRadius
 from chaoskit.toxiproxy.server.address import AddressError, literal, lookup, split
 from chaoskit.toxiproxy.server.reactor import WRITE, Reactor
 
@@ -28,19 +30,32 @@ def _parse(upstream: str) -> tuple[str, int, tuple[Target, ...]]:
     return host, port, tuple(lookup(host, port)) if host == "localhost" else ()
 
 
+def _inside(radius: BlastRadius, host: str, port: int) -> list[Target]:
+    """The addresses of a name that may be dialled. Blocks. Raises AddressError when there is none."""
+    try:
+        return [(AddressFamily(family), str(where[0]), port) for family, where in radius.resolve(host, port)]
+    except BeyondError as error:
+        raise AddressError(str(error)) from None
+    except OSError:
+        raise AddressError(f"lookup {host}: no such host") from None
+
+
 class Dial:
     """One attempt. Calls ``opened(socket)`` or ``failed(reason)`` once, perhaps before the constructor returns."""
 
-    __slots__ = ("_cancelled", "_failed", "_opened", "_reactor", "_sock", "_targets")
+    __slots__ = ("_cancelled", "_failed", "_opened", "_radius", "_reactor", "_sock", "_targets")
 
     def __init__(
         self,
         reactor: Reactor,
         upstream: str,
+        radius: BlastRadius | None,
         opened: Callable[[socket.socket], None],
         failed: Callable[[str], None],
     ) -> None:
+        """A name is dialled only where it leads to within ``radius`` (None: anywhere)."""
         self._reactor = reactor
+        self._radius = radius
         self._opened = opened
         self._failed = failed
         self._targets: list[Target] = []
@@ -64,7 +79,7 @@ class Dial:
     def _look_up(self, host: str, port: int) -> None:
         """On a thread: names can take seconds."""
         try:
-            targets = lookup(host, port)
+            targets = lookup(host, port) if self._radius is None else _inside(self._radius, host, port)
         except AddressError as error:
             reason = f"dial tcp: {error}"
             self._reactor.post(lambda: self._give_up(reason))

@@ -18,6 +18,9 @@ Usage of chaoskit's Toxiproxy server:
     \tenable runtime-related prometheus metrics (default "false")
   -seed int
     \tSeed for randomizing toxics with
+  -upstreams string
+    \tHosts beside loopback that proxies may lead to, separated by commas; on-link: whoever is on this machine's own
+    \tnetworks (default: anybody)
   -version
     \tprint the version (default "false")
 """
@@ -42,6 +45,8 @@ class Flags:
         self.proxy_metrics = False
         self.runtime_metrics = False
         self.version = False
+        self.upstreams: str | None = None
+        """Where proxies may lead; None is anywhere."""
         self.parent: int | None = None
         """End with this process; 0 is the one that started this one."""
 
@@ -59,7 +64,7 @@ def parse(arguments: list[str]) -> Flags:
             raise FlagError("")
         if name in _SWITCHES:
             value = value if equals else "true"
-        elif name not in ("config", "host", "port", "seed"):
+        elif name not in ("config", "host", "port", "seed", "upstreams"):
             raise FlagError(f"flag provided but not defined: -{name}")
         elif not equals:
             if not rest:
@@ -70,7 +75,7 @@ def parse(arguments: list[str]) -> Flags:
 
 
 def _set(flags: Flags, name: str, value: str) -> None:
-    if name in ("host", "config"):
+    if name in ("host", "config", "upstreams"):
         setattr(flags, name, value)
     elif name in ("port", "seed"):
         setattr(flags, name, _number(name, value))

@@ -88,7 +88,9 @@ class Link:
 
     def dial(self) -> None:
         """Connect to the upstream; until then nothing is read from the client."""
-        self._dial = Dial(self.proxy.reactor, self.proxy.upstream, self._connected, self._unreachable)
+        self._dial = Dial(
+            self.proxy.reactor, self.proxy.upstream, self.proxy.context.radius, self._connected, self._unreachable
+        )
 
     @property
     def flows(self) -> tuple[Flow, Flow] | tuple[()]:

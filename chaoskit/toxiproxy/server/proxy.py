@@ -19,6 +19,7 @@ from chaoskit.toxiproxy.server.log import Log
 from chaoskit.toxiproxy.server.reactor import READ, Reactor, Timer
 
 if TYPE_CHECKING:
+    from chaoskit.blast_radius import BlastRadius
     from chaoskit.toxiproxy.server.tap import TapConfig
 
 _ACCEPTS_PER_STEP = 64
@@ -27,11 +28,15 @@ _ACCEPTS_PER_STEP = 64
 class Context:
     """What all proxies of a server share."""
 
-    def __init__(self, reactor: Reactor, log: Log, ledger: Ledger, seed: int) -> None:
+    def __init__(
+        self, reactor: Reactor, log: Log, ledger: Ledger, seed: int, radius: BlastRadius | None = None
+    ) -> None:
+        """``radius`` is where proxies may lead; None is anywhere."""
         self.reactor = reactor
         self.log = log
         self.ledger = ledger
         self.seed = seed
+        self.radius = radius
         self._connections: dict[str, int] = {}
 
     def next_number(self, proxy: str) -> int:

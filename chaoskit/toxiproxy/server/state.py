@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from chaoskit.toxiproxy.server.address import AddressError
+from chaoskit.blast_radius import beyond
+from chaoskit.toxiproxy.server.address import AddressError, literal, split
 from chaoskit.toxiproxy.server.declare import change, declared, read_toxic
 from chaoskit.toxiproxy.server.decode import BodyError, Fields, decode, mismatch
 from chaoskit.toxiproxy.server.errors import ApiError, bad_body
@@ -59,6 +60,7 @@ class State:
         except BodyError as error:
             raise bad_body(error) from None
         if _differs(proxy, listen, upstream):
+            self._allow(upstream)
             proxy.stop()
             proxy.listen = listen
             proxy.upstream = upstream
@@ -147,7 +149,20 @@ class State:
     def _seed(self, proxy: str) -> str:
         return f"{self.context.seed}/{proxy}"
 
+    def _allow(self, upstream: str) -> None:
+        """Raises ApiError for a number beyond the blast radius; where a name leads is looked at when it is dialled."""
+        radius = self.context.radius
+        if radius is None:
+            return
+        try:
+            host, _ = split(upstream)
+        except AddressError:
+            return  # as in the original: told when it is dialled
+        if literal(host) is not None and not radius.holds(host):
+            raise ApiError(beyond(host), 403)
+
     def _add(self, name: str, listen: str, upstream: str, enabled: bool, toxics: list[Installed]) -> Proxy:
+        self._allow(upstream)
         proxy = Proxy(self.context, name, listen, upstream)
         if enabled:
             _start(proxy)
@@ -161,6 +176,7 @@ class State:
         if existing is not None:
             if not _differs(existing, listen, upstream):
                 return existing
+            self._allow(upstream)
             existing.stop()
         return self._add(name, listen, upstream, enabled, toxics)
 
