@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chaoskit.reporters.history_db.select import Selected
 
-_STATUS = "exit status: 0 passed, 1 blocked, 2 bad input, 3 nothing to judge"
+_STATUS = "exit status: 0 passed, 1 blocked, 2 bad input, 3 nothing to judge, 4 inconclusive"
 
 
 def add(commands: Any) -> None:
@@ -39,6 +39,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--score-drop", metavar="N", help="points that the score may lose against the baseline, or off")
     parser.add_argument("--unstable-runs", metavar="N", help="a scenario's own runs that are searched for flips")
     parser.add_argument(
+        "--inconclusive", metavar="WHAT", help="what becomes of a scenario that stayed inconclusive: block or ignore"
+    )
+    parser.add_argument(
         "--output", type=Path, metavar="DIR",
         help="folder of gate.md, gate.json, gate.xml (default: --reports for the newest run, for an earlier one none)",
     )  # fmt: skip
@@ -46,7 +49,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 passed, 1 blocked, 3 nothing to judge; bad input is a ChaosError, and so 2."""
+    """0 passed, 1 blocked, 3 nothing to judge, 4 inconclusive; bad input is a ChaosError, and so 2."""
     from chaoskit.reporters.gate import Settings, ask, load_settings, text, write
     from chaoskit.reporters.history_db import FILE, selected
 

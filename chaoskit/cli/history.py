@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chaoskit.reporters.history_db import Database, Entry
 
-_OUTCOMES = ("held", "violated", "vacuous", "broken", "caught", "not caught", "invalid", "skipped")
+_OUTCOMES = ("held", "violated", "vacuous", "inconclusive", "broken", "caught", "not caught", "invalid", "skipped")
 
 
 def add(commands: Any) -> None:

@@ -15,7 +15,7 @@ Judge recorded runs again without running anything, with other bounds if wanted:
 exit status: 0 all held (controls: were caught), 1 some did not, 2 nothing was judged, as the input is bad
 """
 
-_MARKS = {"held": "+", "violated": "-", "vacuous": "?", "broken": "!"}
+_MARKS = {"held": "+", "violated": "-", "vacuous": "?", "inconclusive": "~", "broken": "!"}
 
 
 def add(commands: Any) -> None:
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         scenario, verdict, control = rejudge(folder, arguments.scenario)
         passed = control.caught if control else verdict.outcome is Outcome.HELD
         failed += not passed
-        outcome = ("caught" if passed else "not caught") if control else verdict.outcome
+        outcome = control.outcome if control else str(verdict.outcome)
         print(f"{folder.name}: {outcome}: {control.reason if control else verdict.reason}")
         file = "" if arguments.scenario else place_of(folder, *_original(folder))
         for judged in (*verdict.failed(), *(each for each in verdict.findings if each.finding.held)):

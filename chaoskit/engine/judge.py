@@ -2,14 +2,17 @@
 
 The order of precedence: **broken** (the generator fell behind, an observer lost rows, data could not be read)
 before **vacuous** because the steady state was not met, before **violated**, before **vacuous** for a fault without
-evidence or too few samples (of the steady state as of anything else). Only what is none of these has **held**.
+evidence or too few samples (of the steady state as of anything else), before **inconclusive**. Only what is none of
+these has **held**.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from dataclasses import replace
 
+from chaoskit.engine.disturbed import excused, lag_explained
 from chaoskit.engine.follows import following
 from chaoskit.engine.measured import Measured, during
 from chaoskit.engine.verdict import STEADY_STATE, Judged, Verdict, linked
@@ -43,36 +46,47 @@ def view_of(scenario: Scenario, history: History) -> View:
 def judge(scenario: Scenario, history: History, broken: str | None = None) -> Verdict:
     """Judge a finished history. ``broken`` is what went wrong while it was made, if anything."""
     view = view_of(scenario, history)
+    disturbed: str | None = None
     samples = len(history.of(r.Request))
     if broken is None:
         broken = _broken(scenario, view)
+    if broken is None and (lag := _lag(view)) is not None:
+        disturbed = lag_explained(view)
+        broken = f"{lag}, while {disturbed}" if disturbed else f"{lag} (is the machine overloaded?)"
     findings: list[Judged] = []
     recovery: float | None = None
     by_sop: float | None = None
     operations: dict[str, Measured] = {}
     try:
         if broken is None:
-            findings = linked(following(list(_findings(scenario, view))))
+            found = (replace(judged, finding=excused(judged.finding, view)) for judged in _findings(scenario, view))
+            findings = linked(following(list(found)))
         recovery, by_sop = _recovery(view), _sop_recovery(view)
         operations = during(view)
     except Exception as error:
         # A judge that crashed has said nothing; it must never look like a pass.
         broken = broken or f"judging failed: {type(error).__name__}: {error}"
     if broken is not None:
-        return Verdict(Outcome.BROKEN, broken, findings, view.faults, recovery, samples, operations, by_sop)
+        outcome = Outcome.INCONCLUSIVE if disturbed else Outcome.BROKEN
+        return Verdict(outcome, broken, findings, view.faults, recovery, samples, operations, by_sop)
     outcome, reason = _conclude(findings, view)
     return Verdict(outcome, reason, findings, view.faults, recovery, samples, operations, by_sop)
 
 
-def _broken(scenario: Scenario, view: View) -> str | None:
+def _lag(view: View) -> str | None:
+    """How far the traffic generator fell behind, if it did."""
     for schedule in view.history.of(r.Schedule):
         if schedule.lag_p99 > LAG_LIMIT:
             return (
                 f"the traffic generator fell behind its schedule: p99 {format_duration(schedule.lag_p99)}, "
-                f"at most {format_duration(LAG_LIMIT)} is allowed (is the machine overloaded?)"
+                f"at most {format_duration(LAG_LIMIT)} is allowed"
             )
         if schedule.sent < schedule.planned:
             return f"the traffic generator sent {schedule.sent} of {schedule.planned} planned requests"
+    return None
+
+
+def _broken(scenario: Scenario, view: View) -> str | None:
     for event in view.history.of(r.Event):
         if event.what == r.TAKEN:
             return f"{event.service} was not what answered: {event.detail}, which is no process of this service"
@@ -167,12 +181,17 @@ def _conclude(findings: list[Judged], view: View) -> tuple[Outcome, str]:
     if by[Outcome.BROKEN]:
         return Outcome.BROKEN, _say(by[Outcome.BROKEN])
     steady = [judged for judged in by[Outcome.VIOLATED] if judged.finding.id.startswith(STEADY_STATE)]
+    unsettled = [judged for judged in by[Outcome.INCONCLUSIVE] if judged.finding.id.startswith(STEADY_STATE)]
+    if unsettled and not steady:
+        return Outcome.INCONCLUSIVE, f"the machine was disturbed before the first fault: {_say(unsettled)}"
     if steady:
         return Outcome.VACUOUS, f"the steady state never held, so the faults prove nothing: {_say(steady)}"
     if by[Outcome.VIOLATED]:
         return Outcome.VIOLATED, _say(by[Outcome.VIOLATED])
     if by[Outcome.VACUOUS]:
         return Outcome.VACUOUS, f"the rehearsal proves nothing: {_say(by[Outcome.VACUOUS])}"
+    if by[Outcome.INCONCLUSIVE]:
+        return Outcome.INCONCLUSIVE, f"the machine could have done this: {_say(by[Outcome.INCONCLUSIVE])}"
     if not view.faults:
         return Outcome.VACUOUS, "the rehearsal proves nothing: no fault was injected"
     return Outcome.HELD, f"{counted(len(findings), 'findings')} held"

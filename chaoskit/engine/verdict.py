@@ -10,8 +10,11 @@ from chaoskit.engine.measured import Measured
 from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.history import rows as r
 
-ORDER = (Outcome.BROKEN, Outcome.VIOLATED, Outcome.VACUOUS, Outcome.HELD)
+ORDER = (Outcome.BROKEN, Outcome.VIOLATED, Outcome.VACUOUS, Outcome.INCONCLUSIVE, Outcome.HELD)
 """From worst to best."""
+
+CAUGHT, NOT_CAUGHT = "caught", "not caught"
+"""What becomes of a control; it may be broken or inconclusive, too."""
 
 STEADY_STATE = "steady_state."
 """What the ids of findings on the steady state begin with."""
@@ -20,9 +23,9 @@ STEADY_STATE = "steady_state."
 def urgency(outcome: Outcome, id: str, because: str, asked: bool, line: int) -> tuple[int, bool, bool, bool, int]:
     """Sorts findings that did not hold, worst first: whatever names the worst one goes by it.
 
-    As the outcome is decided: broken, then a steady state that was not met, violated, vacuous. Of those alike: what
-    follows from another (``because``) after what does not; a fault without evidence before too few samples; what
-    the scenario asks for (``asked``) before what is judged by default; then as written (``line``).
+    As the outcome is decided: broken, then a steady state that was not met, violated, vacuous, inconclusive. Of those
+    alike: what follows from another (``because``) after what does not; a fault without evidence before too few
+    samples; what the scenario asks for (``asked``) before what is judged by default; then as written (``line``).
     """
     rank = ORDER.index(outcome)
     ill = outcome is Outcome.VIOLATED and id.startswith(STEADY_STATE)  # too few samples do not say so
@@ -136,26 +139,42 @@ def linked(findings: Sequence[Judged]) -> list[Judged]:
 
 @dataclass(frozen=True)
 class ControlVerdict:
-    """Whether a control was caught: the scenario had to be violated where the control names it."""
+    """Whether a control was caught: the scenario had to be violated where the control names it.
 
-    caught: bool
+    ``outcome`` is ``caught``, ``not caught``, ``broken`` or ``inconclusive``.
+    """
+
+    outcome: str
     reason: str
     verdict: Verdict
 
+    @property
+    def caught(self) -> bool:
+        """Whether it passes."""
+        return self.outcome == CAUGHT
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON, without the verdict."""
-        return {"caught": self.caught, "reason": self.reason}
+        return {"caught": self.caught, "outcome": self.outcome, "reason": self.reason}
 
 
 def judge_control(verdict: Verdict, violates: Sequence[str]) -> ControlVerdict:
     """A control is caught when every finding it names is violated (a name covers what lies below it)."""
     violated = verdict.violated()
-    missed = [name for name in violates if not any(found == name or found.startswith(name + ".") for found in violated)]
+    missed = [name for name in violates if not _names(name, violated)]
     if verdict.outcome is Outcome.BROKEN:
-        return ControlVerdict(False, f"the control says nothing: {verdict.reason}", verdict)
+        return ControlVerdict(str(Outcome.BROKEN), f"the control says nothing: {verdict.reason}", verdict)
+    disturbed = [judged.finding.id for judged in verdict.findings if judged.finding.outcome is Outcome.INCONCLUSIVE]
+    if verdict.outcome is Outcome.INCONCLUSIVE or any(_names(name, disturbed) for name in missed):
+        return ControlVerdict(str(Outcome.INCONCLUSIVE), f"the control proves nothing: {verdict.reason}", verdict)
     if missed:
         others = f"; violated was {', '.join(violated)}" if violated else f"; the outcome was {verdict.outcome}"
-        return ControlVerdict(False, f"not violated with the protection off: {', '.join(missed)}{others}", verdict)
+        return ControlVerdict(NOT_CAUGHT, f"not violated with the protection off: {', '.join(missed)}{others}", verdict)
     if verdict.outcome is not Outcome.VIOLATED:
-        return ControlVerdict(False, f"the control proves nothing: {verdict.reason}", verdict)
-    return ControlVerdict(True, f"caught by {', '.join(violated)}", verdict)
+        return ControlVerdict(NOT_CAUGHT, f"the control proves nothing: {verdict.reason}", verdict)
+    return ControlVerdict(CAUGHT, f"caught by {', '.join(violated)}", verdict)
+
+
+def _names(name: str, ids: Sequence[str]) -> bool:
+    """Whether ``name`` is one of the findings ``ids``, or covers one."""
+    return any(found == name or found.startswith(name + ".") for found in ids)

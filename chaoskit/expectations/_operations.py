@@ -22,8 +22,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from math import ceil, isnan, nan
 
+from chaoskit.expectations._calm import in_calm_time
 from chaoskit.expectations._evidence import excess, first_few, latency, moment
 from chaoskit.expectations.base import Finding, Outcome, check, hopeless
 from chaoskit.history import rows as r
@@ -93,15 +95,16 @@ def judge_operations(
     for op, asked in bounds.items():
         requests = view.requests(op, windows)
         for metric, bound in asked.bounds():
-            yield _judge(f"{prefix}.{op}.{metric}", bound, (op, metric), requests, view, windows)
+            judge = partial(_judge, f"{prefix}.{op}.{metric}", (op, metric), view)
+            yield in_calm_time(judge, metric, bound, requests, view, windows)
 
 
 def _judge(
     id: str,
-    bound: Bound,
     path: tuple[str, str],
-    requests: list[r.Request],
     view: View,
+    bound: Bound,
+    requests: list[r.Request],
     windows: Sequence[Window],
 ) -> Finding:
     metric = path[1]

@@ -23,11 +23,13 @@ Path_ = tuple[str | int, ...]
 
 
 class Outcome(enum.StrEnum):
-    """Of one finding, and in the end of a scenario. ``broken`` says nothing about the service."""
+    """Of one finding, and in the end of a scenario. ``broken`` says nothing about the service; nor does
+    ``inconclusive``: what was seen could be the machine's doing, of which others took too much."""
 
     HELD = "held"
     VIOLATED = "violated"
     VACUOUS = "vacuous"
+    INCONCLUSIVE = "inconclusive"
     BROKEN = "broken"
 
 

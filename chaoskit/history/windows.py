@@ -37,6 +37,18 @@ def merge(windows: Iterable[Window]) -> list[Window]:
     return merged
 
 
+def without(windows: Iterable[Window], taken: Sequence[Window]) -> list[Window]:
+    """The time of ``windows`` that lies in none of ``taken``."""
+    left = list(windows)
+    for hole in taken:
+        parts = [
+            (Window(window.start, min(window.end, hole.start)), Window(max(window.start, hole.end), window.end))
+            for window in left
+        ]
+        left = [part for both in parts for part in both if part.length]
+    return left
+
+
 def inside(moment: float, windows: Sequence[Window]) -> bool:
     """Whether ``moment`` lies in any of ``windows``."""
     return any(window.start <= moment < window.end for window in windows)

@@ -153,7 +153,7 @@ class ScenarioItem(pytest.Item):
         if self.summary["passed"]:
             return
         text = failure(result)
-        if self.summary["outcome"] == "broken":
+        if self.summary["outcome"] in ("broken", "inconclusive"):
             raise ChaosError(text)
         raise ScenarioFailed(text)
 

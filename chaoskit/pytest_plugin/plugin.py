@@ -205,12 +205,12 @@ class ChaosPlugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport | pytest.CollectReport) -> Any:
-        """A broken rehearsal is an error, not a failure of the service."""
+        """A rehearsal that is broken or inconclusive is an error, not a failure of the service."""
         summary = getattr(report, REPORT, None)
         if summary is None or report.passed:
             return None
-        if summary["outcome"] == "broken":
-            return "error", "E", ("BROKEN", {"red": True})
+        if summary["outcome"] in ("broken", "inconclusive"):
+            return "error", "E", (summary["outcome"].upper(), {"red": True})
         return "failed", "F", (summary["outcome"].upper(), {"red": True})
 
     @pytest.hookimpl

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from chaoskit.reporters.gate import Decision, Settings
     from chaoskit.reporters.runs import Recorded
 
+EXIT_INCONCLUSIVE = 6
+"""Exit status of pytest where the gate blocks for nothing but what stayed inconclusive; pytest's own end at 5."""
+
 # A run that was interrupted, or that pytest could not start, is no run to look back at.
 _WHOLE = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
@@ -157,12 +160,14 @@ class RunReports:
         """The gate decides on scenarios; anything else that failed, or was left behind, still fails the run."""
         if self.decision is None:  # it could not be asked
             return status or pytest.ExitCode.TESTS_FAILED
-        from chaoskit.reporters.gate import BLOCKED, NOTHING
+        from chaoskit.reporters.gate import BLOCKED, INCONCLUSIVE, NOTHING
 
         if self.decision.decision == BLOCKED:
             return pytest.ExitCode.TESTS_FAILED
         if self._others_failed or self.chaos.left:
             return status or pytest.ExitCode.TESTS_FAILED
+        if self.decision.decision == INCONCLUSIVE:
+            return EXIT_INCONCLUSIVE
         return pytest.ExitCode.NO_TESTS_COLLECTED if self.decision.decision == NOTHING else pytest.ExitCode.OK
 
 

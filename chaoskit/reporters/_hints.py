@@ -43,6 +43,8 @@ def _unread(verdict: Verdict) -> list[Judged]:
 def _hint(verdict: Verdict, source: Source, ended: bool) -> str:
     if verdict.outcome is Outcome.VACUOUS:
         return _vacuous(verdict)
+    if verdict.outcome is Outcome.INCONCLUSIVE:
+        return f"run it again when others take less of the machine ({_PAGE}#calm-and-disturbed-time)"
     if verdict.outcome is not Outcome.BROKEN or not (unread := _unread(verdict)):
         return ""
     if ended:

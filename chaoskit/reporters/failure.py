@@ -48,7 +48,7 @@ def _failure(result: Result) -> Iterator[str]:
         yield f"{file}:{source.line(('control',))}: {control.reason}"
     else:
         yield f"{str(verdict.outcome).upper()}: {result.scenario.name}"
-        if verdict.outcome in (Outcome.BROKEN, Outcome.VACUOUS):
+        if verdict.outcome in (Outcome.BROKEN, Outcome.VACUOUS, Outcome.INCONCLUSIVE):
             yield verdict.reason
     yield from circumstances(result)
     lines = source.text.splitlines()

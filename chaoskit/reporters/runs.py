@@ -35,9 +35,10 @@ NOT_RUN = "not_run.json"
 class Recorded:
     """One finished scenario, or its control. Seconds and shares (0 to 1) throughout.
 
-    ``outcome`` is ``held``, ``violated``, ``vacuous`` or ``broken``; of a control ``caught``, ``not caught`` or
-    ``broken``; ``skipped`` where it was not run (then ``reason`` says why, and ``folder`` is None). ``invalid`` is a
-    scenario file with mistakes: ``reason`` is these, ``severity`` is ``unknown``, and ``folder`` is None.
+    ``outcome`` is ``held``, ``violated``, ``vacuous``, ``inconclusive`` or ``broken``; of a control ``caught``,
+    ``not caught``, ``inconclusive`` or ``broken``; ``skipped`` where it was not run (then ``reason`` says why, and
+    ``folder`` is None). ``invalid`` is a scenario file with mistakes: ``reason`` is these, ``severity`` is ``unknown``,
+    and ``folder`` is None.
     ``findings`` are dicts with id, outcome, expected, seen, samples, worst, rows, line, asked (whether the scenario
     asks for it; else it is judged by default), and because (the id of the finding that one only follows from, or
     empty); the last two are not there in older records. ``faults`` are dicts with name, kind, target, touched, unit,
@@ -144,8 +145,10 @@ def read(folder: Path) -> Recorded:
         verdict = _judged_now(folder, control)
     caught = verdict.get("control") or {}
     outcome = verdict["outcome"]
-    if control and outcome != "broken":
-        outcome = "caught" if caught.get("caught") else "not caught"
+    if control:
+        # An older chaoskit noted no outcome of a control.
+        outcome = caught.get("outcome") or ("caught" if caught.get("caught") else outcome)
+        outcome = outcome if outcome in ("caught", "inconclusive", "broken") else "not caught"
     alerting = meta.get("alerting") or {}
     text = {
         name: str(meta.get(name) or "")

@@ -23,10 +23,7 @@ def of(result: Result) -> dict[str, Any]:
     """
     verdict, control = result.verdict, result.control
     passed = control.caught if control else verdict.outcome is Outcome.HELD
-    if control is not None:
-        outcome = "caught" if passed else ("broken" if verdict.outcome is Outcome.BROKEN else "not caught")
-    else:
-        outcome = str(verdict.outcome)
+    outcome = control.outcome if control else str(verdict.outcome)
     failed = verdict.failed()
     return {
         "scenario": result.scenario.name,

@@ -22,7 +22,7 @@ NAMES = 5
 
 COLOURS = {
     "held": "green", "caught": "green", "violated": "red", "not caught": "red", "vacuous": "purple", "broken": "yellow",
-    "invalid": "red",
+    "invalid": "red", "inconclusive": "cyan",
 }  # fmt: skip
 """Of the verdicts, in the words of pytest's terminal writer. What a colour says, the word says too."""
 

@@ -58,7 +58,8 @@ def maker(folder: Path) -> Make:
             outcome, fields.get("reason", "the reason"), findings, fields.get("faults", [FAULT]),
             fields.get("recovery", 0.5), 350, sop_recovery=fields.get("sop_recovery"),
         )  # fmt: skip
-        judged = None if control is None else ControlVerdict(control, "why it was not", verdict)
+        word = str(outcome) if outcome in (Outcome.BROKEN, Outcome.INCONCLUSIVE) else "not caught"
+        judged = None if control is None else ControlVerdict("caught" if control else word, "why it was not", verdict)
         history = History()
         for row in fields.get("rows", ()):
             history.add(row)

@@ -118,7 +118,7 @@ def result(folder: Path, control: bool = False) -> Result:
     made = usual()
     verdict = made.judged(scenario)
     (folder / "run.json").write_text(json.dumps({"wall_clock_minus_monotonic": 0.0}))
-    judged = ControlVerdict(True, "caught by during.ask.p95", verdict) if control else None
+    judged = ControlVerdict("caught", "caught by during.ask.p95", verdict) if control else None
     return Result(scenario, folder, made.history, verdict, judged, 5.0, 7)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from recordings import made, measured
 
 from chaoskit.errors import ChaosError
-from chaoskit.reporters.gate import BLOCKED, NOTHING, PASSED, Settings, ask, decide
+from chaoskit.reporters.gate import BLOCKED, INCONCLUSIVE, NOTHING, PASSED, Settings, ask, decide
 from chaoskit.reporters.gate.past import Earlier, Past
 from chaoskit.reporters.history_db import Database, Revision
 from chaoskit.reporters.score import WEIGHTS
@@ -44,6 +44,29 @@ def test_severities(severity, outcome):
     assert decision.status == (1 if blocks else 0)
     assert [(failed.name, failed.blocks) for failed in decision.failed] == [("bad", blocks)]
     assert checks(decision) == (["severity"] if blocks else [])
+
+
+def test_what_stays_inconclusive_blocks_with_a_status_of_its_own():
+    """It is no pass; what the machine did is told from what the service did."""
+    rest = [made(f"ok-{index}") for index in range(20)]
+    run = [*rest, made("disturbed", "inconclusive", severity="critical")]
+    decision = decide("1", run, SETTINGS)
+    assert (decision.decision, decision.status, checks(decision)) == (INCONCLUSIVE, 4, ["inconclusive"])
+    worse = decide("1", [*run, made("bad", "violated", severity="critical")], SETTINGS)
+    assert (worse.decision, worse.status) == (BLOCKED, 1)
+    assert decide("1", [made("disturbed", "inconclusive")], SETTINGS).status == 4
+    few = [made(), made("disturbed", "inconclusive", severity="minor")]
+    assert decide("1", few, Settings(min_score=99)).status == 4, "the score fell for nothing else"
+
+
+def test_what_stays_inconclusive_can_be_left_out():
+    """And is named. Where nothing else was run there is nothing to judge, which is no pass either."""
+    settings = Settings(inconclusive="ignore")
+    decision = decide("1", [made(), made("disturbed", "inconclusive", severity="blocker")], settings)
+    assert (decision.decision, decision.score) == (PASSED, 100)
+    assert [(failed.name, failed.blocks) for failed in decision.failed] == [("disturbed", False)]
+    assert any("disturbed" in note for note in decision.notes)
+    assert decide("1", [made("disturbed", "inconclusive")], settings).decision == NOTHING
 
 
 def test_an_invalid_file_blocks_whatever_the_settings():

@@ -122,17 +122,18 @@ def test_what_is_written(blocked, tmp_path):
     assert cases == {
         "every scenario file could be read": [],
         "no scenario of a blocking severity failed": ["failure"],
+        "the machine left no scenario of a blocking severity inconclusive": [],
         "the score is high enough": ["failure"],
         "the score did not fall": ["failure"],
         "no recovery became slower": ["failure"],
         "no p99 under faults became slower": [],
     }
-    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("6", "4", "0")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("7", "4", "0")
 
 
 def test_junit_says_what_was_not_judged(tmp_path):
     """Without a baseline its checks are skipped; with nothing run, all are."""
-    for decision, skipped in ((decide("1", [made()], SETTINGS), "3"), (decide("1", [], SETTINGS), "6")):
+    for decision, skipped in ((decide("1", [made()], SETTINGS), "3"), (decide("1", [], SETTINGS), "7")):
         files = write(decision, tmp_path, {})
         assert ElementTree.parse(files[2]).getroot()[0].get("skipped") == skipped
 

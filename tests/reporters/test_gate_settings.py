@@ -73,7 +73,7 @@ def test_the_command_line_comes_last(tmp_path):
         (
             "min_scor = 90\n",
             5,
-            "unknown key 'min_scor'; legal: baseline, block, min_score, .* did you mean 'min_score'",
+            "unknown key 'min_scor'; legal: baseline, block, inconclusive, min_score, .* did you mean 'min_score'",
         ),
         ("p99 = '30%'\nblock = ['critcal']\n", 6, "unknown severity 'critcal'; legal: blocker, .* mean 'critical'"),
         ("min_score = 101\n", 5, "min_score: .*less than or equal to 100"),

@@ -44,6 +44,8 @@ def test_facts_of_a_result(make: Make) -> None:
         (Outcome.HELD, None, "held", True),
         (Outcome.VIOLATED, None, "violated", False),
         (Outcome.VACUOUS, None, "vacuous", False),
+        (Outcome.INCONCLUSIVE, None, "inconclusive", False),
+        (Outcome.INCONCLUSIVE, False, "inconclusive", False),
         (Outcome.BROKEN, None, "broken", False),
         (Outcome.VIOLATED, True, "caught", True),
         (Outcome.HELD, False, "not caught", False),

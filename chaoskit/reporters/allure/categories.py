@@ -15,6 +15,7 @@ def _rule(name: str, begins: str, *statuses: str) -> dict[str, Any]:
 CATEGORIES = (
     _rule("Violated: the service did not do what was expected", "VIOLATED: ", "failed"),
     _rule("Vacuous: the rehearsal proved nothing", "VACUOUS: ", "failed"),
+    _rule("Inconclusive: the machine could have done this", "INCONCLUSIVE: ", "broken"),
     _rule("Control not caught: the scenario cannot fail", f"{NOT_CAUGHT}: ", "failed"),
     _rule("Broken: the environment or chaoskit failed", "BROKEN: ", "broken"),
     _rule("Refused: a fault cannot be injected here", "REFUSED: ", "failed"),

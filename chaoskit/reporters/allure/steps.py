@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from chaoskit.engine.verdict import ORDER
 from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
 from chaoskit.reporters import summary
@@ -17,8 +18,6 @@ from chaoskit.units import counted
 if TYPE_CHECKING:
     from chaoskit.engine.session import Result
     from chaoskit.engine.verdict import Judged
-
-_ORDER = (Outcome.BROKEN, Outcome.VIOLATED, Outcome.VACUOUS, Outcome.HELD)
 
 
 class Steps:
@@ -78,7 +77,7 @@ class Steps:
         )
 
     def _expectation(self, name: str, findings: Sequence[tuple[Judged, list[Judged]]], at: float) -> Any:
-        outcome = min((judged.finding.outcome for judged, _ in findings), key=_ORDER.index)
+        outcome = min((judged.finding.outcome for judged, _ in findings), key=ORDER.index)
         held = sum(judged.finding.held for judged, _ in findings)
         inner = [self._finding(judged, at, follow) for judged, follow in findings]
         title = "evidence of the faults" if name == "fault" else f"expect {name}"
@@ -110,7 +109,8 @@ class Steps:
     ) -> Any:
         from allure_commons.model2 import Parameter, Status, StatusDetails, TestStepResult
 
-        status = {Outcome.HELD: Status.PASSED, Outcome.BROKEN: Status.BROKEN}.get(outcome, Status.FAILED)
+        unsaid = Outcome.BROKEN, Outcome.INCONCLUSIVE  # neither says anything about the service
+        status = Status.PASSED if outcome is Outcome.HELD else Status.BROKEN if outcome in unsaid else Status.FAILED
         return TestStepResult(
             name=clean(title),
             status=status,

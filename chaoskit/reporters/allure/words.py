@@ -42,7 +42,7 @@ def message(result: Result, faults: Iterable[str]) -> str:
     """
     verdict, control = result.verdict, result.control
     if control is not None:
-        first = "BROKEN" if verdict.outcome is Outcome.BROKEN else NOT_CAUGHT
+        first = NOT_CAUGHT if control.outcome == "not caught" else control.outcome.upper()
     else:
         first = str(verdict.outcome).upper()
     failed = [] if control is not None else [_told(cause, follow) for cause, follow in causes(verdict.failed())]

@@ -218,7 +218,9 @@ def _over(measured: Measured | None, limit: float) -> float | None:
 
 
 def _rank(outcome: str | None) -> int:
-    return {"held": 3, "caught": 3, "violated": 2, "not caught": 2, "vacuous": 1}.get(outcome or "", 0)
+    return {"held": 3, "caught": 3, "violated": 2, "not caught": 2, "vacuous": 1, "inconclusive": 1}.get(
+        outcome or "", 0
+    )
 
 
 def _plain(figure: Figure) -> dict[str, Any]:

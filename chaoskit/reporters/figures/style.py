@@ -27,8 +27,8 @@ SMALL: Final = 8.0
 NORMAL: Final = 9.0
 LARGE: Final = 12.0
 
-BY_OUTCOME: Final = {"held": GREEN, "violated": VERMILLION, "vacuous": PURPLE, "broken": INK}
-SIGN: Final = {"held": "✓", "violated": "✗", "vacuous": "?", "broken": "!"}
+BY_OUTCOME: Final = {"held": GREEN, "violated": VERMILLION, "vacuous": PURPLE, "inconclusive": BLUE, "broken": INK}
+SIGN: Final = {"held": "✓", "violated": "✗", "vacuous": "?", "inconclusive": "~", "broken": "!"}
 
 _SETTINGS: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",  # text stays text: small, searchable, readable aloud

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from chaoskit.reporters.gate.ask import ask
 from chaoskit.reporters.gate.decide import decide
-from chaoskit.reporters.gate.decision import BLOCKED, NOTHING, PASSED, Decision, schema
+from chaoskit.reporters.gate.decision import BLOCKED, INCONCLUSIVE, NOTHING, PASSED, Decision, schema
 from chaoskit.reporters.gate.report import markdown, text, write
 from chaoskit.reporters.gate.settings import Settings, load_settings
 
 __all__ = [
     "BLOCKED",
+    "INCONCLUSIVE",
     "NOTHING",
     "PASSED",
     "Decision",

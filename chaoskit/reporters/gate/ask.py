@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chaoskit.errors import ChaosError
 from chaoskit.reporters.gate.decide import decide
-from chaoskit.reporters.gate.decision import BLOCKED, NOTHING, PASSED, Decision
+from chaoskit.reporters.gate.decision import NOTHING, PASSED, Decision
 from chaoskit.reporters.gate.past import Earlier, Past, reaching
 from chaoskit.reporters.gate.settings import OFF, Settings
 from chaoskit.reporters.history_db import PREVIOUS, Database, Entry, select
@@ -27,7 +27,7 @@ def ask(
     with Database(file) as database:
         decision = decide(run, recorded, settings, _past(database, run, recorded, settings, commit))
         if keep and decision.decision != NOTHING:
-            database.set_gate(run, {PASSED: "passed", BLOCKED: "blocked"}[decision.decision])
+            database.set_gate(run, "passed" if decision.decision == PASSED else "blocked")
     return decision
 
 

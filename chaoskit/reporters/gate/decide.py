@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import median
+from typing import Literal
 
 from chaoskit.reporters.gate.decision import (
     BLOCKED,
+    INCONCLUSIVE,
     NOTHING,
     PASSED,
     Baseline,
@@ -34,19 +36,20 @@ ENOUGH = 100
 
 def decide(run: str, recorded: Sequence[Recorded], settings: Settings, past: Past = NO_PAST) -> Decision:
     """What the gate says of a run. ``past`` is empty where there is no history."""
-    value = score(recorded)
+    settled = [each for each in recorded if each.outcome != INCONCLUSIVE]
+    counted = settled if settings.inconclusive == "ignore" else recorded
+    value = score(counted)
     notes = list(past.notes)
-    reasons = [] if value is None else [*_severities(recorded, settings), *_score(value, settings)]
-    baseline = None
-    if past.baseline and value is not None:
-        scores = past.scores(recorded)
-        mine, before = scores or (None, None)
-        runs = [each.id for each in past.baseline]
-        baseline = Baseline(what=past.what, runs=runs, score=before, compared=mine)
-        reasons += [*_score_drop(scores, settings), *_slower(recorded, past, settings, notes)]
+    reasons, baseline = _reasons(counted, value, settings, past, notes)
+    if len(counted) < len(recorded):
+        names = ", ".join(each.name for each in recorded if each.outcome == INCONCLUSIVE)
+        notes.append(f"left out, as they stayed inconclusive: {names}")
+    answer = NOTHING if value is None else BLOCKED if reasons else PASSED
+    if reasons and not _reasons(settled, score(settled), settings, past, [])[0]:
+        answer = INCONCLUSIVE
     return Decision(
         run=run,
-        decision=NOTHING if value is None else BLOCKED if reasons else PASSED,
+        decision=answer,
         score=value,
         settings=settings.model_dump(mode="json"),
         outcomes=dict(Counter(each.outcome for each in recorded)),
@@ -57,6 +60,22 @@ def decide(run: str, recorded: Sequence[Recorded], settings: Settings, past: Pas
         baseline=baseline,
         notes=notes,
     )
+
+
+def _reasons(
+    recorded: Sequence[Recorded], value: float | None, settings: Settings, past: Past, notes: list[str]
+) -> tuple[list[Reason], Baseline | None]:
+    """What blocks, and what the run was compared with. ``notes`` is told what could not be compared."""
+    if value is None:
+        return [], None
+    reasons = [*_severities(recorded, settings), *_score(value, settings)]
+    if not past.baseline:
+        return reasons, None
+    scores = past.scores(recorded)
+    mine, before = scores or (None, None)
+    runs = [each.id for each in past.baseline]
+    reasons += [*_score_drop(scores, settings), *_slower(recorded, past, settings, notes)]
+    return reasons, Baseline(what=past.what, runs=runs, score=before, compared=mine)
 
 
 def _worst_first(recorded: Sequence[Recorded]) -> list[Recorded]:
@@ -72,9 +91,13 @@ def _failed(each: Recorded, settings: Settings) -> Failed:
         severity=each.severity,
         outcome=each.outcome,
         reason=each.reason,
-        blocks=each.invalid or each.severity in settings.block,
+        blocks=each.invalid or (each.severity in settings.block and not _ignored(each, settings)),
         reproduce=each.reproduce,
     )
+
+
+def _ignored(each: Recorded, settings: Settings) -> bool:
+    return each.outcome == INCONCLUSIVE and settings.inconclusive == "ignore"
 
 
 def _severities(recorded: Sequence[Recorded], settings: Settings) -> Iterator[Reason]:
@@ -84,7 +107,8 @@ def _severities(recorded: Sequence[Recorded], settings: Settings) -> Iterator[Re
             yield Reason(check="invalid", text=f"{each.name} is invalid: {each.reason}", scenario=each.key)
         elif each.severity in settings.block:
             text = f"{each.name} ({each.severity}) is {each.outcome}: {each.reason}"
-            yield Reason(check="severity", text=text, scenario=each.key)
+            check: Literal["severity", "inconclusive"] = "inconclusive" if each.outcome == INCONCLUSIVE else "severity"
+            yield Reason(check=check, text=text, scenario=each.key)
 
 
 def _score(value: float, settings: Settings) -> Iterator[Reason]:
@@ -165,7 +189,7 @@ def _unstable(recorded: Sequence[Recorded], past: Past, last: int) -> Iterator[U
     runs = [*past.recent, (past.commit, {each.key: each.outcome for each in recorded})]
     for each in recorded:
         seen = [(commit, outcomes[each.key]) for commit, outcomes in runs if each.key in outcomes]
-        seen = [(commit, outcome) for commit, outcome in seen if outcome != SKIPPED][-last:]
+        seen = [(commit, outcome) for commit, outcome in seen if outcome not in (SKIPPED, INCONCLUSIVE)][-last:]
         flips = sum((a in GOOD) != (b in GOOD) for (_, a), (_, b) in pairwise(seen))
         by_commit: dict[str, set[bool]] = {}
         for commit, outcome in seen:

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chaoskit.scenario.model import Severity
 
-PASSED, BLOCKED, NOTHING = "passed", "blocked", "nothing to judge"
-EXIT = {PASSED: 0, BLOCKED: 1, NOTHING: 3}
+PASSED, BLOCKED, NOTHING, INCONCLUSIVE = "passed", "blocked", "nothing to judge", "inconclusive"
+EXIT = {PASSED: 0, BLOCKED: 1, NOTHING: 3, INCONCLUSIVE: 4}
 """Exit status by what the gate says; 2 is bad input."""
 
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
@@ -22,7 +22,7 @@ class _Data(BaseModel):
 class Reason(_Data):
     """One thing that blocks."""
 
-    check: Literal["invalid", "severity", "min_score", "score", "recovery", "p99"]
+    check: Literal["invalid", "severity", "inconclusive", "min_score", "score", "recovery", "p99"]
     text: str
     scenario: str | None = Field(None, description="pytest's node id, or the slug")
     operation: str | None = None
@@ -73,7 +73,7 @@ class Decision(_Data):
 
     version: Literal[1] = 1
     run: str
-    decision: Literal["passed", "blocked", "nothing to judge"]
+    decision: Literal["passed", "blocked", "nothing to judge", "inconclusive"]
     score: float | None = Field(description="0 to 100, docs/score.md; null where nothing was run")
     settings: dict[str, Any]
     outcomes: dict[str, int] = Field(description="number of scenarios and controls by outcome")
@@ -86,7 +86,7 @@ class Decision(_Data):
 
     @property
     def status(self) -> int:
-        """The exit status: 0 passed, 1 blocked, 3 nothing to judge."""
+        """The exit status: 0 passed, 1 blocked, 3 nothing to judge, 4 nothing but what stayed inconclusive blocks."""
         return EXIT[self.decision]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from chaoskit.errors import ChaosError
-from chaoskit.reporters.gate.decision import BLOCKED, NOTHING, PASSED, Decision
+from chaoskit.reporters.gate.decision import BLOCKED, INCONCLUSIVE, NOTHING, PASSED, Decision
 from chaoskit.reporters.reasons import gist
 from chaoskit.reporters.score import told
 
@@ -40,7 +40,7 @@ def text(decision: Decision) -> Iterator[str]:
 
 def markdown(decision: Decision) -> Iterator[str]:
     """For a CI summary or a comment on a change."""
-    sign = {PASSED: "✅", BLOCKED: "⛔", NOTHING: "⚠️"}[decision.decision]
+    sign = {PASSED: "✅", BLOCKED: "⛔", NOTHING: "⚠️", INCONCLUSIVE: "⚠️"}[decision.decision]
     yield f"## {sign} Resilience gate: {decision.decision}"
     yield ""
     line_break = "  " if decision.baseline else ""
@@ -91,6 +91,7 @@ def junit(decision: Decision) -> bytes:
     checks = {
         "invalid": "every scenario file could be read",
         "severity": "no scenario of a blocking severity failed",
+        "inconclusive": "the machine left no scenario of a blocking severity inconclusive",
         "min_score": "the score is high enough",
         "score": "the score did not fall",
         "recovery": "no recovery became slower",

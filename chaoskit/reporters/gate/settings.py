@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 
@@ -97,7 +97,8 @@ class Settings(Model):
     ``min_score``: 0 to 100. ``block``: severities of which none may fail. ``baseline``: what figures are compared with.
     ``recovery`` and ``p99``: how much longer recovery and the p99 under faults may take than in the baseline.
     ``score_drop``: points that the score may lose against it. ``unstable_runs``: in how many of its own runs
-    a scenario's outcomes are looked at for flips.
+    a scenario's outcomes are looked at for flips. ``inconclusive``: ``block`` (with an answer and an exit
+    status of its own where nothing else blocks) or ``ignore``: what stayed inconclusive is left out, and named.
     """
 
     min_score: float = Field(80.0, ge=0, le=100)
@@ -107,6 +108,7 @@ class Settings(Model):
     p99: Increase = Allowance("100% + 250ms", 1.0, 0.25)
     score_drop: Annotated[float, Field(ge=0), BeforeValidator(_drop), PlainSerializer(_told_drop)] = 10.0
     unstable_runs: int = Field(10, ge=2)
+    inconclusive: Literal["block", "ignore"] = "block"
 
     @property
     def median_of(self) -> int | None:
@@ -118,7 +120,8 @@ class Settings(Model):
         """One line."""
         return (
             f"min_score {self.min_score:g}; block {', '.join(self.block) or 'none'}; baseline {self.baseline}; "
-            f"recovery {self.recovery.text}; p99 {self.p99.text}; score_drop {_told_drop(self.score_drop)}"
+            f"recovery {self.recovery.text}; p99 {self.p99.text}; score_drop {_told_drop(self.score_drop)}; "
+            f"inconclusive {self.inconclusive}"
         )
 
 

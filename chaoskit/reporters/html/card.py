@@ -30,7 +30,8 @@ from chaoskit.units import counted
 
 SIGNS = {
     "held": SIGN["held"], "caught": SIGN["held"], "violated": SIGN["violated"], "not caught": SIGN["violated"],
-    "vacuous": SIGN["vacuous"], "broken": SIGN["broken"], "invalid": SIGN["broken"], "skipped": "–",
+    "vacuous": SIGN["vacuous"], "inconclusive": SIGN["inconclusive"],
+    "broken": SIGN["broken"], "invalid": SIGN["broken"], "skipped": "–",
 }  # fmt: skip
 """Beside each outcome's colour and word, as in the figures."""
 

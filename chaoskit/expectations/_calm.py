@@ -1,0 +1,84 @@
+"""Figures judged on calm time (:mod:`chaoskit.history.calm`), and what disturbed time can explain of the others.
+
+A disturbed machine never makes a violation a pass, and never fails a service for what others took:
+
+- The requests that were to be sent in calm time are judged where they are enough, else all of them.
+- What is violated stays so if it is even when the machine is given the best of the doubt: with every latency divided by
+  the slowdown, and every request that met a time without bound taken as answered at once. Else it is inconclusive.
+- Too few calm requests, and a bound that a slow machine helps to meet (a lower limit of a latency): inconclusive.
+
+Requests are chosen by when they were to be sent, never by when they ended: that would leave out the slow ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from math import inf
+
+import msgspec
+
+from chaoskit.expectations.base import Finding, Outcome
+from chaoskit.history import rows as r
+from chaoskit.history.calm import AFTERMATH
+from chaoskit.history.view import View
+from chaoskit.history.windows import Window, without
+from chaoskit.scenario.bounds import Bound
+
+Judge = Callable[[Bound, list[r.Request], Sequence[Window]], Finding]
+"""One bound on requests that were sent within windows."""
+
+
+def in_calm_time(
+    judge: Judge, metric: str, bound: Bound, requests: list[r.Request], view: View, windows: Sequence[Window]
+) -> Finding:
+    """The finding of ``judge``, and inconclusive where the machine could have made it what it is."""
+    whole = judge(bound, requests, windows)
+    touched = any(view.calm.during(row.intended, row.ended) for row in requests)
+    if not touched or whole.outcome is Outcome.VACUOUS or metric == "requests":
+        return whole  # how many requests are sent is no matter of the machine, or the generator tells
+    calm = [row for row in requests if view.calm.calm(row.intended)]
+    time: Sequence[Window] = without(windows, view.calm.windows)
+    found = judge(bound, calm, time)
+    if found.outcome is Outcome.VACUOUS:
+        calm, time, found = requests, windows, whole
+        if found.held and judge(_hurt(metric, bound), requests, windows).expected != found.expected:
+            return inconclusive(found, view, _span(requests))
+    if found.outcome is not Outcome.VIOLATED:
+        return found
+    hurt = _hurt(metric, bound)
+    if judge(hurt, calm, time).held:
+        return found  # it is out of the bound on the side to which no machine pushes it
+    best = [at_best(row, view, fallback=not bound.holds(0.0)) for row in calm]
+    return found if judge(hurt, best, time).outcome is Outcome.VIOLATED else inconclusive(found, view, _span(calm))
+
+
+def inconclusive(finding: Finding, view: View, window: Window) -> Finding:
+    """The finding, with who took what of the machine within ``window``."""
+    start = view.first_fault if view.first_fault is not None else window.start
+    seen = f"{finding.seen}, while {view.calm.told(window, start)}"
+    return dataclasses.replace(finding, outcome=Outcome.INCONCLUSIVE, seen=seen)
+
+
+def _hurt(metric: str, bound: Bound) -> Bound:
+    """The bound as far as a slow machine can break it; the other side it can only help to meet."""
+    if metric in ("success_rate", "throughput"):
+        helped = bound.high < (1.0 if metric == "success_rate" else inf)
+        return dataclasses.replace(bound, text=f"{bound} (from below)", high=inf) if helped else bound
+    if metric == "fallback_rate":
+        return bound
+    helped = bound.low > 0.0
+    return dataclasses.replace(bound, text=f"{bound} (from above)", low=-inf) if helped else bound
+
+
+def at_best(row: r.Request, view: View, *, fallback: bool) -> r.Request:
+    """The request as a machine without anybody else would have seen it, at best."""
+    slowdown = view.calm.slowdown(row.intended, row.ended)
+    if slowdown == inf:
+        return msgspec.structs.replace(row, ended=row.intended, ok=True, error=None, fallback=fallback)
+    return msgspec.structs.replace(row, ended=row.intended + (row.ended - row.intended) / slowdown)
+
+
+def _span(requests: Sequence[r.Request]) -> Window:
+    start = min(row.intended for row in requests)
+    return Window(start, max(max(row.ended for row in requests), start + AFTERMATH))
