@@ -30,6 +30,7 @@ FLOORS = [
         "processes",
         "sockets",
         "guardian",
+        "api_guard",
         "mask",
     },
     {"scenario"},

@@ -1,7 +1,9 @@
 """One HTTP endpoint of an environment, for what services tell us: alerts, traces, calls of an SOP platform.
 
 It listens where the services reach this machine and nobody else does: on loopback, or at the gateway of the
-environment's own network. What a path means is said by those who take it (:meth:`Receiver.take`).
+environment's own network. A web page, and one that has made its own name lead here, is refused
+(:mod:`chaoskit.api_guard`): it could say that alerts fire, or have SOPs run. What a path means is said by those who
+take it (:meth:`Receiver.take`).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from chaoskit.alerting.body import BadBody, read
+from chaoskit.api_guard import Guard
 
 MOST = 16 * 1024 * 1024
 """Bytes of the largest body that is read."""
@@ -107,6 +110,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], answer: Take) -> None:
         self.answer = answer
         super().__init__(address, _Handler)
+        self.guard = Guard(address[0], str(self.server_address[0]))
 
     def server_bind(self) -> None:
         """Without the base class's look-up of our own name, which may take seconds."""
@@ -138,6 +142,9 @@ class _Handler(BaseHTTPRequestHandler):
         except BadBody as error:
             self._send(Answer(error.status, f'{{"error": "{error}"}}'.encode()))
             self.close_connection = True
+            return
+        if refusal := self.server.guard.refusal(headers.get):
+            self._send(Answer(403, f'{{"error": "{refusal}"}}'.encode()))
             return
         try:
             answer = self.server.answer(Call(self.command, self.path, headers, body, now()))

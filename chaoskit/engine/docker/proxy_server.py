@@ -73,7 +73,10 @@ class ProxyServer:
         if self._seed is not None:
             command += ["-seed", str(self._seed)]
         plan = ContainerPlan(
-            PYTHON_IMAGE, entrypoint=["python3"], command=command, files=own_code("blast_radius.py", "toxiproxy/server")
+            PYTHON_IMAGE,
+            entrypoint=["python3"],
+            command=command,
+            files=own_code("api_guard.py", "blast_radius.py", "toxiproxy/server"),
         )
         env = {**ENVIRONMENT, "TOXIPROXY_AUTH_TOKEN": self._token}
         ports = dict(self.ports.values())

@@ -10,13 +10,13 @@ import socket
 import sys
 from time import monotonic
 
+from chaoskit.api_guard import Guard
 from chaoskit.blast_radius import BlastRadius
 from chaoskit.toxiproxy.server.address import AddressError, join, lookup
 from chaoskit.toxiproxy.server.api import VERSION, Api
 from chaoskit.toxiproxy.server.errors import ApiError
 from chaoskit.toxiproxy.server.extensions import Extensions
 from chaoskit.toxiproxy.server.flags import USAGE, FlagError, Flags, parse
-from chaoskit.toxiproxy.server.guard import Guard
 from chaoskit.toxiproxy.server.http import HttpServer
 from chaoskit.toxiproxy.server.ledger import Ledger
 from chaoskit.toxiproxy.server.log import Log

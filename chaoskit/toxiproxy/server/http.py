@@ -109,7 +109,7 @@ class _Connection(Messages):
             path = unquote(path)
         agent, authorization = head.get("user-agent") or "", head.get("authorization") or ""
         request = Request(method, path, query, b"".join(self._body), agent, authorization)
-        refusal = self._server.api.guard.refusal(head)
+        refusal = self._server.api.guard.refusal(head.get)
         answer = Answer(403, f"{refusal}\n".encode(), TEXT) if refusal else self._server.api.answer(request)
         asked = (head.get("connection") or "").lower()
         keep = asked != "close" if version == "HTTP/1.1" else asked == "keep-alive"

@@ -1,8 +1,8 @@
-"""Who may call the API: no browser, no page by a name of its own, and nobody without the token."""
+"""Who may call an HTTP endpoint of ours: no browser, no page by a name of its own, and nobody without the token."""
 
 from __future__ import annotations
 
-from chaoskit.toxiproxy.server.http1 import Head
+from collections.abc import Callable
 
 _ANY = ("", "0.0.0.0", "::")  # noqa: S104 - what to look for, not what to listen on
 
@@ -21,11 +21,11 @@ class Guard:
         self._any_host = any(host in _ANY for host in hosts)
         self._token = f"Bearer {token}".encode() if token else b""
 
-    def refusal(self, head: Head) -> str:
-        """Why a request is refused; empty when it is not."""
-        if head.get("origin") is not None:
+    def refusal(self, header: Callable[[str], str | None]) -> str:
+        """Why a request is refused; empty when it is not. ``header`` gives a header by its name in lower case."""
+        if header("origin") is not None:
             return "Origin not allowed"
-        host = head.get("host")
+        host = header("host")
         if host is not None and not self._any_host and not self._knows(host):
             return "Host not allowed"
         return ""
