@@ -31,7 +31,7 @@ from chaoskit.history.store import History
 from chaoskit.journal import Journal
 from chaoskit.scenario.loader import changed
 from chaoskit.scenario.model import Environment, Scenario
-from chaoskit.scenario.reach import outside, outside_of, refuse_docker_host, refuse_outside
+from chaoskit.scenario.reach import outside, outside_of, refuse_outside
 from chaoskit.scenario.setting import runtime_of
 from chaoskit.sweep import sweep
 from chaoskit.traffic.generator import TrafficGenerator
@@ -236,10 +236,7 @@ class Session:
 
     def _platform(self, environment: Environment, folder: Path) -> Platform:
         if runtime_of(environment, self.runtime) == "process":
-            if self.toxiproxy == "docker":
-                refuse_docker_host(self.allow)
             return ProcessPlatform(self.toxiproxy, folder, self.journal, self.seed, BlastRadius(self.allow))
-        refuse_docker_host(self.allow)
         from chaoskit.engine.docker.platform import DockerPlatform
 
         toxiproxy = resolve(self._asked, self.allow, "docker")

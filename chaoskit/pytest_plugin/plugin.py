@@ -16,7 +16,7 @@ from chaoskit.pytest_plugin.collect import InvalidItem, ScenarioFile, ScenarioIt
 from chaoskit.pytest_plugin.failed import summed_up
 from chaoskit.scenario.loader import SUFFIX, room
 from chaoskit.scenario.model import Environment
-from chaoskit.scenario.reach import allowed_hosts, refuse_docker_host
+from chaoskit.scenario.reach import allowed_hosts
 from chaoskit.scenario.setting import Setting, runtime_of
 
 if TYPE_CHECKING:
@@ -165,13 +165,14 @@ class ChaosPlugin:
     @pytest.hookimpl
     def pytest_report_header(self) -> str:
         """One line that says what the run will use."""
+        from chaoskit.services.docker.endpoint import endpoint
         from chaoskit.services.providers._alerting import resolve as alerting_engine
 
         seed = self.config.getoption("--chaos-seed")
         try:
             engine = self.engine
             if "docker" in (engine, self.runtime):
-                refuse_docker_host(self.allow)
+                endpoint()
             if self.runtime not in RUNTIMES:
                 raise ChaosError("--chaos-runtime: " + unknown("runtime", self.runtime, RUNTIMES))
             alerting = alerting_engine(self.alerting, self.runtime)

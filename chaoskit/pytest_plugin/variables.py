@@ -26,7 +26,7 @@ def variables(
     """
     used = {name for name in environ if name.startswith(_INHERITED)} | {*_ASKED}
     if docker:
-        used.add("DOCKER_HOST")
+        used |= {"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG"}
     used |= set(_compose(environment))
     plain, secret = [], []
     for name in sorted(used & set(environ)):

@@ -7,7 +7,6 @@ a service connects to on its own account cannot be seen from here.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -122,20 +121,6 @@ def outside_requests(requests: Mapping[str, str], environment: Environment, allo
     for name, url in requests.items():
         for host in look.request(url):
             yield f"the request of {name} leads to {host}"
-
-
-def refuse_docker_host(allowed: Collection[str] = ()) -> None:
-    """Raises ChaosError when ``DOCKER_HOST`` names a daemon of another machine."""
-    place = os.environ.get("DOCKER_HOST", "")
-    scheme, separator, rest = place.partition("://")
-    if scheme == "unix" or not place:
-        return
-    host = _host_of((rest if separator else place).partition("/")[0].rpartition("@")[2])
-    if host and not BlastRadius(allowed).names(host):
-        raise ChaosError(
-            f"DOCKER_HOST={place}: containers would run on {host}, which is another machine; if that is meant: "
-            f"{OPTION} {host}"
-        )
 
 
 def refuse_outside(found: Iterable[Outside]) -> None:

@@ -14,7 +14,6 @@ from chaoskit.scenario.reach import (
     allowed_hosts,
     outside,
     outside_requests,
-    refuse_docker_host,
     refuse_outside,
 )
 
@@ -166,25 +165,3 @@ def test_an_allowed_host_is_that_host_only() -> None:
     assert radius.names("192.0.2.7")
     for host in ("www.example.com", "example.com.evil.org", "192.0.2.70", "127.0.0.1.example.com", ""):
         assert not radius.names(host)
-
-
-@pytest.mark.parametrize(
-    ("place", "host"),
-    [
-        ("tcp://build.example.com:2376", "build.example.com"),
-        ("ssh://me@build.example.com", "build.example.com"),
-        ("build.example.com:2375", "build.example.com"),
-        ("tcp://127.0.0.1:2375", ""),
-        ("unix:///var/run/docker.sock", ""),
-        ("", ""),
-    ],
-)
-def test_a_daemon_of_another_machine_is_refused(monkeypatch: pytest.MonkeyPatch, place: str, host: str) -> None:
-    """Its containers would not be here."""
-    monkeypatch.setenv("DOCKER_HOST", place)
-    if not host:
-        refuse_docker_host()
-        return
-    with pytest.raises(ChaosError, match=f"--chaos-allow {host}"):
-        refuse_docker_host()
-    refuse_docker_host([host])

@@ -17,9 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from chaoskit.errors import BrokenError
 from chaoskit.faults._container import give_back
 from chaoskit.journal import sweep
 from chaoskit.services.docker import daemon
+from chaoskit.services.docker.endpoint import USUAL
 
 pytest.importorskip("docker", reason="Docker's client is not installed (pip install 'chaoskit[docker]')")
 
@@ -46,6 +48,7 @@ class Daemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.host = f"unix://{path}"
         self.asked: list[str] = []
         self.refusals: list[str] = []
+        self.kernel = os.uname().release
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
         self.thread.start()
 
@@ -64,7 +67,8 @@ class _Handler(BaseHTTPRequestHandler):
         version = self.path == "/version"
         if not version:
             self.server.asked.append(f"{self.command} /{self.path.partition('/')[2].partition('/')[2]}")
-        status, said = (200, {"ApiVersion": "1.44"}) if version else (404, {"message": "no such container"})
+        told = {"ApiVersion": "1.44", "KernelVersion": self.server.kernel}
+        status, said = (200, told) if version else (404, {"message": "no such container"})
         if not version and self.server.refusals:
             status, said = 500, {"message": self.server.refusals.pop(0)}
         body = json.dumps(said).encode()
@@ -97,7 +101,7 @@ def killed(folder: Path, host: str) -> Path:
     """The journal of a run with this DOCKER_HOST (empty: none) that was killed."""
     file = folder / "killed.journal"
     environ = {name: value for name, value in os.environ.items() if name != "DOCKER_HOST"}
-    environ |= {"DOCKER_HOST": host} if host else {}
+    environ |= {"DOCKER_HOST": host} if host else {"DOCKER_CONTEXT": "default"}
     subprocess.run([sys.executable, "-c", OWNER, str(file)], env=environ, timeout=60, check=False)
     return file
 
@@ -137,11 +141,12 @@ def test_a_daemon_that_does_not_answer_keeps_the_entry(
 
 
 def test_without_a_host_in_the_entry(tmp_path: Path, daemons: tuple[Daemon, Daemon], monkeypatch) -> None:
-    """One of an older version is undone where DOCKER_HOST says; an unset DOCKER_HOST is recorded as that."""
+    """One of an older version is undone where DOCKER_HOST says; the usual place is written down as such."""
     _, other = daemons
     journal = killed(tmp_path, "")
-    assert hosts(journal) == ["", ""]
-    journal.write_text(journal.read_text(encoding="utf-8").replace('"host":""', '"old":""'), encoding="utf-8")
+    assert hosts(journal) == [USUAL, USUAL]
+    text = journal.read_text(encoding="utf-8").replace(f'"host":"{USUAL}"', '"old":""')
+    journal.write_text(text, encoding="utf-8")
     monkeypatch.setenv("DOCKER_HOST", other.host)
     assert len(sweep(tmp_path)) == 2
     assert "POST /containers/abc/unpause" in other.asked
@@ -151,18 +156,29 @@ def test_an_unset_docker_host_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """The usual place is another one than what DOCKER_HOST names now."""
     monkeypatch.setenv("DOCKER_HOST", "unix:///elsewhere.sock")
     with daemon.at(""):
-        assert daemon.host() == ""
+        assert daemon.host() == USUAL
     with daemon.at(None):
         assert daemon.host() == "unix:///elsewhere.sock"
 
 
 def test_credentials_are_not_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such a daemon is refused before anything is made; its journal would still not hold the password."""
+    """Such a daemon is refused before anything is made, and its password not told."""
     from chaoskit.services.docker import undo
 
     monkeypatch.setenv("DOCKER_HOST", "tcp://me:hunter22@build:2376")
-    assert undo.where() == "tcp://me:***@build:2376"
+    with pytest.raises(BrokenError, match=r"DOCKER_HOST=tcp://me:\*\*\*@build:2376: only a Docker daemon"):
+        undo.where()
     assert "hunter22" not in daemon.refusal()
+
+
+def test_a_daemon_behind_a_socket_that_leads_elsewhere(daemons: tuple[Daemon, Daemon]) -> None:
+    """A forwarded socket, or that of a virtual machine: its kernel tells."""
+    there = daemons[0]
+    there.kernel = "5.15.0-of-another-machine"
+    with daemon.at(there.host):
+        assert "runs on another kernel (5.15.0-of-another-machine, here " in daemon.refusal()
+        there.kernel = os.uname().release
+        daemon.client()
 
 
 def test_limits_are_given_back_to_what_is_just_ending(daemons: tuple[Daemon, Daemon]) -> None:

@@ -10,6 +10,7 @@ from chaoskit.cli._doctor.parts import NotThere, Part, share, told
 from chaoskit.errors import ChaosError
 from chaoskit.scenario.service import ServiceSpec
 from chaoskit.services.create import PROVIDERS
+from chaoskit.services.docker.endpoint import endpoint
 
 DEFAULT_IMAGES = (
     "postgres:16",
@@ -26,10 +27,12 @@ def _client() -> Any:
     from docker.errors import DockerException
 
     try:
-        client = docker.from_env(timeout=share())
+        client = docker.DockerClient(base_url=endpoint(), timeout=share())
         client.ping()
     except DockerException as error:
         raise NotThere(f"no daemon answers ({_short(error)})") from None
+    except ChaosError as error:
+        raise NotThere(str(error)) from None
     return client
 
 

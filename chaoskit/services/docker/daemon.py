@@ -12,12 +12,10 @@ from typing import Any
 
 from chaoskit.errors import BrokenError
 from chaoskit.mask import mask
+from chaoskit.services.docker.endpoint import UNIX, USUAL, endpoint, here
 
 ANSWER = 20.0
 """Seconds that the daemon may take for an answer (pulls and builds take as long as they take)."""
-
-SOCKET = "unix:///var/run/docker.sock"
-"""Where it is asked, unless DOCKER_HOST says otherwise."""
 
 INSTALL = "is it stopped, or DOCKER_HOST wrong? To install Docker: https://docs.docker.com/engine/install/"
 
@@ -43,14 +41,17 @@ class Refused(BrokenError):
 
 
 def host() -> str:
-    """Where the daemon is asked: what :func:`at` says, else ``DOCKER_HOST``; empty for the usual place."""
+    """Where the daemon is asked: what :func:`at` says (empty: the usual place), else as Docker's own client does.
+
+    Raises BrokenError for a daemon of another machine.
+    """
     chosen = _chosen.get()
-    return os.environ.get("DOCKER_HOST", "") if chosen is None else chosen
+    return endpoint() if chosen is None else here(chosen or USUAL, f"the Docker daemon {mask(chosen)}")
 
 
 @contextlib.contextmanager
 def at(place: str | None) -> Iterator[None]:
-    """In the block this thread asks the daemon at ``place``, as :func:`host` gives it, whatever ``DOCKER_HOST`` says.
+    """In the block this thread asks the daemon at ``place``, as :func:`host` gives it, whatever Docker's settings say.
 
     None leaves it as it is. What a run has made is undone where it was made, by whomever.
     """
@@ -71,7 +72,15 @@ def client() -> Any:
                 import docker
 
                 environ = {**os.environ, "DOCKER_HOST": place}
-                _clients[place] = docker.from_env(version="auto", timeout=ANSWER, max_pool_size=64, environment=environ)
+                made = docker.from_env(version="auto", timeout=ANSWER, max_pool_size=64, environment=environ)
+                kernel = made.api.version(api_version=False).get("KernelVersion", "")
+            if kernel not in ("", os.uname().release):
+                made.close()
+                raise BrokenError(
+                    f"the Docker daemon at {place} runs on another kernel ({kernel}, here {os.uname().release}): its "
+                    "containers would be on another machine, or in a virtual one"
+                )
+            _clients[place] = made
         return _clients[place]
 
 
@@ -87,16 +96,11 @@ def refusal() -> str:
 
 def _knock() -> None:
     """Raises BrokenError when nobody listens at the daemon's socket (there Docker's client leaves sockets open)."""
-    place = host() or SOCKET
-    if not place.startswith("unix://"):
-        raise BrokenError(
-            f"DOCKER_HOST={mask(place)}: only a Docker daemon on this machine can be used (the clocks must be the "
-            "same, and its networks within reach); unset DOCKER_HOST"
-        )
+    place = host()
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(ANSWER)
         try:
-            probe.connect(place.removeprefix("unix://"))
+            probe.connect(place.removeprefix(UNIX))
         except OSError as error:
             raise BrokenError(f"no Docker daemon answers at {place}: {error.strerror or error}; {INSTALL}") from None
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from chaoskit.clock import now
 from chaoskit.journal import Journal
-from chaoskit.mask import mask
 from chaoskit.pids import identify
 from chaoskit.services.docker.daemon import ConflictError, MissingError, Refused, asking, at, client, host
 from chaoskit.undo import Facts, Undo, register_kind
@@ -36,15 +35,15 @@ def add(journal: Journal, kind: str, name: str) -> int:
 
 
 def where() -> str:
-    """Which daemon that is, for each entry about something of it: as DOCKER_HOST says (empty: unset), masked."""
-    return mask(host())
+    """Which daemon that is, for each entry about something of it. Raises BrokenError for another machine's."""
+    return host()
 
 
 def there(undo: Undo) -> Undo:
-    """``undo`` on the daemon that the entry names: whoever sweeps may have another ``DOCKER_HOST``, or none.
+    """``undo`` on the daemon that the entry names: whoever sweeps may have other settings of Docker.
 
     A daemon that does not answer is a BrokenError, so the entry stays. One of an older version, which names none, is
-    undone where DOCKER_HOST says.
+    undone where those settings say.
     """
 
     @functools.wraps(undo)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import yaml
 from chaoskit.errors import BrokenError
 from chaoskit.journal import Journal
 from chaoskit.processes import start_process
+from chaoskit.services.docker.endpoint import for_tools
 
 ANSWER = 60.0
 """Seconds in which it must have read a file."""
@@ -49,7 +51,10 @@ def resolve(files: Sequence[Path]) -> dict[str, Any]:
     names = ", ".join(str(file) for file in files)
     words = [*command(), *(word for file in files for word in ("-f", str(file))), "config"]
     try:
-        told = subprocess.run(words, capture_output=True, text=True, cwd=files[0].parent, timeout=ANSWER, check=False)
+        told = subprocess.run(
+            words, capture_output=True, text=True, cwd=files[0].parent, timeout=ANSWER, check=False,
+            env={**os.environ, **for_tools()},
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise BrokenError(f"{' '.join(command())} config took more than {ANSWER:g} s for {names}") from None
     if told.returncode != 0:
@@ -69,7 +74,7 @@ def run(words: Sequence[str], *, what: str, journal: Journal, pidfile: Path, cwd
         pidfile=pidfile,
         on_line=lambda _stream, line, _at: lines.append(line),
         cwd=cwd,
-        env={"COMPOSE_IGNORE_ORPHANS": "1", "COMPOSE_PROGRESS": "plain", "COMPOSE_ANSI": "never"},
+        env={**for_tools(), "COMPOSE_IGNORE_ORPHANS": "1", "COMPOSE_PROGRESS": "plain", "COMPOSE_ANSI": "never"},
     )
     try:
         status = process.wait(limit)
