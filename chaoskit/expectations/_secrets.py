@@ -33,7 +33,8 @@ def planted_in(text: str, planted: Sequence[str]) -> list[str]:
 def excerpt(text: str, planted: Sequence[str] = ()) -> str:
     """The beginning of ``text``, with what is secret in it masked."""
     for value in planted:
-        for written in (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
+        # The longest first: what is written with escapes may begin with the value itself.
+        for written in (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], value):
             text = text.replace(written, MASK)
     text = mask(text)
     return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]} …"

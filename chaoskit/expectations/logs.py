@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from chaoskit.expectations._body import ABSENT
+from chaoskit.expectations._edges import Edges, Phase
 from chaoskit.expectations._evidence import SHOWN, many, vacuous, with_unit
 from chaoskit.expectations._fields import Count, Regex, at_least_one
 from chaoskit.expectations._lines import field
@@ -39,14 +40,16 @@ class Logs(Expectation):
     match of the regular expression ``text`` is found in it. The first must come ``within`` this time of the start of
     the first fault; ``count`` bounds how many there are, ``per_minute`` how many a minute: over the length of the
     phase, or, in one that is longer, in its fullest minute. Every selected line must have the fields ``with``, and
-    not empty; with ``absent`` there must be none. With ``no_secret`` nothing that looks like a password, token or key
+    not empty; with ``absent`` there must be none. What was written about a request that was under way when a fault
+    began or ended (while it was, after the end; or where the line names its id) belongs to neither side for these
+    two, and ``count`` holds with it or without it. With ``no_secret`` nothing that looks like a password, token or key
     stands in any line of the service, selected or not, in the whole run; with ``secrets`` none of these planted values.
     """
 
     service: ServiceName
     match: dict[str, Any] | None = Field(None, min_length=1)
     text: Regex | None = None
-    phase: Literal["faults", "steady", "recovery", "after", "all"] = "faults"
+    phase: Phase = "faults"
     within: Duration | None = None
     count: Count | None = None
     per_minute: CountBound | None = None
@@ -71,26 +74,18 @@ class Logs(Expectation):
     def judge(self, view: View) -> Iterator[Finding]:
         """One finding for each thing asked for, ``logs.SERVICE.LINES.NAME``; LINES is as in ``panic-recovered``."""
         lines = sorted((row for row in view.history.of(r.Log) if row.service == self.service), key=lambda row: row.at)
-        windows = self._windows(view)
-        selected = [row for row in lines if (windows is None or inside(row.at, windows)) and self._selects(row)]
+        edges = Edges(view, self.phase)
         for name, expected in self._demands():
             if not lines:
                 yield vacuous(self._id(name), expected, f"{self.service} logged nothing at all", (name,))
             else:
-                yield self._judge(name, expected, selected, lines, view)
+                yield self._judge(name, expected, lines, edges)
 
     def _id(self, name: str) -> str:
         """The lines are called by the first text in ``match``, else by ``text``."""
         values = [value for value in (self.match or {}).values() if isinstance(value, str)]
         which = slug(values[0] if values else self.text or "") or "lines"
         return f"logs.{self.service}.{which}.{name}"
-
-    def _windows(self, view: View) -> list[Window] | None:
-        if self.phase == "faults":
-            return view.fault_windows
-        if self.phase == "all":
-            return None
-        return [view.phases[self.phase]] if self.phase in view.phases else []
 
     def _selects(self, log: r.Log) -> bool:
         if self.text is not None and not re.search(self.text, log.line):
@@ -114,23 +109,29 @@ class Logs(Expectation):
         if self.secrets:
             yield "secrets", f"none of {many(str(len(self.secrets)), 'planted value')}"
 
-    def _judge(self, name: str, expected: str, selected: list[r.Log], lines: list[r.Log], view: View) -> Finding:
+    def _judge(self, name: str, expected: str, lines: list[r.Log], edges: Edges) -> Finding:
+        windows = edges.windows
+        selected = [row for row in lines if self._selects(row)]
+        there = [row for row in selected if windows is None or inside(row.at, windows)]
+        sides = edges.lines(selected)
         match name:
             case "within":
-                return self._first(expected, selected, lines, view)
+                return self._first(expected, there, lines, edges.view)
             case "count" if self.count is not None:
-                return self._counted(name, self.count, len(selected), selected, lines)
+                return self._counted(name, self.count, sides.count(self.count), sides.clear or sides.edge, lines)
             case "per_minute" if self.per_minute is not None:
-                windows = self._windows(view)
                 span = [Window(lines[0].at, lines[-1].at)] if windows is None else windows
-                return self._counted(name, self.per_minute, a_minute(selected, span), selected, lines)
+                return self._counted(name, self.per_minute, a_minute(there, span), there, lines)
             case "with":
-                if not selected:
+                if not sides.clear:
                     return vacuous(self._id(name), expected, f"no such line ({self.phase})", (name,))
-                return self._every(name, expected, selected, self._lacks)
+                return self._every(name, expected, sides.clear, self._lacks)
             case "absent":
-                there = {id(row) for row in selected}
-                return self._every(name, expected, lines, lambda row: "it is there" if id(row) in there else "")
+                if windows is not None and not any(window.length for window in edges.quiet):
+                    why = f"there was no time in {self.phase} without requests that the end of a fault met under way"
+                    return vacuous(self._id(name), expected, why, (name,))
+                bad = {id(row) for row in sides.clear}
+                return self._every(name, expected, lines, lambda row: "it is there" if id(row) in bad else "")
             case "no_secret":
                 return self._every(name, expected, lines, lambda row: ", ".join(given_away(row.line)))
         planted = self.secrets or []

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from chaoskit.expectations._body import ABSENT, at, document
+from chaoskit.expectations._edges import Edges, Phase, Sides
 from chaoskit.expectations._evidence import SHOWN, first_few, many, told, vacuous, with_unit
 from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
 from chaoskit.expectations._internals import internals_in
@@ -18,7 +19,6 @@ from chaoskit.expectations._secrets import Planted, given_away, planted_in
 from chaoskit.expectations.base import Expectation, Finding, Outcome, check, check_share
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
-from chaoskit.history.windows import Window
 from chaoskit.scenario.samples import Demand, share_needs
 from chaoskit.scenario.types import Model, OperationName, RatioBound
 
@@ -55,12 +55,13 @@ class Responses(Expectation):
     trace, exception class, file path or SQL (see :mod:`chaoskit.expectations._internals`); with ``no_secret``
     nothing that looks like a password, token or key, and with ``secrets`` none of these planted values. ``count``
     bounds how many were selected, ``share`` their share of all requests of the operation in the phase. Only the first
-    2,048 characters of a body are known.
+    2,048 characters of a body are known. A request that was under way when a fault began or ended belongs to neither
+    side: nothing is asked of it, and ``count`` holds with it or without it.
     """
 
     of: OperationName
     where: Where | None = None
-    phase: Literal["faults", "steady", "recovery", "after", "all"] = "faults"
+    phase: Phase = "faults"
     status: Statuses | None = None
     json_: dict[str, Any] | None = Field(None, alias="json", min_length=1)
     header: dict[str, Regex] | None = Field(None, min_length=1)
@@ -82,28 +83,29 @@ class Responses(Expectation):
 
     def judge(self, view: View) -> Iterator[Finding]:
         """One finding for each thing asked for, ``responses.OPERATION.NAME``."""
-        requests = view.requests(self.of, self._windows(view))
-        selected = [row for row in requests if self.where is None or self.where.selects(row)]
+        edges = Edges(view, self.phase)
+        sides = edges.requests(self.of)
+        clear, edge = self._selected(sides.clear), self._selected(sides.edge)
         for name, expected, wrong in self._demands():
-            yield self._every(name, expected, wrong, selected)
+            yield self._every(name, expected, wrong, clear, len(edge))
         if self.count is not None:
+            found = Sides(clear, edge).count(self.count)
+            total = len(sides.clear) + found - len(clear)
             count = check(
-                f"responses.{self.of}.count", self.count, len(selected), len(requests),
-                path=("count",), worst=_statuses(requests), rows=first_few(selected),
+                f"responses.{self.of}.count", self.count, found, len(sides.clear) + len(sides.edge),
+                path=("count",), worst=_statuses(sides.clear), rows=first_few(clear),
             )  # fmt: skip
-            yield with_unit(count, lambda text: f"{text} of {many(str(len(requests)), 'answer')}")
+            yield with_unit(count, lambda text: f"{text} of {many(str(total), 'answer')}")
         if self.share is not None:
+            requests = view.requests(self.of, edges.windows)
+            selected = self._selected(requests)
             yield check_share(
                 f"responses.{self.of}.share", self.share, len(selected), len(requests),
                 path=("share",), worst=_statuses(requests), rows=first_few(selected),
             )  # fmt: skip
 
-    def _windows(self, view: View) -> list[Window] | None:
-        if self.phase == "faults":
-            return view.fault_windows
-        if self.phase == "all":
-            return None
-        return [view.phases[self.phase]] if self.phase in view.phases else []
+    def _selected(self, requests: list[r.Request]) -> list[r.Request]:
+        return [row for row in requests if self.where is None or self.where.selects(row)]
 
     def _demands(self) -> Iterator[tuple[str, str, Callable[[r.Request], str]]]:
         """What is asked of every answer: name, what is expected, and what of it an answer fails to meet."""
@@ -128,11 +130,16 @@ class Responses(Expectation):
             expected = f"none of {many(str(len(planted)), 'planted value')}"
             yield "secrets", expected, lambda row: "; ".join(planted_in(row.body, planted))
 
-    def _every(self, name: str, expected: str, wrong: Callable[[r.Request], str], selected: list[r.Request]) -> Finding:
+    def _every(
+        self, name: str, expected: str, wrong: Callable[[r.Request], str], selected: list[r.Request], left_out: int
+    ) -> Finding:
         key, path = f"responses.{self.of}.{name}", tuple(name.split(".", 1))
         if not selected:
             which = f" with {self.where}" if self.where is not None else ""
-            return vacuous(key, expected, f"no answer of {self.of}{which} ({self.phase})", path)
+            why = f"no answer of {self.of}{which} ({self.phase})"
+            if left_out:
+                why += f" but {left_out} under way when a fault began or ended: let it last longer than an answer takes"
+            return vacuous(key, expected, why, path)
         bad = [(row, text) for row in selected if (text := wrong(row))]
         total = many(str(len(selected)), "answer")
         if not bad:

@@ -24,9 +24,10 @@ from typing import Literal
 from pydantic import model_validator
 
 from chaoskit.expectations._attempts import Attempts, Callers, SameCall, group, matching
+from chaoskit.expectations._edges import Edges
 from chaoskit.expectations._evidence import SHOWN, excess, many, vacuous, with_unit
 from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
-from chaoskit.expectations.base import Expectation, Finding, check
+from chaoskit.expectations.base import Expectation, Finding, check, too_few
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window
@@ -142,6 +143,9 @@ class Retries(Expectation):
         key, path = f"retries.{self.on}.{name}", _path(name)
         match name:
             case "attempts":
+                seen = self._on_this_side(seen, bound, view)
+                if not seen:
+                    return too_few(key, str(bound), 0, NEEDED, path=path)
                 worst = max(seen, key=lambda call: excess(bound, call.count))
                 over = [call for call in seen if not bound.holds(call.count)]
                 finding = check(
@@ -162,6 +166,17 @@ class Retries(Expectation):
             case "after_deadline":
                 return self._after_deadline(key, bound, path, seen, view)
         return _pauses(key, name, bound, path, seen)
+
+    def _on_this_side(self, seen: list[Attempts], bound: Bound, view: View) -> list[Attempts]:
+        """Without the calls of requests that a fault's beginning or end met under way: they may have had fewer attempts
+        to make, or in the steady phase more. Too many during the fault are too many on either side.
+        """
+        clear = {id(row) for row in Edges(view, self.where).requests(self.of).clear}
+        return [
+            call
+            for call in seen
+            if all(id(row) in clear for row in call.requests) or (self.where == "faults" and call.count > bound.high)
+        ]
 
     def _after_deadline(
         self, id: str, bound: Bound, path: tuple[str, ...], seen: list[Attempts], view: View
