@@ -17,6 +17,7 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,17 @@ class Journal:
             if found is not None and self._file >= 0:
                 self._write({"note": entry, "facts": facts})
                 found.facts.update(facts)
+
+    def prolong(self, entry: int) -> None:
+        """Let an entry that is open last as long as the lease of this thread does, if that ends later than its own."""
+        until = lease_end()
+        with self._lock:
+            found = self._open.get(entry)
+            if found is None or found.until is None or (until is not None and until <= found.until):
+                return
+            if self._file >= 0:
+                self._write({"prolong": entry, "until": until})
+            self._open[entry] = replace(found, until=until)
 
     def done(self, entry: int) -> None:
         """Note that an entry's change was undone (or never made). Has no effect the second time."""

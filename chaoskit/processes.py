@@ -145,6 +145,7 @@ class ManagedProcess:
                 self._pause_entry = self._journal.add(
                     "signal", name=self.name, pid=self.pid, start=self._identity.start
                 )
+            self._journal.prolong(self._pause_entry)
             stopped: set[Pid] = set()
             while more := set(family(self._identity)) - stopped:  # until none was forked meanwhile
                 signal_all(more, signal.SIGSTOP)

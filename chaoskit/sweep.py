@@ -11,7 +11,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,9 @@ class Contents:
                 self.entries[line["add"]] = Entry.from_line(line)
             elif "note" in line:
                 self.entries[line["note"]].facts.update(line["facts"])
+            elif "prolong" in line:
+                entry = self.entries[line["prolong"]]
+                self.entries[line["prolong"]] = replace(entry, until=line["until"])
             elif "done" in line:
                 self.entries.pop(line["done"], None)
 

@@ -27,6 +27,7 @@ FLOORS = [
         "undo",
         "sweep",
         "journal",
+        "layers",
         "processes",
         "sockets",
         "guardian",

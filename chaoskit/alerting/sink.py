@@ -96,19 +96,21 @@ class AlertSink:
         with self._change:
             return self._refused
 
-    def fail(self, failure: Failure, *, receiver: str = "", until: float = inf) -> Callable[[], None]:
+    def fail(self, failure: Failure, *, receiver: str = "", until: float = inf) -> Callable[[], int]:
         """Fail deliveries, all or Alertmanager's to ``receiver``; gives what ends it, at the latest ``until`` does.
 
-        ``until`` is a time of the monotonic clock. Where several failures apply, the first one given counts.
+        What ends it tells how many deliveries it has failed. ``until`` is a time of the monotonic clock. Where several
+        failures apply, the first one given counts.
         """
         failing = _Failing(failure, receiver, until)
         with self._change:
             self._failures.append(failing)
 
-        def end() -> None:
+        def end() -> int:
             with self._change:
                 self._failures = [other for other in self._failures if other is not failing]
                 self._change.notify_all()
+                return failing.failed
 
         return end
 
@@ -148,6 +150,7 @@ class AlertSink:
             failing = self._failing(rows)
             if failing is not None:
                 self._refused += 1
+                failing.failed += 1
                 rows = [msgspec.structs.replace(row, refused=str(failing.how)) for row in rows]
             for row in rows:
                 self._note(row)
@@ -184,13 +187,14 @@ class AlertSink:
             self._firing[key] = row
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Failing:
     """``how`` deliveries are failed, to which receiver (empty: to all), until when."""
 
     how: Failure
     receiver: str
     until: float
+    failed: int = 0
 
     def applies(self, rows: list[Alert]) -> bool:
         """Whether a delivery of these rows is failed now."""

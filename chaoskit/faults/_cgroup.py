@@ -10,17 +10,20 @@ import contextlib
 import functools
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from chaoskit.clock import wait_for
 from chaoskit.errors import BrokenError
-from chaoskit.pids import Pid, family
+from chaoskit.layers import Layer, State, layer
+from chaoskit.pids import Pid, family, identify
 from chaoskit.undo import Facts, register_kind
 
 if TYPE_CHECKING:
     from chaoskit.journal import Journal
+    from chaoskit.services.base import Service
 
 Controller = Literal["cpu", "memory", "unified"]
 """``unified`` is the version 2 hierarchy as such: it groups processes, and needs no controller."""
@@ -132,33 +135,44 @@ def cannot_mark() -> str:
     return "" if writable else f"{mount[1]} cannot be written"
 
 
-class Group:
-    """A control group of our own. Raises BrokenError when it cannot be made.
+PERIOD = 100_000
+"""Microseconds of one period of the scheduler, in which a group may use its quota."""
 
-    Version 1: below the group that ``leader`` is in, so that limits above go on to count. Version 2: at the top,
-    for there a group may not hold processes and groups at the same time.
+Limits = Mapping[str, int]
+"""What one fault grants at most: ``cpu`` (microseconds of CPU time in a :data:`PERIOD`), ``memory`` (bytes)."""
+
+
+def tightest(name: str, asked: Sequence[Limits]) -> int | None:
+    """The lowest limit of that name; None where nobody limits it."""
+    return min((limits[name] for limits in asked if name in limits), default=None)
+
+
+class Group(State):
+    """A control group of our own for a service: all faults that need one of the same hierarchy share it.
+
+    The tightest of their limits counts. Raises BrokenError when it cannot be made.
+
+    Version 1: below the group that ``leader`` (where there is none: chaoskit) is in, so that limits above go on to
+    count. Version 2: at the top, for there a group may not hold processes and groups at the same time.
     """
 
-    def __init__(self, journal: Journal, controller: Controller, leader: Pid) -> None:
-        mount, home = _mount(controller), group_of(leader.pid, controller)
+    def __init__(self, journal: Journal, controller: Controller, leader: Pid | None) -> None:
+        super().__init__(journal)
+        pid = os.getpid() if leader is None else leader.pid
+        mount, home = _mount(controller), group_of(pid, controller)
         if mount is None or home is None:
-            raise BrokenError(f"process {leader.pid} is in no control group for {controller} that can be seen here")
+            raise BrokenError(f"process {pid} is in no control group for {controller} that can be seen here")
         self.version = mount[0]
         self.path = (home if self.version == 1 else mount[1]) / f"chaoskit-{os.getpid()}-{next(_serial)}"
-        self._journal = journal
-        self._entry = journal.add("cgroup", root=mount[1], group=self.path, home=home)
+        self._mount, self._home = mount[1], home
+        self._limited: set[str] = set()
+
+    def begin(self) -> None:
+        self.note("cgroup", root=self._mount, group=self.path, home=self._home)
         try:
             self.path.mkdir()
         except OSError as error:
-            journal.done(self._entry)
             raise BrokenError(f"cannot make the control group {self.path}: {error.strerror}") from error
-
-    def write(self, file: str, value: int | str) -> None:
-        """Write a setting. Raises BrokenError when the kernel refuses it."""
-        try:
-            (self.path / file).write_text(str(value), encoding="ascii")
-        except OSError as error:
-            raise BrokenError(f"cannot write {value} to {self.path / file}: {error.strerror}") from error
 
     def adopt(self, leader: Pid) -> set[int]:
         """Move a process in, with all its descendants, and tell which; those in already, or dead, do not matter."""
@@ -174,16 +188,38 @@ class Group:
         """The processes in it."""
         return map(int, _words(self.path / "cgroup.procs"))
 
-    def remove(self) -> None:
-        """Move its processes back, and remove it."""
-        self._journal.undo(self._entry)
+    def set(self, asked: Sequence[Limits]) -> None:
+        self._limited.update(*asked)
+        for name in self._limited:
+            self._limit(name, tightest(name, asked))
+
+    def _limit(self, name: str, most: int | None) -> None:
+        match name, self.version:
+            case "cpu", 1:
+                self._write("cpu.cfs_period_us", PERIOD)
+                self._write("cpu.cfs_quota_us", -1 if most is None else most)
+            case "cpu", _:
+                self._write("cpu.max", f"{'max' if most is None else most} {PERIOD}")
+            case _, 1:
+                self._write("memory.limit_in_bytes", -1 if most is None else most)
+            case _:
+                with contextlib.suppress(BrokenError):  # a kernel without swap accounting has no such file
+                    self._write("memory.swap.max", "max" if most is None else 0)
+                self._write("memory.max", "max" if most is None else most)
+
+    def _write(self, file: str, value: int | str) -> None:
+        try:
+            (self.path / file).write_text(str(value), encoding="ascii")
+        except OSError as error:
+            raise BrokenError(f"cannot write {value} to {self.path / file}: {error.strerror}") from error
 
 
-@contextlib.contextmanager
-def group(journal: Journal, controller: Controller, leader: Pid) -> Iterator[Group]:
-    """A group of our own for the length of a block; it is empty at first."""
-    made = Group(journal, controller, leader)
-    try:
-        yield made
-    finally:
-        made.remove()
+def grouped(
+    journal: Journal, service: Service, controller: Controller, limits: Limits | None = None
+) -> AbstractContextManager[Layer[Group]]:
+    """A service's group for the length of a block; whoever is to be in it must be adopted."""
+    pid = service.pid
+    leader = identify(pid) if pid is not None else None
+    mount = _mount(controller)
+    key = ("cgroup", service.name, mount and mount[1])  # of version 2 there is one hierarchy for all controllers
+    return layer(journal, key, limits or {}, lambda: Group(journal, controller, leader))

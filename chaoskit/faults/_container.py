@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from chaoskit.clock import wait_for
+from chaoskit.faults._cgroup import PERIOD, Limits, tightest
+from chaoskit.faults.base import Fault
+from chaoskit.layers import Layer, State, layer
 from chaoskit.services.docker.undo import there, where
 from chaoskit.undo import Facts, register_kind
 
@@ -42,7 +46,7 @@ def give_back(id: str, name: str, limits: dict[str, int]) -> None:
             return True
         except Refused as error:
             refusal = str(error)
-            if "not running" not in refusal:
+            if not any(words in refusal for words in ("not running", "stopped container")):
                 raise
             return False
         return True
@@ -73,6 +77,25 @@ register_kind("container-limits", there(_undo_limits))
 register_kind("container-network", there(_undo_disconnect))
 
 
+class NetworkFault(Fault):
+    """Base of the faults on the networks that containers have when they begin."""
+
+    cuts: ClassVar[bool] = False
+    """Whether it takes its members off their networks."""
+
+    @property
+    @abstractmethod
+    def members(self) -> set[str]:
+        """The services."""
+
+    def conflict(self, other: Fault, *, first: bool) -> str:  # noqa: ARG002  # the same either way
+        """What comes back to a network has new interfaces, and perhaps other addresses."""
+        if not self.cuts or not isinstance(other, NetworkFault) or other.cuts:
+            return ""
+        both = ", ".join(sorted(self.members & other.members))
+        return f"{both} is taken off its networks, and comes back without what was set there" if both else ""
+
+
 def container_of(service: Service) -> Container | None:
     """The container that a service runs in, or None for a process of this machine."""
     return service.container
@@ -85,28 +108,70 @@ def limits_of(container: Container, *names: str) -> dict[str, int]:
     return {name: limit if limit > 0 else _NONE[name] for name, limit in found.items()}
 
 
-@contextlib.contextmanager
-def updated(journal: Journal, container: Container, **limits: int) -> Iterator[None]:
-    """Other limits for the length of a block."""
-    before = limits_of(container, *limits)
-    entry = journal.add("container-limits", name=container.name, id=container.id, limits=before, host=where())
-    try:
-        container.update(**limits)
-        yield
-    finally:
-        journal.undo(entry)
+class ContainerLimits(State):
+    """The limits of a service's container: the tightest that faults ask for, and its own where that is tighter.
+
+    Setting it again finds the container that the service has now: it may have been made anew meanwhile.
+    """
+
+    def __init__(self, journal: Journal, service: Service, *names: str) -> None:
+        super().__init__(journal)
+        self._service = service
+        self._names = names
+        self._own: dict[str, dict[str, int]] = {}
+        """What each container had, by its id."""
+        self._changed = False
+
+    def set(self, asked: Sequence[Limits]) -> None:
+        container = container_of(self._service)
+        if container is None:
+            return
+        if container.id not in self._own:
+            own = limits_of(container, *self._names)
+            self.note("container-limits", name=container.name, id=container.id, limits=own, host=where())
+            self._own[container.id] = own
+        own, changed = self._own[container.id], {}
+        if (cpu := tightest("cpu", asked)) is not None:
+            quota = own["cpu_quota"] / own["cpu_period"] * PERIOD
+            changed = {"cpu_quota": cpu if quota < 0 else min(cpu, round(quota)), "cpu_period": PERIOD}
+        if (memory := tightest("memory", asked)) is not None:
+            memory = min(memory, own["mem_limit"])
+            changed |= {"mem_limit": memory, "memswap_limit": memory}
+        if changed:
+            container.update(**changed)
+        elif self._changed:
+            give_back(container.id, container.name, own)
+        self._changed = bool(changed)
 
 
-@contextlib.contextmanager
-def disconnected(journal: Journal, container: Container) -> Iterator[None]:
-    """Off all its networks for the length of a block."""
-    with contextlib.ExitStack() as stack:
-        for network in container.inspect()["NetworkSettings"]["Networks"].values():
+def limited(
+    journal: Journal, service: Service, limits: Limits, *names: str
+) -> contextlib.AbstractContextManager[Layer[ContainerLimits]]:
+    """Limits of a container for the length of a block; ``names`` are those it is about, as ``update`` takes them."""
+    key = ("container-limits", service.name, names)
+    return layer(journal, key, limits, lambda: ContainerLimits(journal, service, *names))
+
+
+class Disconnected(State):
+    """A container that is off all its networks while any fault asks for that."""
+
+    def __init__(self, journal: Journal, container: Container) -> None:
+        super().__init__(journal)
+        self._container = container
+
+    def begin(self) -> None:
+        for network in self._container.inspect()["NetworkSettings"]["Networks"].values():
             facts = {"network": network["NetworkID"], "aliases": list(network.get("Aliases") or ())}
-            entry = journal.add("container-network", name=container.name, id=container.id, host=where(), **facts)
-            stack.callback(journal.undo, entry)
-            container.disconnect(network["NetworkID"])
-        yield
+            self.note("container-network", name=self._container.name, id=self._container.id, host=where(), **facts)
+            self._container.disconnect(network["NetworkID"])
+
+    def set(self, asked: Sequence[Any]) -> None:
+        """Taken off by the first, it stays so."""
+
+
+def disconnected(journal: Journal, container: Container) -> contextlib.AbstractContextManager[Layer[Disconnected]]:
+    """Off all its networks for the length of a block."""
+    return layer(journal, ("disconnected", container.id), True, lambda: Disconnected(journal, container))
 
 
 def oom_kills(container: Container, since: float) -> int:

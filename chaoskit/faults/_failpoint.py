@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,10 +15,12 @@ from chaoskit.faults import _failpoint_undo as _failpoint_undo  # the journal le
 from chaoskit.faults._background import Background
 from chaoskit.faults._fields import Place, Share, Times
 from chaoskit.faults.base import Evidence, Fault, World
+from chaoskit.layers import Layer, State, layer
 from chaoskit.scenario.types import ServiceName
 
 if TYPE_CHECKING:
     from chaoskit.failpoints.client import FailpointClient
+    from chaoskit.journal import Journal
     from chaoskit.services.base import Service
 
 _LOOK = 0.1
@@ -34,7 +36,11 @@ _SIGABRT = -6
 
 
 class FailpointFault(Fault):
-    """Base of the faults that set a failpoint. Evidence: see the pages of each; the facts are the same for all."""
+    """Base of the faults that set a failpoint. Evidence: see the pages of each; the facts are the same for all.
+
+    Where several are on one failpoint, the one that began latest acts; when it ends, the one before it comes back,
+    with what is left of its count.
+    """
 
     service: ServiceName
     at: Place
@@ -51,6 +57,17 @@ class FailpointFault(Fault):
     def follows(self) -> bool:
         """Whether it is set again in a process that was started during the window."""
         return self.rearmed
+
+    def interrupted(self) -> str:
+        """Why no other may take its place for a while; empty if one may."""
+        return ""
+
+    def conflict(self, other: Fault, *, first: bool) -> str:
+        """One whose effect would be another if it were interrupted cannot be the earlier of two."""
+        if not first or not isinstance(other, FailpointFault):
+            return ""
+        same = (other.service, other.at) == (self.service, self.at)
+        return self.interrupted() if same else ""
 
     @abstractmethod
     def chain(self, used: int = 0) -> str | None:
@@ -69,21 +86,17 @@ class FailpointFault(Fault):
         hook = _Hook(self, service, client)
         evidence = Evidence(unit="hits", facts={"at": self.at, "terms": self.chain()})
         world.hold(service.start)  # what died of it, and is not restarted by a supervisor
-        # A life of the service's process ends it too, but what is set again in the next one has the same name.
-        entry = world.journal.add("failpoint", url=client.url, name=self.at)
-        try:
-            hook.first_set()
-            background = Background(f"failpoint {self.at}", hook.run)
+        key = ("failpoint", self.service, self.at)
+        with layer(world.journal, key, hook, lambda: _Place(world.journal, service, client, self.at)) as place:
+            background = Background(f"failpoint {self.at}", lambda stopped: hook.run(place, stopped))
             try:
                 yield evidence
             finally:
                 background.stop()
-                hook.last_look()
+                with place.lock:
+                    hook.last_look()
                 evidence.touched = hook.hits
                 evidence.facts |= {"deaths": hook.deaths, "processes": hook.processes}
-        finally:
-            hook.free()
-            world.journal.done(entry)
         background.check()
 
 
@@ -112,14 +125,54 @@ class TermFault(FailpointFault):
         return format_terms([Term(self.kind, self.value, tuple(modifiers))])
 
 
+class _Place(State):
+    """A failpoint of a service: the fault that began latest acts."""
+
+    def __init__(self, journal: Journal, service: Service, client: FailpointClient, name: str) -> None:
+        super().__init__(journal)
+        self._service = service
+        self._client = client
+        self._name = name
+        self._acting: _Hook | None = None
+
+    def begin(self) -> None:
+        """Raises BrokenError where somebody else has set it."""
+        from chaoskit.failpoints.client import FailpointError
+
+        try:
+            active = self._client.list().get(self._name) if self._service.pid is not None else None
+        except FailpointError as error:
+            raise BrokenError(f"{self._service.name}: {error}") from error
+        if active:
+            raise BrokenError(f"{self._service.name}: {self._name} is set already, to {active}")
+        # A life of the service's process ends it too, but what is set again in the next one has the same name.
+        self.note("failpoint", url=self._client.url, name=self._name)
+
+    def set(self, asked: Sequence[_Hook]) -> None:
+        before, self._acting = self._acting, asked[-1]
+        if before is self._acting:
+            return
+        if before is not None:
+            before.last_look()
+        self._acting.begin()  # in place of the other
+        if before is not None:
+            before.step_back(replaced=self._acting.acts)
+
+    def end(self) -> None:
+        if self._acting is not None:
+            self._acting.free()
+        self.done()
+
+
 class _Hook:
-    """A failpoint in a service's current process, and what it did in all of them."""
+    """What one fault has set in a service's current process, and what it did in all of them."""
 
     def __init__(self, fault: FailpointFault, service: Service, client: FailpointClient) -> None:
         self._fault = fault
         self._service = service
         self._client = client
-        self._pid: int | None = None
+        self._pid: int | None = None  # of the process in which it acts
+        self._latest: int | None = None  # of the one in which it acted last
         self._seen = 0  # hits of the current process
         self._before = 0  # hits of those that are no more
         self.processes = 0
@@ -130,17 +183,22 @@ class _Hook:
         """How often it acted so far."""
         return self._before + self._seen
 
-    def first_set(self) -> None:
-        """Set it, unless the service is down just now. Raises BrokenError for an unknown or an occupied name."""
+    @property
+    def acts(self) -> bool:
+        """Whether it is set in the current process."""
+        return self._pid is not None
+
+    def begin(self) -> None:
+        """Set it, unless the service is down just now. Raises BrokenError for an unknown name."""
         from chaoskit.failpoints.client import FailpointError
 
         if self._service.pid is None:
             return
+        if self.processes:  # it comes back
+            self._set_again()
+            return
         deadline = now() + _PATIENCE
         try:
-            active = self._client.list().get(self._fault.at)
-            if active:
-                raise BrokenError(f"{self._service.name}: {self._fault.at} is set already, to {active}")
             while not self._set():
                 if now() >= deadline:
                     raise BrokenError(
@@ -151,13 +209,13 @@ class _Hook:
         except FailpointError as error:
             raise BrokenError(f"{self._service.name}: {error}") from error
 
-    def run(self, stopped: threading.Event) -> None:
-        """Follow the hits, and the service into its next process."""
+    def run(self, place: Layer[_Place], stopped: threading.Event) -> None:
+        """Follow the hits, and the service into its next process, unless another fault acts."""
         while not stopped.wait(_LOOK):
-            self.look()
-            may = self._fault.follows or not self.processes
-            if self._pid is None and self._service.pid is not None and may:
-                self._set_again()
+            with place.lock:
+                if place.asked()[-1] is self:
+                    self.look()
+                    self._set_again()
 
     def look(self) -> bool:
         """Take note of the hits so far, or of the process's death. False when it tells neither."""
@@ -188,9 +246,19 @@ class _Hook:
         while not self.look() and now() < deadline:
             threading.Event().wait(0.02)
 
+    def step_back(self, *, replaced: bool) -> None:
+        """Act no longer, as another fault does; where that one does not act either, this is switched off."""
+        if not replaced:
+            self.free()
+        self._before, self._seen, self._pid = self.hits, 0, None
+
     def _set_again(self) -> None:
         from chaoskit.failpoints.client import FailpointError
 
+        pid = self._service.pid
+        may = self._fault.follows or not self.processes or pid == self._latest
+        if self._pid is not None or pid is None or not may:
+            return
         try:
             self._set()
         except FailpointError as error:
@@ -211,8 +279,8 @@ class _Hook:
             if "does not exist" in str(error):
                 return False
             raise
-        self._pid = pid
-        self.processes += 1
+        self.processes += pid != self._latest
+        self._pid = self._latest = pid
         return True
 
     def free(self) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,25 +39,35 @@ register_kind("mount", _undo_mount, path="path")  # {path, source}: unmount it
 register_kind("filler", _undo_filler)  # {path, pid, start (null: the machine's own path)}: remove the file
 
 
+def _mounted() -> Iterator[tuple[str, Path]]:
+    """Source and place of all that is mounted."""
+    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
+        source, place, *_ = line.split(" ")
+        yield source, Path(place.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\"))
+
+
 def _is_mounted(path: Path, source: str) -> bool:
-    lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
-    place = str(path).replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011")
-    return any(line.split()[:2] == [source, place] for line in lines)
+    return (source, path) in _mounted()
 
 
-def mount_tmpfs(journal: Journal, path: Path, size: int) -> int:
-    """Mount a tmpfs of ``size`` bytes over a folder, with the folder's owner and mode. Gives the entry's number."""
+def mounts_in(folder: Path) -> list[Path]:
+    """What is mounted somewhere below a folder."""
+    return [place for _, place in _mounted() if folder in place.parents]
+
+
+def source_of(journal: Journal) -> str:
+    """What a run's own mounts say where they come from."""
+    return f"chaoskit-{journal.run_id}"
+
+
+def mount_tmpfs(journal: Journal, path: Path, size: int) -> None:
+    """Mount a tmpfs of ``size`` bytes over a folder, with the folder's owner and mode; it is journaled already."""
     now = path.stat()
-    source = f"chaoskit-{journal.run_id}"
-    entry = journal.add("mount", root=path.parent, path=path, source=source)
     options = f"size={size},mode={now.st_mode & 0o7777:o},uid={now.st_uid},gid={now.st_gid},nosuid,nodev"
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, source, str(path)], capture_output=True, text=True, timeout=20
-    )
+    argv = ["mount", "-t", "tmpfs", "-o", options, source_of(journal), str(path)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
     if done.returncode != 0:
-        journal.undo(entry)
         raise BrokenError(f"cannot mount a tmpfs over {path}: {done.stderr.strip()}")
-    return entry
 
 
 def fill(path: Path, most: int) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import resource
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from chaoskit.errors import BrokenError
+from chaoskit.layers import Layer, State, layer
 from chaoskit.pids import Pid
 from chaoskit.undo import Facts, register_kind
 
@@ -25,26 +27,43 @@ def _undo(facts: Facts) -> None:
 register_kind("rlimit", _undo)  # {pid, start, resource, soft, hard}: give it the limit it had
 
 
-@contextlib.contextmanager
-def lowered(journal: Journal, limits: Iterable[tuple[Pid, int]], which: int) -> Iterator[None]:
-    """A lower soft limit for each process for the length of a block; the hard limit stays, so that it can be raised.
+class Limit(State):
+    """A soft limit of one process: the lowest that faults ask for, and never more than it had.
 
-    Raises BrokenError where the process belongs to another user and we may not change it.
+    The hard limit stays, so that it can be raised again. Raises BrokenError where the process belongs to another user
+    and we may not change it.
     """
-    entries: list[int] = []
-    try:
-        for process, limit in limits:
-            try:
-                soft, hard = resource.prlimit(process.pid, which)
-                facts: Facts = {"pid": process.pid, "start": process.start, "resource": which}
-                entries.append(journal.add("rlimit", **facts, soft=soft, hard=hard))
-                resource.prlimit(process.pid, which, (limit, hard))
-            except ProcessLookupError:
-                continue
-            except PermissionError as error:
-                hint = "it belongs to another user, and we have no CAP_SYS_RESOURCE"
-                raise BrokenError(f"cannot change the limits of process {process.pid}: {hint}") from error
-        yield
-    finally:
-        for entry in entries:
-            journal.undo(entry)
+
+    def __init__(self, journal: Journal, process: Pid, which: int) -> None:
+        super().__init__(journal)
+        self._process = process
+        self._which = which
+        self._soft = self._hard = 0
+
+    def begin(self) -> None:
+        with self._allowed():
+            self._soft, self._hard = resource.prlimit(self._process.pid, self._which)
+            facts: Facts = {"pid": self._process.pid, "start": self._process.start, "resource": self._which}
+            self.note("rlimit", **facts, soft=self._soft, hard=self._hard)
+
+    def set(self, asked: Sequence[int]) -> None:
+        if not self._process.alive():  # its number may be another's
+            return
+        own = [] if self._soft == resource.RLIM_INFINITY else [self._soft]
+        with self._allowed():
+            resource.prlimit(self._process.pid, self._which, (min([*asked, *own]), self._hard))
+
+    @contextlib.contextmanager
+    def _allowed(self) -> Iterator[None]:
+        try:
+            yield
+        except ProcessLookupError:
+            pass
+        except PermissionError as error:
+            hint = "it belongs to another user, and we have no CAP_SYS_RESOURCE"
+            raise BrokenError(f"cannot change the limits of process {self._process.pid}: {hint}") from error
+
+
+def lowered(journal: Journal, process: Pid, which: int, limit: int) -> AbstractContextManager[Layer[Limit]]:
+    """A lower soft limit of a process for the length of a block."""
+    return layer(journal, ("rlimit", process, which), limit, lambda: Limit(journal, process, which))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 from chaoskit.errors import BrokenError
 from chaoskit.faults._netfilter import run_in_netns
+from chaoskit.layers import Layer, State, layer
 from chaoskit.pids import Pid, identify
 from chaoskit.undo import Facts, register_kind
 
@@ -52,15 +54,44 @@ def sent(pid: int, device: str) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def qdisc(journal: Journal, pid: int, device: str, kind: str, *options: str) -> Iterator[None]:
+class Discipline(State):
+    """The root discipline of an interface. ``words`` makes tc's words of what is asked; ``sent`` counts its packets."""
+
+    def __init__(
+        self, journal: Journal, holder: Pid, device: str, kind: str, words: Callable[[Sequence[Any]], list[str]]
+    ) -> None:
+        super().__init__(journal)
+        self._holder = holder
+        self._device = device
+        self._kind = kind
+        self._words = words
+        self._on: list[str] | None = None
+        self._sent = 0
+
+    def begin(self) -> None:
+        facts: Facts = {"pid": self._holder.pid, "start": self._holder.start}
+        self.note("qdisc", **facts, device=self._device, discipline=self._kind)
+
+    def set(self, asked: Sequence[Any]) -> None:
+        words = self._words(asked)
+        if words == self._on or not self._holder.alive():
+            return
+        if self._on is not None:  # what is not named is kept when one is changed, so it is made anew
+            self._sent = self.sent()
+            _tc(["qdisc", "del", "dev", self._device, "root"], self._holder.pid)
+        self._on = words
+        _tc(["qdisc", "add", "dev", self._device, "root", self._kind, *words], self._holder.pid)
+
+    def sent(self) -> int:
+        """Packets that it has let out since the first fault began."""
+        return self._sent + sent(self._holder.pid, self._device)
+
+
+def qdisc(
+    journal: Journal, pid: int, device: str, kind: str, ask: Any, words: Callable[[Sequence[Any]], list[str]]
+) -> AbstractContextManager[Layer[Discipline]]:
     """A discipline as the root of an interface for the length of a block."""
     holder = identify(pid)
     if holder is None:
         raise BrokenError(f"process {pid} is gone, and its network namespace with it")
-    entry = journal.add("qdisc", pid=pid, start=holder.start, device=device, discipline=kind)
-    try:
-        _tc(["qdisc", "add", "dev", device, "root", kind, *options], pid)
-        yield
-    finally:
-        journal.undo(entry)
+    return layer(journal, ("qdisc", holder, device), ask, lambda: Discipline(journal, holder, device, kind, words))

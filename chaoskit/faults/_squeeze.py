@@ -6,16 +6,18 @@ import contextlib
 import mmap
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from chaoskit.errors import BrokenError
-from chaoskit.faults._cgroup import Group, group, group_of, numbers
-from chaoskit.faults._container import container_of, give_back, limits_of, oom_kills, updated
+from chaoskit.faults._cgroup import Group, group_of, grouped, numbers
+from chaoskit.faults._container import ContainerLimits, container_of, limited, oom_kills
 from chaoskit.pids import Pid, identify
 
 if TYPE_CHECKING:
     from chaoskit.journal import Journal
+    from chaoskit.layers import Layer
     from chaoskit.services.base import Service
     from chaoskit.services.docker.container import Container
 
@@ -28,17 +30,29 @@ class Squeeze(ABC):
 
     lowest: int | None = None
 
+    def __init__(self, limit: Layer[Any]) -> None:
+        self._limit = limit
+
     @abstractmethod
     def lower(self, headroom: int) -> None:
         """Leave it ``headroom`` bytes more than it uses now, unless less is left already. Called again and again."""
 
-    @abstractmethod
     def lift(self) -> None:
-        """Let it take as much as before."""
+        """Let it take as much as others leave it."""
+        self._limit.change({})
 
     @abstractmethod
     def kills(self) -> int:
-        """How often the kernel's OOM killer has acted because of the limit."""
+        """How often the kernel's OOM killer has acted since this began."""
+
+    def _try(self, sizes: Iterable[int]) -> None:
+        """Set the first of the limits, lowest first, that is lower than what was set and that the kernel takes."""
+        for limit in sizes:
+            if self.lowest is None or limit < self.lowest:
+                with contextlib.suppress(BrokenError):
+                    self._limit.change({"memory": limit})
+                    self.lowest = limit
+                    return
 
 
 @contextlib.contextmanager
@@ -50,77 +64,61 @@ def squeeze(journal: Journal, service: Service) -> Iterator[Squeeze]:
         raise BrokenError(f"{service.name} has ended: there is no memory to limit")
     container = container_of(service)
     if container is not None:
-        before = limits_of(container, "mem_limit", "memswap_limit")
-        with updated(journal, container, **before):
-            yield _Contained(container, pid, before)
+        with limited(journal, service, {}, "mem_limit", "memswap_limit") as limit:
+            yield _Contained(limit, container, pid)
         return
-    with group(journal, "memory", leader) as ours:
+    with grouped(journal, service, "memory") as ours:
         yield _Grouped(ours, leader)
 
 
 class _Grouped(Squeeze):
     """A process of this machine, in a group of our own: there only what it takes from now on counts."""
 
-    def __init__(self, group: Group, leader: Pid) -> None:
-        self._group = group
+    def __init__(self, limit: Layer[Group], leader: Pid) -> None:
+        super().__init__(limit)
+        self._group = limit.state
         self._leader = leader
+        self._before = self._counted()
 
     def lower(self, headroom: int) -> None:
         if self.lowest is None:
-            self.lowest = max(mmap.PAGESIZE, headroom)
-            if self._group.version == 1:
-                self._group.write("memory.limit_in_bytes", self.lowest)
-            else:
-                with contextlib.suppress(BrokenError):  # a kernel without swap accounting has no such file
-                    self._group.write("memory.swap.max", 0)
-                self._group.write("memory.max", self.lowest)
+            used = used_memory(self._group.path) or 0  # by what another fault has put in
+            self._try([max(mmap.PAGESIZE, headroom), used + headroom])
             self._group.adopt(self._leader)
 
-    def lift(self) -> None:
-        if self._group.version == 1:
-            self._group.write("memory.limit_in_bytes", -1)
-        else:
-            self._group.write("memory.max", "max")
-
     def kills(self) -> int:
+        return self._counted() - self._before
+
+    def _counted(self) -> int:
         return numbers(self._group.path, "memory.events", "memory.oom_control").get("oom_kill", 0)
 
 
 class _Contained(Squeeze):
     """A container, by way of the daemon. Its kills are the daemon's events, which outlast the container's group."""
 
-    def __init__(self, container: Container, pid: int, before: dict[str, int]) -> None:
+    def __init__(self, limit: Layer[ContainerLimits], container: Container, pid: int) -> None:
+        super().__init__(limit)
         self._container = container
         self._pid = pid
-        self._before = before
         self._began = time.time()
 
     def lower(self, headroom: int) -> None:
-        used = self._used()
+        group = group_of(self._pid, "memory")
+        used = used_memory(group) if group is not None else None
         if used is None:
             return
         # Less than it uses: the kernel first takes back what it can read again from disk. Version 1 refuses if that
         # is not enough; then as much as it uses, and the next page is too many.
         wanted = [used + headroom] if headroom else [used - used // 50, used]
-        for limit in (max(_DOCKERS_LEAST, size) // mmap.PAGESIZE * mmap.PAGESIZE for size in wanted):
-            if self.lowest is not None and limit >= self.lowest:
-                continue
-            with contextlib.suppress(BrokenError):
-                self._container.update(mem_limit=limit, memswap_limit=limit)
-                self.lowest = limit
-                return
-
-    def lift(self) -> None:
-        give_back(self._container.id, self._container.name, self._before)
+        self._try(max(_DOCKERS_LEAST, size) // mmap.PAGESIZE * mmap.PAGESIZE for size in wanted)
 
     def kills(self) -> int:
         return oom_kills(self._container, self._began)
 
-    def _used(self) -> int | None:
-        """Bytes that count against the limit; None once nobody is there."""
-        group = group_of(self._pid, "memory")
-        for name in ("memory.current", "memory.usage_in_bytes"):
-            with contextlib.suppress(OSError):
-                if group is not None:
-                    return int((group / name).read_text(encoding="ascii"))
-        return None
+
+def used_memory(group: Path) -> int | None:
+    """Bytes that count against a group's limit; None once it is gone."""
+    for name in ("memory.current", "memory.usage_in_bytes"):
+        with contextlib.suppress(OSError):
+            return int((group / name).read_text(encoding="ascii"))
+    return None

@@ -26,7 +26,9 @@ class AlertChannel(Fault):
       ends, ``500`` to ``599`` is the status that is answered.
     - ``receiver``: fail only what Alertmanager sends to this receiver of its routing.
 
-    Evidence counts the ``deliveries`` (requests) that were failed. Facts: ``mode``.
+    Where several overlap, the one that began first fails a delivery that more than one would fail.
+
+    Evidence counts the ``deliveries`` (requests) that it has failed. Facts: ``mode``.
     """
 
     mode: Literal["refuse", "stall"] | Annotated[int, Field(ge=500, le=599)]
@@ -42,12 +44,10 @@ class AlertChannel(Fault):
         """Fail deliveries on entering, take them again on leaving."""
         sink = world.alerts
         evidence = Evidence(unit="deliveries", facts={"mode": self.mode})
-        before = sink.refused
         until = lease_end()
         # The sink lives and dies with this process, so there is nothing for the journal to undo.
         end = sink.fail(self.mode, receiver=self.receiver, until=inf if until is None else until)
         try:
             yield evidence
         finally:
-            end()
-            evidence.touched = sink.refused - before
+            evidence.touched = end()

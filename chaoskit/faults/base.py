@@ -106,6 +106,17 @@ class Fault(Model, ABC):
         """How many requests of an operation it sends itself in a window of ``seconds``."""
         return 0
 
+    def conflict(self, other: Fault, *, first: bool) -> str:  # noqa: ARG002  # for those that do not compose
+        """Why it cannot be active together with ``other``; empty where both compose. ``first``: it begins first.
+
+        Asked of both, for each two whose windows overlap.
+        """
+        return ""
+
+    def clash(self, later: Fault) -> str:
+        """Why ``later`` may not begin while this one lasts; empty where both compose."""
+        return self.conflict(later, first=True) or later.conflict(self, first=False)
+
     @abstractmethod
     def inject(self, world: World) -> AbstractContextManager[Evidence]:
         """Inject on entering, cure on leaving. The evidence is complete once the manager has been left."""

@@ -8,23 +8,25 @@ from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import model_validator
 
+from chaoskit.clock import now
 from chaoskit.errors import BrokenError
 from chaoskit.faults._container import container_of
+from chaoskit.faults._life import LifeFault, Wish, living
 from chaoskit.faults._machine import faketime_library, lacking
-from chaoskit.faults.base import Evidence, Fault, World
+from chaoskit.faults.base import Evidence, World
 from chaoskit.pids import family, identify
-from chaoskit.scenario.types import Duration, ServiceName, problem
+from chaoskit.scenario.types import Duration, problem
 
 if TYPE_CHECKING:
     from chaoskit.scenario.setting import Refusal, Setting
     from chaoskit.services.base import Service
 
 
-class Clock(Fault):
+class Clock(LifeFault):
     """Restarts a service with its clock ahead or behind (libfaketime), and once more with the true time afterwards.
 
     Rehearses a machine without time synchronisation, and what only shows at a certain date: leases and tokens that
@@ -39,7 +41,8 @@ class Clock(Fault):
     It is the wall clock that is wrong (``CLOCK_REALTIME``); the monotonic clock stays as it is, as on a real machine,
     so that time-outs work. The offset lasts from the start of a process to its end: changed under a running process it
     would do what no real clock does. A clock therefore costs two restarts, in which the service keeps its data and
-    its address. Programs that are linked statically, or that ask the kernel themselves (Go), do not notice anything.
+    its address. A service has one clock at a time. Programs that are linked statically, or that ask the kernel
+    themselves (Go), do not notice anything.
 
     A container is made anew for it, and what it holds outside of volumes is lost; the container of a provider is
     therefore refused. Its image must bring libfaketime.
@@ -50,7 +53,8 @@ class Clock(Fault):
     took). Where ``seen`` is another time than it should be, nothing was touched.
     """
 
-    service: ServiceName
+    role: ClassVar[str] = "changes"
+
     ahead: Duration | None = None
     behind: Duration | None = None
 
@@ -66,11 +70,6 @@ class Clock(Fault):
     def _offset(self) -> float:
         return (self.ahead or 0.0) - (self.behind or 0.0)
 
-    @property
-    def target(self) -> str:
-        """The service."""
-        return self.service
-
     def refusal(self, setting: Setting) -> Refusal | None:
         """On processes without libfaketime; on containers without root, who may look into them."""
         return lacking("root" if setting.runtime == "docker" else "faketime")
@@ -80,32 +79,26 @@ class Clock(Fault):
         """Restart it with the offset before the window is entered, and without after it."""
         service = world.service(self.service)
         evidence = Evidence(unit="processes", facts={"offset": self._offset, "pid": service.pid})
-        if service.pid is None:
+        if container_of(service) is not None:
+            if service.pid is None:  # nobody can look into it for the library
+                yield evidence
+                return
+            if service.spec.provider is not None:
+                raise BrokenError(f"{self.service} is the container of a provider, whose data would be lost")
+        env = self._environment(_library(service), str(service.spec.env.get("LD_PRELOAD", "")))
+        world.hold(service.start)  # where the cure fails, the next scenario shall not suffer
+        began = now()
+        with living(world.journal, service, Wish(env=env)) as life:
+            # None where another fault keeps it stopped: then it will be started with the offset.
+            evidence.facts |= {"new_pid": service.pid, "ready_after": round(now() - began, 3)}
+            loaded = _loaded(service)
             yield evidence
-            return
-        if container_of(service) is not None and service.spec.provider is not None:
-            raise BrokenError(f"{self.service} is the container of a provider, whose data would be lost")
-        true, library = service.spec, _library(service)
-
-        def restore() -> None:
-            if service.spec is not true:
-                service.spec = true
-                service.restart()
-
-        world.hold(restore)  # where the cure fails, the next scenario shall not suffer
-        env = {**true.env, **self._environment(library, str(true.env.get("LD_PRELOAD", "")))}
-        service.spec = true.model_copy(update={"env": env})
-        try:
-            began = time.monotonic()
-            service.restart()
-            evidence.facts |= {"new_pid": service.pid, "ready_after": round(time.monotonic() - began, 3)}
-            yield evidence
-            seen = _seen(service)
-            evidence.facts["seen"] = seen
-            wrong = seen is not None and abs(seen - self._offset) > 2.0
-            evidence.touched = 0 if wrong else _loaded(service)
-        finally:
-            restore()
+            with life.lock:
+                ours = [wish for wish in life.asked() if wish.env][-1] is life.ask  # none has just begun after it
+                seen = _seen(service) if ours else None
+                evidence.facts["seen"] = seen
+                wrong = seen is not None and abs(seen - self._offset) > 2.0
+                evidence.touched = 0 if wrong else max(loaded, _loaded(service))
 
     def _environment(self, library: Path, preloaded: str) -> dict[str, str]:
         return {

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator
 
 from chaoskit.errors import BrokenError
 from chaoskit.faults._background import Background
-from chaoskit.faults._cgroup import Group, group, group_of, numbers
-from chaoskit.faults._container import container_of, updated
+from chaoskit.faults._cgroup import PERIOD, Group, group_of, grouped, numbers, tightest
+from chaoskit.faults._container import container_of, limited
 from chaoskit.faults._fields import Share
 from chaoskit.faults._machine import lacking
 from chaoskit.faults.base import Evidence, Fault, World
@@ -22,11 +22,10 @@ from chaoskit.pids import identify
 from chaoskit.scenario.types import ServiceName, problem
 
 if TYPE_CHECKING:
+    from chaoskit.faults._container import ContainerLimits
+    from chaoskit.layers import Layer
     from chaoskit.scenario.setting import Refusal, Setting
     from chaoskit.services.base import Service
-
-_PERIOD = 100_000
-"""Microseconds of one period of the scheduler, in which a group may use its quota."""
 
 _LOOK = 0.05
 """Seconds between two looks: was it started anew, how often was it throttled."""
@@ -50,10 +49,11 @@ class Cpu(Fault):
     - ``quota``: share of one core that it may use, at least ``1%``.
 
     Containers: ``docker update``. Processes of this machine: a control group of our own, for which root is needed. A
-    service that is started anew meanwhile is capped as well.
+    service that is started anew meanwhile is capped as well. Where several overlap, the lowest quota counts.
 
-    Evidence counts the ``periods`` in which the kernel throttled it: a service that needs less than its quota is not
-    touched. Facts: ``periods`` in which it ran, ``seconds`` for which it stood still, summed over its threads' cores.
+    Evidence counts the ``periods`` in which the kernel throttled it while no other fault had set a lower quota: a
+    service that needs less than its quota is not touched. Facts: ``periods`` in which it ran, ``seconds`` for which it
+    stood still, summed over its threads' cores.
     """
 
     service: ServiceName
@@ -72,30 +72,22 @@ class Cpu(Fault):
     def inject(self, world: World) -> Iterator[Evidence]:
         """Set the quota on entering, lift it on leaving."""
         service = world.service(self.service)
-        pid = service.pid
-        leader = identify(pid) if pid is not None else None
         evidence = Evidence(unit="periods", facts={"quota": self.quota})
-        if leader is None:
-            yield evidence
+        limits = {"cpu": round(self.quota * PERIOD)}
+        if container_of(service) is not None:
+            with limited(world.journal, service, limits, "cpu_quota", "cpu_period") as quota:
+                yield from _watched(service, evidence, quota, _ContainerGroup(service, quota))
             return
-        micros, container = round(self.quota * _PERIOD), container_of(service)
-        if container is not None:
-            with updated(world.journal, container, cpu_quota=micros, cpu_period=_PERIOD):
-                yield from _watched(service, evidence, lambda: _container_group(service))
-            return
-        with group(world.journal, "cpu", leader) as ours:
-            if ours.version == 1:
-                ours.write("cpu.cfs_period_us", _PERIOD)
-                ours.write("cpu.cfs_quota_us", micros)
-            else:
-                ours.write("cpu.max", f"{micros} {_PERIOD}")
-            ours.adopt(leader)
-            yield from _watched(service, evidence, lambda: _our_group(service, ours))
+        with grouped(world.journal, service, "cpu", limits) as quota:
+            _our_group(service, quota.state)
+            yield from _watched(service, evidence, quota, lambda: _our_group(service, quota.state))
 
 
-def _watched(service: Service, evidence: Evidence, where: Callable[[], Path | None]) -> Iterator[Evidence]:
+def _watched(
+    service: Service, evidence: Evidence, quota: Layer[Any], where: Callable[[], Path | None]
+) -> Iterator[Evidence]:
     """Keep an eye on the kernel's counters while the window lasts."""
-    tally = _Tally(where)
+    tally = _Tally(where, lambda: quota.ask["cpu"] == tightest("cpu", quota.asked()))
     background = Background(f"cpu {service.name}", tally.run)
     try:
         yield evidence
@@ -108,12 +100,24 @@ def _watched(service: Service, evidence: Evidence, where: Callable[[], Path | No
         background.check()
 
 
-def _container_group(service: Service) -> Path | None:
-    pid = service.pid
-    found = group_of(pid, "cpu") if pid is not None else None
-    if pid is not None and found is None and service.pid == pid:
-        raise BrokenError(f"cannot see the CPU accounting of {service.name}: its processes are not on this machine")
-    return found
+class _ContainerGroup:
+    """Finds the group of a service's container. One that was made anew gets the quota, too."""
+
+    def __init__(self, service: Service, quota: Layer[ContainerLimits]) -> None:
+        self._service = service
+        self._quota = quota
+        self._container = container_of(service)
+
+    def __call__(self) -> Path | None:
+        service, container = self._service, container_of(self._service)
+        if container is not self._container:
+            self._quota.change(self._quota.ask)
+            self._container = container
+        pid = service.pid
+        found = group_of(pid, "cpu") if pid is not None else None
+        if pid is not None and found is None and service.pid == pid:
+            raise BrokenError(f"cannot see the CPU accounting of {service.name}: its processes are not on this machine")
+        return found
 
 
 def _our_group(service: Service, ours: Group) -> Path:
@@ -124,10 +128,14 @@ def _our_group(service: Service, ours: Group) -> Path:
 
 
 class _Tally:
-    """Sums what the counters have grown by; a container that is started anew has a new group, which begins at 0."""
+    """Sums what the counters have grown by while the quota is ``in_force``.
 
-    def __init__(self, where: Callable[[], Path | None]) -> None:
+    A container that is started anew has a new group, which begins at 0.
+    """
+
+    def __init__(self, where: Callable[[], Path | None], in_force: Callable[[], bool]) -> None:
         self._where = where
+        self._in_force = in_force
         self._group: Path | None = None
         self._last: dict[str, int] = {}
         self._sum: Counter[str] = Counter()
@@ -147,8 +155,9 @@ class _Tally:
             return
         if group != self._group or counted["nr_periods"] < self._last["nr_periods"]:
             self._group, self._last = group, {}
-        for name, value in counted.items():
-            self._sum[name] += value - self._last.get(name, 0)
+        if self._in_force():
+            for name, value in counted.items():
+                self._sum[name] += value - self._last.get(name, 0)
         self._last = counted
 
     def total(self, name: str) -> int:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from chaoskit.clock import now
 from chaoskit.errors import BrokenError
-from chaoskit.faults._container import container_of, disconnected
+from chaoskit.faults._container import NetworkFault, container_of, disconnected
 from chaoskit.faults._machine import needs_docker
 from chaoskit.faults._traffic import counts
-from chaoskit.faults.base import Evidence, Fault, World
+from chaoskit.faults.base import Evidence, World
 from chaoskit.scenario.types import ServiceName
 
 if TYPE_CHECKING:
     from chaoskit.scenario.setting import Refusal, Setting
 
 
-class Disconnect(Fault):
+class Disconnect(NetworkFault):
     """Takes a container off its network for the window (``docker network disconnect``), and connects it again.
 
     Rehearses a pulled cable, a failed switch port, a node that drops out of its cluster. Unlike ``down``, nobody is
@@ -29,6 +29,9 @@ class Disconnect(Fault):
 
     - ``service``: which one.
 
+    Where several overlap, it is connected again when the last of them ends. What ``netem`` and ``partition`` have set
+    on its networks would be lost: their windows may not overlap with this one.
+
     Containers only: processes of this machine share its network, and ``down`` takes the way to one of them away.
 
     Evidence counts ``connections``: those that were established when it was cut off (``cut``); if there were none, the
@@ -36,7 +39,14 @@ class Disconnect(Fault):
     talked to it and it talked to nobody. Facts: ``cut``, ``unroutable``, ``seconds``.
     """
 
+    cuts: ClassVar[bool] = True
+
     service: ServiceName
+
+    @property
+    def members(self) -> set[str]:
+        """The service."""
+        return {self.service}
 
     @property
     def target(self) -> str:

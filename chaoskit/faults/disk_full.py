@@ -6,10 +6,10 @@ import contextlib
 import itertools
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator
 
@@ -17,8 +17,9 @@ from chaoskit import units
 from chaoskit.errors import BrokenError
 from chaoskit.faults._container import container_of
 from chaoskit.faults._machine import lacking
-from chaoskit.faults._mounts import fill, is_full, mount_tmpfs
+from chaoskit.faults._mounts import fill, is_full, mount_tmpfs, mounts_in, source_of
 from chaoskit.faults.base import Evidence, Fault, World
+from chaoskit.layers import State, asked, layer
 from chaoskit.pids import Pid, identify
 from chaoskit.scenario.types import ServiceName, Size, problem
 
@@ -68,6 +69,8 @@ class DiskFull(Fault):
       window, with a copy of what is in it. The folder must be inside the service's working folder or its own. What
       the service holds open already is still beneath and is not full; what it changes in the copy is gone afterwards.
 
+    Where several overlap on one file system, there is room again when the last of them ends.
+
     Needs root. Evidence counts the ``files`` and folders that somebody tried to write to while there was no room (the
     kernel notes the time of a write before it fails). Facts: ``bytes`` written to fill it, ``full``: whether a write
     of ours failed for lack of room at the beginning and at the end (if not at the beginning, the fault is broken).
@@ -96,26 +99,21 @@ class DiskFull(Fault):
         if main is None:
             yield evidence
             return
-        with contextlib.ExitStack() as stack:
-            folder = self._place(service, main, world.journal, stack)
-            filler = folder / f"{_FILLER}-{os.getpid()}-{next(_serial)}"
-            holder = main if container_of(service) is not None else None
-            facts = {"pid": holder.pid if holder else None, "start": holder.start if holder else None}
-            stack.callback(world.journal.undo, world.journal.add("filler", root=folder, path=filler, **facts))
-            evidence.facts["bytes"] = fill(filler, int(self.limit) + 1)
-            if not is_full(filler):
-                raise BrokenError(f"{folder} is not full after {evidence.facts['bytes']} bytes")
+        root = Path(f"/proc/{main.pid}/root") if container_of(service) is not None else Path("/")
+        folder = self._reach(service, main, root)
+        key = _key(world.journal, folder, root)
+        with layer(world.journal, key, True, lambda: _Full(world.journal, self, service, main, folder, root)) as full:
+            evidence.facts["bytes"] = full.state.written
             before = _times(folder)
             try:
                 yield evidence
             finally:
                 after = _times(folder)
                 evidence.touched = sum(before.get(name) != moment for name, moment in after.items())
-                evidence.facts["full"] = is_full(filler) if folder.is_dir() else False
+                evidence.facts["full"] = is_full(full.state.filler) if folder.is_dir() else False
 
-    def _place(self, service: Service, main: Pid, journal: Journal, stack: contextlib.ExitStack) -> Path:
-        """The folder, as we reach it, on a file system that can be filled."""
-        root = Path(f"/proc/{main.pid}/root") if container_of(service) is not None else Path("/")
+    def _reach(self, service: Service, main: Pid, root: Path) -> Path:
+        """The folder, as we reach it."""
         try:
             inside = Path(f"/proc/{main.pid}/cwd").readlink() / self.path
             folder = root / str(inside).lstrip("/")
@@ -123,38 +121,91 @@ class DiskFull(Fault):
                 _check_no_link(root, folder)
             if not folder.is_dir():
                 raise BrokenError(f"{self.service} has no folder {inside}")
-            room, own = _room(folder), folder.stat().st_dev != root.stat().st_dev
         except (FileNotFoundError, ProcessLookupError, PermissionError) as error:
             raise BrokenError(f"cannot reach the files of {self.service}: {error}") from error
-        if own and room <= self.limit:
-            return folder
-        if container_of(service) is None:
-            _check_inside(folder, service, main)
-            self._lay_over(folder, journal, stack)
-            return folder
+        return folder
+
+
+def _key(journal: Journal, folder: Path, root: Path) -> Hashable:
+    """What is filled: a file system of its own, or what is laid over a folder, in which this one may be."""
+    for place in (folder, *folder.parents):
+        if asked(journal, ("disk", place)):
+            return "disk", place
+    return ("disk", folder.stat().st_dev) if _is_own(folder, root) else ("disk", folder)
+
+
+class _Full(State):
+    """A folder without room while any fault asks for that; ``written`` bytes have filled it."""
+
+    def __init__(
+        self, journal: Journal, fault: DiskFull, service: Service, main: Pid, folder: Path, root: Path
+    ) -> None:
+        super().__init__(journal)
+        self._fault = fault
+        self._service = service
+        self._main = main
+        self._folder = folder
+        self._root = root
+        self.filler = folder / f"{_FILLER}-{os.getpid()}-{next(_serial)}"
+        self.written = 0
+
+    def begin(self) -> None:
+        self._find_room()
+        holder = self._main if container_of(self._service) is not None else None
+        facts = {"pid": holder.pid if holder else None, "start": holder.start if holder else None}
+        self.note("filler", root=self._folder, path=self.filler, **facts)
+        self.written = fill(self.filler, int(self._fault.limit) + 1)
+        if not is_full(self.filler):
+            raise BrokenError(f"{self._folder} is not full after {self.written} bytes")
+
+    def set(self, asked: Sequence[Any]) -> None:
+        """Filled by the first, it stays so."""
+
+    def _find_room(self) -> None:
+        """A file system that can be filled: the folder's own, or one over it."""
+        room, limit = _room(self._folder), self._fault.limit
+        own = _is_own(self._folder, self._root)
+        if own and room <= limit:
+            return
+        if container_of(self._service) is None:
+            _check_inside(self._folder, self._service, self._main)
+            self._lay_over(limit)
+            return
         what = (
             f"has {units.format_size(room)} free" if own else "lies on the container's own disk, which is the machine's"
         )
-        hint = f"mount a tmpfs or a volume of at most {units.format_size(self.limit)} there"
-        raise BrokenError(f"{inside} of {self.service} {what}: {hint}")
+        hint = f"mount a tmpfs or a volume of at most {units.format_size(limit)} there"
+        inside = self._folder.relative_to(self._root)
+        raise BrokenError(f"/{inside} of {self._service.name} {what}: {hint}")
 
-    def _lay_over(self, folder: Path, journal: Journal, stack: contextlib.ExitStack) -> None:
+    def _lay_over(self, limit: float) -> None:
         """A tmpfs over the folder, with a copy of what is in it."""
+        folder = self._folder
+        if inner := mounts_in(folder):
+            raise BrokenError(f"{inner[0]}, which is in {folder}, is a file system of its own: it would be hidden")
         used = sum(entry.lstat().st_blocks * 512 for entry in folder.rglob("*"))
-        if used > self.limit:
+        if used > limit:
             raise BrokenError(f"{folder} holds {units.format_size(used)}, more than this fault may copy: see limit")
         beneath = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        stack.callback(os.close, beneath)
-        stack.callback(journal.undo, mount_tmpfs(journal, folder, used + _ROOM))
-        copied = subprocess.run(
-            ["cp", "-a", f"/proc/self/fd/{beneath}/.", str(folder)],
-            pass_fds=[beneath],
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        try:
+            self.note("mount", root=folder.parent, path=folder, source=source_of(self.journal))
+            mount_tmpfs(self.journal, folder, used + _ROOM)
+            copied = subprocess.run(
+                ["cp", "-a", f"/proc/self/fd/{beneath}/.", str(folder)],
+                pass_fds=[beneath],
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+        finally:
+            os.close(beneath)
         if copied.returncode != 0:
             raise BrokenError(f"cannot copy what is in {folder}: {copied.stderr.strip()}")
+
+
+def _is_own(folder: Path, root: Path) -> bool:
+    """Whether it lies on another file system than what is around it."""
+    return folder.stat().st_dev != root.stat().st_dev
 
 
 def _check_inside(folder: Path, service: Service, main: Pid) -> None:

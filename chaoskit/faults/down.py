@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from chaoskit.clock import now, wait_for
 from chaoskit.errors import TimeoutExpired
 from chaoskit.faults._toxic import counters_of
 from chaoskit.faults.base import Evidence, Fault, World
 from chaoskit.history.rows import Connection
+from chaoskit.layers import State, asked, layer
 from chaoskit.scenario.types import ServiceName
 
 if TYPE_CHECKING:
+    from chaoskit.journal import Journal
     from chaoskit.toxiproxy.client import ToxiproxyControl
     from chaoskit.toxiproxy.facts import Events
 
@@ -47,6 +49,9 @@ class Down(Fault):
 
     All three at zero: nobody was there, and the fault has touched nothing. Facts: ``cut``, ``opened_before``,
     ``back`` (null where it was not waited for) and ``seconds`` down.
+
+    Where several overlap on one proxy, it is down until the last of them ends. Those that end before it cannot see who
+    comes back.
     """
 
     through_proxy: ClassVar[bool] = True
@@ -65,18 +70,14 @@ class Down(Fault):
         evidence = Evidence(unit="connections")
         earlier = self._ledger(control)
         began = now()
-        entry = world.journal.add("disabled", name=self.on, places=control.places(self.on))
-        try:
-            control.set_enabled(self.on, False)
+        key = ("down", self.on)
+        with layer(world.journal, key, True, lambda: _Door(world.journal, control, self.on)):
             cut = sum(row.end == "disabled" for row in self._rows(control.events(earlier.next)))
             opened = counters_of(control, self.on).opened
             yield evidence
-        finally:
-            control.set_enabled(self.on, True)
-            world.journal.done(entry)
         length = now() - began
         opened_before = sum(row.opened >= began - length for row in self._rows(earlier))
-        back = None if cut or opened_before else self._back(control, opened)
+        back = None if cut or opened_before or asked(world.journal, key) else self._back(control, opened)
         evidence.touched = cut or opened_before or back or 0
         evidence.facts = {
             "cut": cut,
@@ -104,3 +105,22 @@ class Down(Fault):
             )
         except TimeoutExpired:
             return 0
+
+
+class _Door(State):
+    """A proxy, which is down while any fault asks for that."""
+
+    def __init__(self, journal: Journal, control: ToxiproxyControl, proxy: str) -> None:
+        super().__init__(journal)
+        self._control = control
+        self._proxy = proxy
+
+    def begin(self) -> None:
+        self.note("disabled", name=self._proxy, places=self._control.places(self._proxy))
+
+    def set(self, asked: Sequence[Any]) -> None:  # noqa: ARG002  # one is as good as many
+        self._control.set_enabled(self._proxy, False)
+
+    def end(self) -> None:
+        self._control.set_enabled(self._proxy, True)
+        self.done()

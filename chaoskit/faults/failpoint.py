@@ -32,12 +32,20 @@ class Failpoint(FailpointFault):
     - ``terms``: ``[PERCENT%][COUNT*]TYPE[(VALUE)]``, several joined by ``->``; checked when the file is loaded.
 
     Evidence counts ``hits``: terms that acted (``off`` included, as in gofail). Facts as those of ``panic``; but it
-    is not set again in a process that was started anew, as nobody knows what is left of its counts.
+    is not set again in a process that was started anew, as nobody knows what is left of its counts. While one with
+    counts lasts no other fault may begin at the same place.
     """
 
     terms: Annotated[str, AfterValidator(_terms)]
 
     rearmed: ClassVar[bool] = False
+
+    def interrupted(self) -> str:
+        """What hangs cannot be kept, and nobody knows what is left of its counts."""
+        terms = parse_terms(self.terms)
+        if any(symbol == "*" for term in terms for symbol, _ in term.modifiers):
+            return f"nobody would know what is left of the counts in {self.terms}"
+        return f"what hangs at {self.at} would go on too early" if any(term.kind == "hang" for term in terms) else ""
 
     def chain(self, used: int = 0) -> str:  # noqa: ARG002  # see rearmed
         """As given."""

@@ -22,12 +22,18 @@ class Hang(TermFault):
     - ``until_restart``: it belongs to the process, as a state that went wrong does: one that is started anew is free
       of it. Otherwise it is set again there.
 
+    While it lasts no other fault may begin at the same place.
+
     Evidence counts ``hits``: calls that hung. Facts as those of ``panic``.
     """
 
     until_restart: bool = False
 
     kind: ClassVar[str] = "hang"
+
+    def interrupted(self) -> str:
+        """What hangs cannot be kept."""
+        return f"what hangs at {self.at} would go on too early"
 
     @property
     def follows(self) -> bool:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from pydantic import model_validator
 
 from chaoskit.errors import BrokenError
-from chaoskit.faults._container import container_of
+from chaoskit.faults._container import NetworkFault, container_of
 from chaoskit.faults._fields import SomeMillis
 from chaoskit.faults._machine import lacking, needs_docker
-from chaoskit.faults._qdisc import devices, qdisc, sent
-from chaoskit.faults.base import Evidence, Fault, World
+from chaoskit.faults._qdisc import Discipline, devices, qdisc
+from chaoskit.faults.base import Evidence, World
 from chaoskit.scenario.types import Ratio, ServiceName, problem
 
 if TYPE_CHECKING:
     from chaoskit.scenario.setting import Refusal, Setting
 
 
-class Netem(Fault):
+class Netem(NetworkFault):
     """Treats the packets that a container sends as a bad network does (the kernel's network emulator, netem).
 
     Rehearses what only shows below TCP: packets that arrive damaged, twice, late or in the wrong order. TCP repairs
@@ -38,7 +38,8 @@ class Netem(Fault):
     - ``reorder``: which share is sent at once while the others wait; needs ``delay``.
 
     Containers only: all processes of this machine share one loopback. Needs root, tc, and a kernel with netem. A
-    container that is started anew meanwhile has a new, healthy network.
+    container that is started anew meanwhile has a new, healthy network. Where several overlap, the strongest of each
+    way counts.
 
     Evidence counts the ``packets`` that went through the emulator, if at least one of them must have been treated:
     0 where fewer went through than it takes for one on average.
@@ -65,6 +66,11 @@ class Netem(Fault):
         """The service."""
         return self.on
 
+    @property
+    def members(self) -> set[str]:
+        """The service."""
+        return {self.on}
+
     def refusal(self, setting: Setting) -> Refusal | None:
         """On processes, and where the kernel has no netem."""
         hint = "all processes of this machine share one loopback; use latency or packet_loss"
@@ -76,30 +82,35 @@ class Netem(Fault):
         service = world.service(self.on)
         if container_of(service) is None:
             raise BrokenError(f"netem acts on containers only, and {self.on} is a process of this machine")
-        pid, options = service.pid, self.options()
+        pid, options = service.pid, strongest([self])
         evidence = Evidence(unit="packets", facts={"netem": " ".join(options), "packets": 0})
         if pid is None:
             yield evidence
             return
         with contextlib.ExitStack() as stack:
-            interfaces = devices(pid)
-            for device in interfaces:
-                stack.enter_context(qdisc(world.journal, pid, device, "netem", *options))
+            made: list[Discipline] = []
+            for device in devices(pid):
+                made.append(stack.enter_context(qdisc(world.journal, pid, device, "netem", self, strongest)).state)
+            before = sum(discipline.sent() for discipline in made)
             try:
                 yield evidence
             finally:
-                packets = sum(sent(pid, device) for device in interfaces)
+                packets = sum(discipline.sent() for discipline in made) - before
                 evidence.facts["packets"] = packets
                 share = 1.0 if self.delay else max(self.corrupt, self.duplicate, self.loss)
                 evidence.touched = packets if packets * share >= 1 else 0
 
-    def options(self) -> list[str]:
-        """The emulator's words for tc."""
-        words: list[str] = []
-        if self.delay:
-            words += ["delay", f"{self.delay * 1000:g}ms"]
-            words += [f"{self.jitter * 1000:g}ms"] if self.jitter else []
-        for name in ("loss", "corrupt", "duplicate", "reorder"):
-            share = getattr(self, name)
-            words += [name, f"{share * 100:g}%"] if share else []
-        return words
+
+def strongest(faults: Sequence[Netem]) -> list[str]:
+    """The emulator's words for tc, of what the strongest of several faults asks for in each way."""
+
+    def most(name: str) -> float:
+        return max(getattr(fault, name) or 0.0 for fault in faults)
+
+    words: list[str] = []
+    if delay := most("delay"):
+        words += ["delay", f"{delay * 1000:g}ms"]
+        words += [f"{jitter * 1000:g}ms"] if (jitter := most("jitter")) else []
+    for name in ("loss", "corrupt", "duplicate", "reorder"):
+        words += [name, f"{share * 100:g}%"] if (share := most(name)) else []
+    return words

@@ -13,8 +13,9 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from chaoskit.faults._background import Background
-from chaoskit.faults._prlimit import lowered
+from chaoskit.faults._prlimit import Limit, lowered
 from chaoskit.faults.base import Evidence, Fault, World
+from chaoskit.layers import Layer
 from chaoskit.pids import Pid, family, identify
 from chaoskit.scenario.types import ServiceName, problem
 
@@ -35,12 +36,14 @@ class OpenFiles(Fault):
     - ``limit``: the limit itself.
 
     Handles are numbered from 0, the lowest free number first, and the limit is on the number. Processes that are
-    started anew meanwhile have the limit they always had. Another user's processes need root with CAP_SYS_RESOURCE.
+    started anew meanwhile have the limit they always had. Where several overlap, the lowest limit counts. Another
+    user's processes need root with CAP_SYS_RESOURCE.
 
     Evidence counts the ``handles`` that the service has opened under the limit: the most that were open at one of the
-    looks (each 5 ms), beyond those open before. Facts: ``processes`` limited, and for the one that opened most:
-    ``limit``, ``left`` (how many it could open), ``used`` (how many it has opened) and ``exhausted`` (how many looks
-    saw at most one left: where it is 0, the service has got by with what there was).
+    looks (each 5 ms), beyond those open before, while no other fault had set a lower limit. Facts: ``processes``
+    limited, and for the one that opened most: ``limit``, ``left`` (how many it could open), ``used`` (how many it has
+    opened) and ``exhausted`` (how many looks saw at most one left: where it is 0, the service has got by with what
+    there was).
     """
 
     service: ServiceName
@@ -65,10 +68,13 @@ class OpenFiles(Fault):
         pid = service.pid
         leader = identify(pid) if pid is not None else None
         members = family(leader) if leader is not None else []
-        limits = [(member, self._limit(member)) for member in members]
-        tables = [_Table(member, limit) for member, limit in limits]
-        evidence = Evidence(unit="handles", facts={"processes": len(tables)})
-        with lowered(world.journal, limits, resource.RLIMIT_NOFILE):
+        tables = []
+        with contextlib.ExitStack() as stack:
+            for member in members:
+                limit = self._limit(member)
+                lower = stack.enter_context(lowered(world.journal, member, resource.RLIMIT_NOFILE, limit))
+                tables.append(_Table(member, lower))
+            evidence = Evidence(unit="handles", facts={"processes": len(tables)})
             background = Background(f"open_files {self.service}", lambda stopped: _watch(tables, stopped))
             try:
                 yield evidence
@@ -95,9 +101,10 @@ class OpenFiles(Fault):
 class _Table:
     """What becomes of the handles that were left to one process."""
 
-    def __init__(self, process: Pid, limit: int) -> None:
+    def __init__(self, process: Pid, lower: Layer[Limit]) -> None:
         self._process = process
-        self._limit = limit
+        self._lower = lower
+        self._limit = limit = lower.ask
         self._taken = {number for number in _numbers(process) if number < limit}
         self.left = limit - len(self._taken)
         self.used = 0
@@ -107,6 +114,10 @@ class _Table:
         """See how many are in use now."""
         taken = _numbers(self._process) if self._process.alive() else set()
         opened = sum(number < self._limit for number in taken - self._taken)
+        if self._limit > min(self._lower.asked()):
+            # Another fault has set a lower limit: what is opened meanwhile is opened under that one.
+            self._taken = {number for number in taken if number < self._limit}
+            return
         self._taken &= taken  # closed meanwhile: its number can be had again
         self.left = max(self.left, self._limit - len(self._taken))
         self.used = max(self.used, opened)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator
 
 from chaoskit.errors import BrokenError
-from chaoskit.faults._cgroup import group, relative
-from chaoskit.faults._container import addresses_of, container_of
+from chaoskit.faults._cgroup import grouped, relative
+from chaoskit.faults._container import NetworkFault, addresses_of, container_of
 from chaoskit.faults._machine import cannot_match, lacking
 from chaoskit.faults._netfilter import Chain, Match, chain
-from chaoskit.faults.base import Evidence, Fault, World
+from chaoskit.faults.base import Evidence, World
 from chaoskit.pids import Pid, identify
 from chaoskit.scenario.types import ServiceName, problem
 from chaoskit.sockets import connections_to
@@ -34,7 +34,7 @@ def _two_groups(between: list[list[str]]) -> list[list[str]]:
     return between
 
 
-class Partition(Fault):
+class Partition(NetworkFault):
     """Drops every packet between two groups of services, whoever sends it; both go on to hear all others.
 
     Rehearses a network split: each side believes the other is dead, and leases, leaders and quorums must sort it out.
@@ -60,6 +60,11 @@ class Partition(Fault):
     between: Annotated[list[list[ServiceName]], AfterValidator(_two_groups)]
 
     @property
+    def members(self) -> set[str]:
+        """Those of both groups."""
+        return {name for side in self.between for name in side}
+
+    @property
     def target(self) -> str:
         """Both groups."""
         return " | ".join(", ".join(side) for side in self.between)
@@ -74,7 +79,7 @@ class Partition(Fault):
     @contextmanager
     def inject(self, world: World) -> Iterator[Evidence]:
         """Put the rules in place on entering, remove them on leaving."""
-        kinds = {container_of(world.service(name)) is not None for side in self.between for name in side}
+        kinds = {container_of(world.service(name)) is not None for name in self.members}
         if len(kinds) != 1:
             raise BrokenError("a partition is between containers or between processes, not between both")
         evidence = Evidence(unit="packets")
@@ -107,8 +112,10 @@ class Partition(Fault):
             if not ports:
                 continue
             wanted = ["-p", "tcp", "-m", "multiport", "--dports", ",".join(map(str, ports))]
-            for leader in filter(None, map(_leader, (world.service(name) for name in side))):
-                ours = stack.enter_context(group(world.journal, "unified", leader))
+            for service in map(world.service, side):
+                if (leader := _leader(service)) is None:
+                    continue
+                ours = stack.enter_context(grouped(world.journal, service, "unified")).state
                 members = ours.adopt(leader)
                 drops.append([*wanted, "-m", "cgroup", "--path", relative(ours.path)])
                 # A connection belongs to the group that its process was in when it was opened.

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from chaoskit.clock import now
 from chaoskit.faults.base import Evidence, Fault, World
+from chaoskit.layers import State, layer
 from chaoskit.scenario.types import ServiceName
+
+if TYPE_CHECKING:
+    from chaoskit.journal import Journal
+    from chaoskit.services.base import Service
 
 
 class Pause(Fault):
@@ -20,6 +26,9 @@ class Pause(Fault):
     Arguments:
 
     - ``service``: which one, with all its descendants.
+
+    A process that is started anew meanwhile is not stopped. Where several overlap, it goes on when the last of them
+    ends.
 
     Evidence counts the ``processes`` (main processes: 1, or 0 if there was none to stop) that stood still until
     the window's end. Facts: ``pid``, ``seconds``, and ``gone`` when it was killed meanwhile.
@@ -36,15 +45,36 @@ class Pause(Fault):
     def inject(self, world: World) -> Iterator[Evidence]:
         """Stop it on entering, let it go on on leaving."""
         service = world.service(self.service)
-        evidence = Evidence(unit="processes", facts={"pid": service.pid})
-        began = now()
+        pid, began = service.pid, now()
+        evidence = Evidence(unit="processes", facts={"pid": pid})
+        with layer(world.journal, ("pause", self.service), pid, lambda: _Paused(world.journal, service)) as mine:
+            paused = pid is not None and mine.state.standing == pid
+            try:
+                yield evidence
+            finally:
+                gone = service.pid != pid
+        evidence.facts["seconds"] = round(now() - began, 3)
+        if paused and gone:
+            evidence.facts["gone"] = True
+        evidence.touched = int(paused)
+
+
+class _Paused(State):
+    """A service that stands still while any fault asks for that, each of the process that it has found."""
+
+    def __init__(self, journal: Journal, service: Service) -> None:
+        super().__init__(journal)
+        self._service = service
+        self.standing: int | None = None
+
+    def set(self, asked: Sequence[Any]) -> None:
         # The runtime writes the journal before it stops the first process.
-        paused = service.pause()
-        try:
-            yield evidence
-        finally:
-            resumed = service.resume() if paused else False
-            evidence.facts["seconds"] = round(now() - began, 3)
-            if paused and not resumed:
-                evidence.facts["gone"] = True
-            evidence.touched = int(paused)
+        pid = self._service.pid
+        if pid in asked and self._service.pause():
+            self.standing = pid
+        else:
+            self.end()
+
+    def end(self) -> None:
+        self._service.resume()
+        self.standing = None

@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 from chaoskit.clock import now
 from chaoskit.faults._background import Background
-from chaoskit.faults.base import Evidence, Fault, World
-from chaoskit.scenario.types import ServiceName
+from chaoskit.faults._life import LifeFault, Wish, living
+from chaoskit.faults.base import Evidence, World
+
+_LOOK = 0.01
+"""Seconds between two looks whether the service may run."""
 
 
-class Restart(Fault):
+class Restart(LifeFault):
     """Ends a service in an orderly way and starts it again with its data, at the same address.
 
     Rehearses a deployment or a failover of a dependency: work in flight is finished or refused, callers
@@ -22,17 +26,12 @@ class Restart(Fault):
 
     - ``service``: which one.
 
-    Evidence counts the ``restarts``: 1 when another process answered at the end. Facts: ``pid`` and ``new_pid``,
+    Evidence counts the ``restarts``: 1 when another process answered then. Facts: ``pid`` and ``new_pid``,
     ``exit`` (status of the old one), ``seconds`` (from being told to end until ready again). The fault's window
     ends only when the service is ready; if that fails, the fault is broken.
     """
 
-    service: ServiceName
-
-    @property
-    def target(self) -> str:
-        """The service."""
-        return self.service
+    role: ClassVar[str] = "restarts"
 
     @contextmanager
     def inject(self, world: World) -> Iterator[Evidence]:
@@ -41,10 +40,18 @@ class Restart(Fault):
         pid = service.pid
         evidence = Evidence(unit="restarts", facts={"pid": pid})
 
-        def work(_stopped: threading.Event) -> None:
+        def work(stopped: threading.Event) -> None:
             began = now()
-            service.restart()
-            evidence.facts["seconds"] = round(now() - began, 3)
+            with living(world.journal, service, Wish()) as life:
+                over = False
+                while not over:
+                    with life.lock:
+                        if not any(wish.stopped for wish in life.asked()):
+                            service.restart()
+                            seconds = round(now() - began, 3)
+                            evidence.facts |= {"new_pid": service.pid, "exit": service.last_exit, "seconds": seconds}
+                            return
+                    over = stopped.wait(_LOOK)  # a stop whose window has just ended is about to be lifted
 
         world.hold(service.start)  # where the restart fails, the next scenario shall not suffer
         background = Background(f"restart {self.service}", work)
@@ -52,6 +59,5 @@ class Restart(Fault):
             yield evidence
         finally:
             background.stop()
-            evidence.facts |= {"new_pid": service.pid, "exit": service.last_exit}
-            evidence.touched = int(service.pid not in (None, pid))
+            evidence.touched = int(evidence.facts.get("new_pid") not in (None, pid))
             background.check()

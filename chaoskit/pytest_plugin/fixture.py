@@ -17,7 +17,7 @@ from chaoskit.engine.operations import start_traffic
 from chaoskit.engine.run import TICK
 from chaoskit.errors import ChaosError, unknown
 from chaoskit.expectations.base import EXPECTATIONS, Awaits, Collects, Finding
-from chaoskit.faults.base import FAULTS, UNPLANNED, WINDOW, Evidence, Window
+from chaoskit.faults.base import FAULTS, UNPLANNED, WINDOW, Evidence, Fault, Window
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.history.view import OperationFacts, View
@@ -47,6 +47,7 @@ class Chaos:
         self._steady_state: dict[str, OperationBounds] = {}
         self._started = 0.0
         self._injected = 0
+        self._active: list[tuple[str, Fault]] = []
         self._ended = False
 
     def url(self, service: str) -> str:
@@ -82,7 +83,9 @@ class Chaos:
     def fault(self, kind: str, **arguments: Any) -> Iterator[Evidence]:
         """Inject a fault for the length of the block, ten minutes at most: then toxics lift themselves.
 
-        Raises AssertionError when its evidence is empty, BrokenError when it did not last as long as the block.
+        Several may overlap, in any order: each gives back its own share. Raises ChaosError where it does not compose
+        with one that lasts, AssertionError when its evidence is empty, BrokenError when it did not last as long as
+        the block.
         """
         if kind not in FAULTS:
             raise ChaosError(unknown("fault", kind, FAULTS.names()))
@@ -91,11 +94,16 @@ class Chaos:
         refusal = fault.refusal(self._setting)
         if refusal is not None:
             raise ChaosError(f"fault {kind} is refused here: {refusal.reason}")
+        for name, active in self._active:
+            if why := active.clash(fault):
+                raise ChaosError(f"fault {kind} may not begin while {name} lasts: {why}")
         self._injected += 1
         window = WINDOW.set(Window(f"{kind}-{self._injected}", UNPLANNED))
         started = now()
         with ExitStack() as stack:
             stack.callback(WINDOW.reset, window)
+            self._active.append((kind, fault))
+            stack.callback(self._active.remove, (kind, fault))
             evidence = stack.enter_context(fault.inject(self.live))
             injected = now()
             yield evidence

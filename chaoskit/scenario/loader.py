@@ -19,6 +19,7 @@ from chaoskit.scenario.rooms import room
 from chaoskit.scenario.sop import NAMES, sops_of
 from chaoskit.scenario.source import Source
 from chaoskit.scenario.types import Duration, Model
+from chaoskit.units import format_duration
 
 __all__ = ["SUFFIX", "changed", "find", "load", "load_environment", "names", "room", "slug"]
 
@@ -119,6 +120,7 @@ def _scenario(
     ]
     check_names(check, raw, environment, set(values))
     _duplicates(check, faults)
+    _conflicts(check, faults)
     if recorded is None:  # what has run can be judged as far as it goes
         for wrong in (wrong for planned in expectations for wrong in planned.expectation.too_short(faults)):
             check.wrong(*wrong)
@@ -207,3 +209,17 @@ def _duplicates(check: Check, faults: list[PlannedFault]) -> None:
             line = check.page.line(first[fault.name].path)
             check.wrong(fault.path, f"a fault named {fault.name!r} stands in line {line} already")
         first.setdefault(fault.name, fault)
+
+
+def _conflicts(check: Check, faults: list[PlannedFault]) -> None:
+    """Faults whose windows overlap, and that do not compose."""
+    planned = sorted(faults, key=lambda fault: fault.at)  # stable: of two that begin together the first in the file
+    for place, first in enumerate(planned):
+        for later in planned[place + 1 :]:
+            if later.at >= first.at + first.length:
+                break
+            if why := first.fault.clash(later.fault):
+                line = check.page.line(first.path)
+                until = format_duration(first.at + first.length)
+                what = f"{later.name} ({later.kind}) may not begin while {first.name} ({first.kind}, line {line}) lasts"
+                check.wrong((*later.path, "at"), f"{what}: {why}", [f"at: {until}, or later"])

@@ -150,6 +150,7 @@ class ManagedService(Service):
         """End it in an orderly way; its data stays for :meth:`start`. Its supervisor leaves it alone until then."""
         self._supervisor.rest()
         with self._lock:
+            self._supervisor.rest()  # again: a start that was under way has woken it
             self._end(self.restart_signal)
 
     def restart(self) -> None:

@@ -101,7 +101,7 @@ class World:
             self.add_proxy(name, service.port)
         return service
 
-    def add_worker(self, restart: str = "never") -> Service:
+    def add_worker(self, restart: str = "never", **spec: Any) -> Service:
         """The process with the failpoint ``orders/place`` and the function ``place`` behind ``/place``."""
         program = self.folder / "worker.py"
         program.write_text(WORKER)
@@ -111,6 +111,7 @@ class World:
             failpoints=True,
             restart=restart,
             ready=ReadySpec(http="/health", within="10s"),
+            **spec,
         )
 
     def add_proxy(self, name: str, port: int) -> None:

@@ -15,7 +15,7 @@ from chaoskit.faults import netem
 from chaoskit.faults._machine import lacking
 from chaoskit.faults._netfilter import run_in_netns
 from chaoskit.faults._qdisc import devices, qdisc, sent
-from chaoskit.faults.netem import Netem
+from chaoskit.faults.netem import Netem, strongest
 from chaoskit.journal import sweep
 from chaoskit.scenario.setting import Setting
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 emulated = pytest.mark.skipif(lacking("netem") is not None, reason=str(lacking("netem")))
 
-BUCKET = ["tbf", "rate", "1mbit", "burst", "10kb", "latency", "1s"]
+BUCKET = ["rate", "1mbit", "burst", "10kb", "latency", "1s"]
 """A discipline that older kernels have, too."""
 
 
@@ -46,24 +46,35 @@ def test_container_is_delayed(world: World, contain: Callable[..., Service]) -> 
 @needs_root
 def test_discipline_on_a_container(world: World, contain: Callable[..., Service]) -> None:
     """How a discipline is put on, counted and removed, shown with one that older kernels have."""
-    if run_in_netns(["unshare", "-n", "tc", "qdisc", "add", "dev", "lo", "root", *BUCKET], None).returncode != 0:
+    if run_in_netns(["unshare", "-n", "tc", "qdisc", "add", "dev", "lo", "root", "tbf", *BUCKET], None).returncode != 0:
         pytest.skip("this kernel has no tbf either")
     victim = contain()
     assert victim.pid is not None
     (device,) = devices(victim.pid)
-    with qdisc(world.journal, victim.pid, device, *BUCKET):
+    with qdisc(world.journal, victim.pid, device, "tbf", BUCKET, lambda asked: list(asked[-1])):
         assert tell(victim)["error"] == ""
         assert sent(victim.pid, device) >= 3
         assert "tbf" in run_in_netns(["tc", "qdisc", "show", "dev", device], victim.pid).stdout
         kind, facts = world.journal.open_entries()[-1]
         assert (kind, facts["discipline"]) == ("qdisc", "tbf")
+        other = [word.replace("1mbit", "2mbit") for word in BUCKET]
+        with qdisc(world.journal, victim.pid, device, "tbf", other, lambda asked: list(asked[-1])) as both:
+            assert "rate 2Mbit" in run_in_netns(["tc", "qdisc", "show", "dev", device], victim.pid).stdout
+            assert both.state.sent() >= 3  # what went out before it was made anew counts
+        assert "rate 1Mbit" in run_in_netns(["tc", "qdisc", "show", "dev", device], victim.pid).stdout
     assert "tbf" not in run_in_netns(["tc", "qdisc", "show", "dev", device], victim.pid).stdout
 
 
 def test_words_for_tc() -> None:
     """What was asked for, in milliseconds and percent."""
     fault = Netem(on="victim", delay="50ms", jitter="10ms", corrupt="0.5%", reorder="25%")
-    assert " ".join(fault.options()) == "delay 50ms 10ms corrupt 0.5% reorder 25%"
+    assert " ".join(strongest([fault])) == "delay 50ms 10ms corrupt 0.5% reorder 25%"
+
+
+def test_strongest_of_several() -> None:
+    """Each way by itself."""
+    faults = [Netem(on="victim", delay="50ms", loss="2%"), Netem(on="victim", delay="80ms", jitter="5ms", loss="1%")]
+    assert " ".join(strongest(faults)) == "delay 80ms 5ms loss 2%"
 
 
 def test_arguments() -> None:

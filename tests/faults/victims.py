@@ -171,8 +171,10 @@ def contain(world: World) -> Iterator[Callable[..., Service]]:
 KILLED_RUN = """
 import json, os, pathlib, signal, sys
 from types import SimpleNamespace
+from chaoskit.failpoints.client import FailpointClient
 from chaoskit.faults.base import FAULTS
 from chaoskit.journal import Journal
+from chaoskit.toxiproxy.client import ToxiproxyControl
 
 said = json.loads(sys.argv[1])
 container = None
@@ -183,31 +185,49 @@ if said["container"]:
 
 def victim(name):
     facts = said["victims"][name]
-    return SimpleNamespace(**{**facts, "folder": pathlib.Path(facts["folder"])}, container=container, start=None)
+    more = {"container": container, "start": None, "last_exit": None}
+    return SimpleNamespace(**{**facts, "folder": pathlib.Path(facts["folder"])}, **more)
 
 
 world = SimpleNamespace(
     journal=Journal(pathlib.Path(said["journal"])),
     service=victim,
+    toxiproxy=ToxiproxyControl(said["toxiproxy"]),
+    failpoints=lambda name: FailpointClient(said["failpoints"]),
     proxied=lambda name: ("127.0.0.1", said["victims"][name]["port"]),
     hold=lambda undo: None,
 )
-fault = FAULTS.get(said["fault"]).model_validate(said["arguments"]).inject(world)
-fault.__enter__()
+active = {}
+for number, kind, arguments in said["steps"]:
+    if number in active:
+        active.pop(number).__exit__(None, None, None)
+    else:
+        active[number] = FAULTS.get(kind).model_validate(arguments).inject(world)
+        active[number].__enter__()
 print("injected", flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
+Step = tuple[int, str, dict[str, Any]]
+"""A fault by its number, its kind and its arguments: it begins with the first step of its number and ends with the
+second."""
+
 
 def injected_by_a_killed_run(world: World, fault: str, *victims: Service, **arguments: object) -> Path:
     """A run injects a fault and is killed with SIGKILL; gives the folder with its journal."""
-    folder = world.folder / "killed"
+    return killed_after(world, [(0, fault, arguments)], *victims)
+
+
+def killed_after(world: World, steps: list[Step], *victims: Service) -> Path:
+    """A run begins and ends faults and is killed with SIGKILL; gives the folder with its journal."""
+    folder = world.folder / f"killed-{next(_numbers)}"
     folder.mkdir()
     container = victims[0].container
     said = {
-        "fault": fault,
-        "arguments": arguments,
+        "steps": steps,
         "journal": str(folder / "undo.journal"),
+        "toxiproxy": world.toxiproxy.places("")[0][0],
+        "failpoints": victims[0].failpoints_url or "",
         "victims": {
             it.name: {"name": it.name, "pid": it.pid, "port": it.port, "folder": str(folder / it.name)}
             for it in victims

@@ -12,6 +12,8 @@ from typing import Any
 from chaoskit.clock import wait_for
 
 TESTS = '''
+import contextlib
+import socket
 import pytest
 from chaoskit.errors import ChaosError
 from chaoskit.history import rows as r
@@ -51,6 +53,28 @@ def test_ids_and_lost_rows(chaos):
     assert sent & {row.id for row in chaos.history.of(r.Exchange)}
 
 
+def test_overlapping(chaos):
+    """As in a scenario file: each gives back its own share, and what does not compose is refused."""
+    chaos.traffic(get={"request": "GET {{ front.url }}/", "rate": "50/s", "timeout": "1s"})
+    chaos.wait("500ms")
+    proxied = chaos.live.proxied("front")
+    first, second = contextlib.ExitStack(), contextlib.ExitStack()
+    first.enter_context(chaos.fault("down", on="front"))
+    second.enter_context(chaos.fault("down", on="front"))
+    first.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(proxied, timeout=5)
+    second.close()
+    socket.create_connection(proxied, timeout=5).close()
+    with chaos.fault("stop", service="front"):
+        with pytest.raises(ChaosError) as caught, chaos.fault("restart", service="front"):
+            pass
+        assert not chaos.live.services["front"].alive()
+    with chaos.fault("restart", service="front"):
+        chaos.wait("100ms")
+    print("REFUSED", caught.value)
+
+
 def test_vacuous(chaos):
     with chaos.fault("latency", on="idle", delay="60ms"):
         chaos.wait("10ms")
@@ -70,7 +94,8 @@ def test_the_fixture(project: Any) -> None:
     """A Python test gets the environment, faults, traffic and expectations; failures say what was seen."""
     (project.folder / "test_python.py").write_text(TESTS)
     outcome = project.run("--chaos", "-rP", "--tb=short", "test_python.py")
-    assert "2 failed, 5 passed" in outcome.out, outcome.out
+    assert "2 failed, 6 passed" in outcome.out, outcome.out
+    assert "REFUSED fault restart may not begin while stop lasts: front is stopped then" in outcome.out
     assert re.search(r"violated during\.get\.p50: expected < 10ms, seen \d+(\.\d+)?ms \(\d+ samples\)", outcome.out)
     assert "vacuous: the fault latency on idle touched no connections" in outcome.out
     assert "MISTAKE unknown fault 'latencyy'; legal: abort, " in outcome.out

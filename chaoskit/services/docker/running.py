@@ -106,6 +106,7 @@ class RunningContainer:
                 self._journal.done(entry)
                 return False
             self._pause_entry = entry
+        self._journal.prolong(self._pause_entry)
         return True
 
     def resume(self) -> bool:
