@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from chaoskit.blast_radius import BlastRadius
@@ -22,13 +22,17 @@ def start_traffic(
     operations: Mapping[str, Operation],
     variables: Mapping[str, Any],
     radius: BlastRadius,
+    notes: Iterable[tuple[str, str]] = (),
 ) -> float:
     """Begin a session of ``generator`` and send each operation at its rate; gives the time of the first request.
 
-    ``variables`` are what templates may name, ``radius`` is where requests may go. Raises BrokenError for a template
-    that fails.
+    ``variables`` are what templates may name, ``radius`` is where requests may go, ``notes`` what rows keep of answers,
+    as operation and dotted path. Raises BrokenError for a template that fails.
     """
-    specs = [_as_traffic(name, operation) for name, operation in operations.items()]
+    noted: dict[str, list[str]] = {}
+    for name, path in dict.fromkeys(notes):
+        noted.setdefault(name, []).append(path)
+    specs = [_as_traffic(name, operation, noted.get(name, [])) for name, operation in operations.items()]
     generator.begin(seed, specs, variables, radius.hosts)
     start = now() + LEAD
     for spec in specs:
@@ -37,7 +41,7 @@ def start_traffic(
     return start
 
 
-def _as_traffic(name: str, model: Operation) -> traffic.Operation:
+def _as_traffic(name: str, model: Operation, noted: list[str]) -> traffic.Operation:
     """An operation of the scenario language as the traffic worker takes it."""
     fallback = model.fallback
     return traffic.Operation(
@@ -52,6 +56,7 @@ def _as_traffic(name: str, model: Operation) -> traffic.Operation:
         timeout=model.timeout,
         ok_status=model.ok.statuses,
         ok_json=model.ok.json_,
+        note_json=noted,
         fallback=traffic.Fallback(header=fallback.header or {}, status=fallback.status, json=fallback.json_ or {})
         if fallback
         else None,

@@ -149,8 +149,10 @@ class Run:
 
     def _start_traffic(self) -> float:
         data = {**self.scenario.environment.data, **self.scenario.model.data}
+        variables = {**data, **self.live.addresses()}
+        notes = [note for planned in self.scenario.expectations for note in planned.expectation.notes()]
         operations = self.scenario.model.traffic
-        return start_traffic(self.generator, self.seed, operations, {**data, **self.live.addresses()}, self.live.radius)
+        return start_traffic(self.generator, self.seed, operations, variables, self.live.radius, notes)
 
     def _end_traffic(self) -> None:
         longest = max(operation.timeout for operation in self.scenario.model.traffic.values())

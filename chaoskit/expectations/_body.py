@@ -26,6 +26,15 @@ def document(request: r.Request) -> Any:
         return ABSENT
 
 
+def value(request: r.Request, path: str) -> Any:
+    """The value at a dotted path of the answer's JSON, or :data:`ABSENT`.
+
+    Of an answer that is longer than what the history keeps only those are known that were noted when it came
+    (:meth:`chaoskit.expectations.base.Expectation.notes`).
+    """
+    return request.noted[path] if path in request.noted else at(document(request), path)
+
+
 def at(document: Any, path: str) -> Any:
     """The value at a dotted path (``items.0.id``; a leading ``$.`` is allowed), or :data:`ABSENT`."""
     for step in path.removeprefix("$.").split("."):

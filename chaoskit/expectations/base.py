@@ -161,6 +161,11 @@ class Expectation(Model, ABC):
     def beside(self, others: Sequence[Expectation]) -> None:
         """Told once, at load: what stands in the same list of the scenario."""
 
+    def notes(self) -> Iterable[tuple[str, str]]:
+        """What it needs of answers, as operation and dotted path in the JSON: noted by the traffic worker, which sees
+        the whole answer. The history keeps the beginning of a body alone."""
+        return ()
+
     def too_short(self, faults: Sequence[PlannedFault]) -> Iterable[TooShort]:  # noqa: ARG002  # for those that need time
         """Times of the timeline, with these ``faults``, in which it could never be known whether it is met.
 

@@ -8,7 +8,10 @@ clients were told:
 * **lost**: the write was acknowledged, its key is not there;
 * **duplicated**: the key of a write stands there more than once;
 * **unexpected**: the write was refused (an answer came, and it was no acknowledgement) and its key is there all
-  the same, or a key is there that no client ever sent. A write without an answer may have happened or not.
+  the same, or a key is there that no client ever sent. A write without an answer may have happened or not: where the
+  key stands in the answer, each such write may have made one key that nobody knows of.
+
+An acknowledged write whose answer carries no key cannot be looked for: then nothing has held.
 """
 
 from __future__ import annotations
@@ -16,25 +19,30 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Literal
 
+import msgspec
 from pydantic import Field, model_validator
 
 from chaoskit.clock import now, wait_for
 from chaoskit.errors import BrokenError, TimeoutExpired
-from chaoskit.expectations._body import ABSENT, at, document
-from chaoskit.expectations._evidence import vacuous, with_unit
+from chaoskit.expectations._body import ABSENT, value
+from chaoskit.expectations._evidence import first_few, vacuous, with_unit
 from chaoskit.expectations._fields import NONE, Count, Statuses, at_least_one, listed
 from chaoskit.expectations.base import Expectation, Finding, Outcome, Path_, Reader, check
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.types import Duration, Model, OperationName, ServiceName, problem
-from chaoskit.units import counted
+from chaoskit.units import counted, format_duration
 
 POLL = 0.1
 """Seconds between two reads while deferred work is waited for."""
+
+UNSENT = ("refused", "unsent")
+"""Errors of requests that did not come to the service."""
 
 LISTED = 1000
 """Keys that a finding names, in the order of the requests: which writes were lost is for somebody to mend."""
@@ -81,7 +89,8 @@ class Ledger(Expectation):
 
     ``acknowledged`` says which answers count as a promise (default: those that are ``ok``), ``key`` where the key
     is: the request's correlation ``id``, or a ``header`` or ``json`` path of the answer. ``within`` is how long
-    deferred work may take after the last phase: reading goes on until nothing is lost and every invariant holds.
+    deferred work may take after the last phase: reading goes on until nothing is lost, every invariant holds, and
+    no row has changed for ``quiet``, so that duplicates which come late are seen.
     """
 
     writes: OperationName
@@ -92,20 +101,31 @@ class Ledger(Expectation):
     duplicated: Count = NONE
     unexpected: Count | None = None
     within: Duration = 5.0
+    quiet: Duration = 1.0
     invariants: list[Invariant] = []
 
+    def notes(self) -> Iterable[tuple[str, str]]:
+        """The key, where it stands in the answer's JSON."""
+        return [(self.writes, self.key.json_)] if isinstance(self.key, Key) and self.key.json_ is not None else []
+
     def collect(self, reader: Reader, view: View) -> Iterable[r.Read]:
-        """The rows of every query, read until they satisfy or the time is over."""
+        """The rows of every query, read until they satisfy and are quiet, or the time is over."""
         latest: list[r.Read] = []
+        began = changed = now()
 
         def settled() -> bool:
-            latest[:] = [_read(reader, on, sql) for on, sql in self._queries()]
-            return all(read.error is None for read in latest) and self._satisfied(latest, view)
+            nonlocal changed
+            before, latest[:] = _contents(latest), [_read(reader, on, sql) for on, sql in self._queries()]
+            if before and before != _contents(latest):
+                changed = now()
+            if any(read.error is not None for read in latest) or not self._satisfied(latest, view):
+                return now() - began >= self.within  # what is still missing is for the judge to say
+            return now() - changed >= self.quiet
 
         try:
-            wait_for(settled, what="acknowledged writes", limit=self.within, every=POLL)
-        except TimeoutExpired:
-            return latest  # what is still missing is for the judge to say
+            wait_for(settled, what="acknowledged writes", limit=self.within + self.quiet, every=POLL)
+        except TimeoutExpired:  # what else would have come nobody knows
+            return [msgspec.structs.replace(read, changing=True) for read in latest]
         return latest
 
     def judge(self, view: View) -> Iterator[Finding]:
@@ -135,19 +155,25 @@ class Ledger(Expectation):
         if read is None or read.error is not None:
             return _broken(id_, str(bound), self.read.sql, read, path)
         promised = [row for row in requests if self._acknowledges(row)]
-        keyed = [row for row in promised if self._key(row) is not None]
-        if not keyed:
-            why = f"{len(promised)} acknowledged writes, none with a key" if promised else "no acknowledged write"
-            return vacuous(id_, str(bound), f"{why} of {counted(len(requests), 'requests')}", path, len(requests))
+        if not promised:
+            why = f"no acknowledged write of {counted(len(requests), 'requests')}"
+            return vacuous(id_, str(bound), why, path, len(requests))
+        keyless = [row for row in promised if self._key(row) is None]
         keys = self._found(name, requests, read)
-        without = len(promised) - len(keyed)
-        note = f"; {without} acknowledged answers had no key" if without else ""
         finding = check(
-            id_, bound, len(keys), len(keyed), path=path,
-            worst=f"{len(read.rows)} rows for {len(keyed)} acknowledged writes{note}",
+            id_, bound, len(keys), len(promised) - len(keyless), path=path,
+            worst=f"{len(read.rows)} rows for {len(promised)} acknowledged writes",
             rows=[f"{key} ({why})" for key, why in list(keys.items())[:LISTED]],
         )  # fmt: skip
-        return with_unit(finding, lambda text: f"{text} {name} of {len(keyed)} acknowledged writes")
+        if finding.outcome is Outcome.VIOLATED:
+            return with_unit(finding, lambda text: f"{text} {name} of {len(promised)} acknowledged writes")
+        if keyless:
+            why = f"{len(keyless)} of {len(promised)} acknowledged writes have no key to look for"
+            return replace(vacuous(id_, str(bound), why, path, finding.samples), rows=first_few(keyless))
+        if read.changing:
+            why = f"rows still changed {format_duration(self.within)} after the last phase; give within more"
+            return vacuous(id_, str(bound), why, path, finding.samples)
+        return with_unit(finding, lambda text: f"{text} {name} of {len(promised)} acknowledged writes")
 
     def _found(self, name: str, requests: list[r.Request], read: r.Read) -> Mapping[str, str]:
         """The keys that are lost, duplicated or unexpected, each with what is known of it."""
@@ -169,7 +195,16 @@ class Ledger(Expectation):
             for key, rows in sent.items()
             if key in there and all(row.error is None and not self._acknowledges(row) for row in rows)
         }
-        return refused | {key: "was never sent" for key in there if key not in sent}
+        strangers = [key for key in there if key not in sent][self._unknown(requests) :]
+        return refused | dict.fromkeys(strangers, "was never sent" if self.key == "id" else "stands in no answer")
+
+    def _unknown(self, requests: list[r.Request]) -> int:
+        """How many keys may be there that nobody was told."""
+        return sum(
+            self._key(row) is None
+            and (self._acknowledges(row) or (row.error is not None and row.error.partition(":")[0] not in UNSENT))
+            for row in requests
+        )
 
     def _acknowledges(self, request: r.Request) -> bool:
         if self.acknowledged is None:
@@ -182,7 +217,7 @@ class Ledger(Expectation):
         assert isinstance(self.key, Key)
         if self.key.header is not None:
             return request.headers.get(self.key.header.lower())
-        found = at(document(request), self.key.json_ or "")
+        found = value(request, self.key.json_ or "")
         return None if found is ABSENT or found is None else str(found)
 
     def _queries(self) -> list[tuple[str, str]]:
@@ -197,6 +232,11 @@ class Ledger(Expectation):
             _value(read.rows) != invariant.equals for read, invariant in zip(reads[1:], self.invariants, strict=True)
         )
         return not lost and not any(wrong)
+
+
+def _contents(reads: list[r.Read]) -> list[list[str]]:
+    """What was read, whatever the order of the rows; to be compared."""
+    return [sorted(map(repr, read.rows)) for read in reads]
 
 
 def _name(on: str, sql: str) -> str:

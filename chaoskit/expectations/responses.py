@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from chaoskit.expectations._body import ABSENT, at, document
+from chaoskit.expectations._body import ABSENT, document
+from chaoskit.expectations._body import value as value_at
 from chaoskit.expectations._edges import Edges, Phase, Sides
 from chaoskit.expectations._evidence import SHOWN, first_few, many, told, vacuous, with_unit
 from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
@@ -55,8 +56,8 @@ class Responses(Expectation):
     trace, exception class, file path or SQL (see :mod:`chaoskit.expectations._internals`); with ``no_secret``
     nothing that looks like a password, token or key, and with ``secrets`` none of these planted values. ``count``
     bounds how many were selected, ``share`` their share of all requests of the operation in the phase. Only the first
-    2,048 characters of a body are known. A request that was under way when a fault began or ended belongs to neither
-    side: nothing is asked of it, and ``count`` holds with it or without it.
+    2,048 characters of a body are known, but for the values in ``json``. A request that was under way when a fault
+    began or ended belongs to neither side: nothing is asked of it, and ``count`` holds with it or without it.
     """
 
     of: OperationName
@@ -80,6 +81,10 @@ class Responses(Expectation):
         """As many as the share needs."""
         if self.share is not None:
             yield Demand(("share",), f"share {self.share}", self.of, self.phase, share_needs(self.share))
+
+    def notes(self) -> Iterator[tuple[str, str]]:
+        """The values that are compared."""
+        yield from ((self.of, path) for path in self.json_ or {})
 
     def judge(self, view: View) -> Iterator[Finding]:
         """One finding for each thing asked for, ``responses.OPERATION.NAME``."""
@@ -155,12 +160,12 @@ def _status_differs(statuses: list[int], request: r.Request) -> str:
 
 
 def _json_differs(path: str, value: Any, request: r.Request) -> str:
-    body = document(request)
-    found = at(body, path)
+    found = value_at(request, path)
     # True equals 1 for Python, but not for the client that reads the answer.
     if found == value and isinstance(found, bool) == isinstance(value, bool):
         return ""
-    return "no JSON" if body is ABSENT else repr(found)
+    cut = request.size > len(request.body.encode())
+    return "no JSON" if found is ABSENT and not cut and document(request) is ABSENT else repr(found)
 
 
 def _header_differs(name: str, pattern: str, request: r.Request) -> str:

@@ -31,7 +31,8 @@ class Request(Row, frozen=True, kw_only=True):
     generator or a service that stalls cannot hide the wait (no coordinated omission). ``error`` is None for
     any HTTP answer, else ``timeout``, ``refused``, ``reset``, ``closed`` or ``other: text``. ``id`` is the
     value of the operation's correlation header, ``traceparent`` that of the header of W3C's trace context, empty
-    where none was sent. ``copy`` counts simultaneous copies of one request from 0.
+    where none was sent. ``copy`` counts simultaneous copies of one request from 0. ``body`` is the beginning of the
+    answer's; ``noted`` holds, by dotted path, those values of the whole answer's JSON that an expectation needs.
     """
 
     op: str
@@ -52,6 +53,7 @@ class Request(Row, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     body: str = ""
     size: int = 0
+    noted: dict[str, Any] = {}
 
 
 class Connection(Row, frozen=True, kw_only=True):
@@ -155,12 +157,16 @@ class Event(Row, frozen=True, kw_only=True):
 
 
 class Read(Row, frozen=True, kw_only=True):
-    """Data read back from outside for an expectation (a ledger's rows, for example)."""
+    """Data read back from outside for an expectation (a ledger's rows, for example).
+
+    ``changing``: it was not the same for as long as it was to be when the time to read it was over.
+    """
 
     name: str
     at: float
     rows: list[list[Any]]
     error: str | None = None
+    changing: bool = False
 
 
 class Schedule(Row, frozen=True, kw_only=True):

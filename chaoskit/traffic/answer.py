@@ -51,13 +51,14 @@ def error_name(error: BaseException) -> str:
     return f"other: {type(error).__name__}: {error}".rstrip(": ")
 
 
-def judge(operation: Operation, answer: Answer) -> tuple[bool, bool]:
-    """Whether ``answer`` is good, and whether it came from a fallback."""
-    needs_json = operation.ok_json or (operation.fallback is not None and operation.fallback.json)
+def judge(operation: Operation, answer: Answer) -> tuple[bool, bool, dict[str, Any]]:
+    """Whether ``answer`` is good, whether it came from a fallback, and the values of its JSON that are to be noted."""
+    needs_json = operation.ok_json or operation.note_json or (operation.fallback and operation.fallback.json)
     document = _document(answer) if needs_json else _ABSENT
     ok = answer.error is None and _status_ok(operation, answer) and _json_matches(operation.ok_json or {}, document)
     fallback = operation.fallback is not None and _is_fallback(operation.fallback, answer, document)
-    return ok, fallback
+    noted = {path: value for path in operation.note_json if (value := _at(document, path)) is not _ABSENT}
+    return ok, fallback, noted
 
 
 def _status_ok(operation: Operation, answer: Answer) -> bool:

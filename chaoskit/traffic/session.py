@@ -173,7 +173,7 @@ class Session:
 def _row(flight: Flight, answer: Answer, ended: float) -> Request:
     due = flight.due
     operation, request = due.recipe.operation, due.request
-    ok, fallback = judge(operation, answer)
+    ok, fallback, noted = judge(operation, answer)
     return Request(
         op=operation.name,
         seq=due.seq,
@@ -194,4 +194,5 @@ def _row(flight: Flight, answer: Answer, ended: float) -> Request:
         # Four bytes are the most that one character takes.
         body=answer.body[: 4 * BODY_CHARS].decode("utf-8", "replace")[:BODY_CHARS],
         size=answer.size,
+        noted=noted,
     )

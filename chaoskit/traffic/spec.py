@@ -38,7 +38,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     bursts drive the operation. ``timeout`` counts from the send. ``copies`` identical requests are sent at
     once. ``concurrency`` limits the requests in flight: what is due beyond it waits and is sent late, never
     skipped. ``id_header`` carries the id that ties rows together; where ``headers`` does not set it, a
-    seeded UUID is added. So is a ``traceparent`` (W3C trace context), also drawn from the seed.
+    seeded UUID is added. So is a ``traceparent`` (W3C trace context), also drawn from the seed. ``note_json`` lists
+    dotted paths of the answer whose values the row keeps, however long the answer is.
 
     With ``python`` (``module:async_function``) that coroutine function is called in place of HTTP: with the
     rendered ``json`` object as keyword arguments, and ``request_id`` if it has such a parameter. Its return
@@ -60,6 +61,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     timeout: float = 10.0
     ok_status: list[int] = []
     ok_json: dict[str, Any] | None = None
+    note_json: list[str] = []
     fallback: Fallback | None = None
     copies: int = 1
     id_header: str = "x-request-id"

@@ -54,6 +54,25 @@ def test_held_with_evidence_history_and_the_same_verdict_again(project, session)
     assert meta["broken"] is None
 
 
+def test_values_deep_in_a_long_answer_are_judged(project, session, tmp_path):
+    """A ledger's key and an expected value that stand behind 5,000 characters, of which the history keeps 2,048."""
+    file = project()
+    environment = tmp_path / "scenarios" / "environments" / "small.yaml"
+    text = environment.read_text()
+    assert "json: {answer: 42}" in text
+    environment.write_text(text.replace("json: {answer: 42}", f"json: {{pad: {'x' * 5000}, answer: 42}}"))
+    expected = """\
+  responses: {of: ask, json: {answer: 42}}
+  ledger: {writes: ask, key: {json: answer}, read: {sql: select 42, on: postgres}}
+"""
+    file.write_text(file.read_text() + expected)
+    (scenario,) = load_scenarios(file)
+    result = session.run(scenario)
+    assert result.verdict.outcome is Outcome.HELD, result.verdict.reason
+    _, again, _ = rejudge(result.folder)
+    assert again == result.verdict
+
+
 def test_violated_and_judged_again_with_another_bound(project, session, tmp_path):
     """A bound that cannot be met is violated; the same history holds against a wider one."""
     (scenario,) = load_scenarios(project(delay="150ms", bound="< 20ms"))

@@ -16,7 +16,13 @@ from chaoskit.history.view import View
 
 Ledger = EXPECTATIONS.get("ledger")
 SQL = "select request_id from orders"
-ASKED = {"writes": "place-order", "read": {"sql": SQL, "on": "postgres"}, "unexpected": 0, "within": "0.4s"}
+ASKED = {
+    "writes": "place-order",
+    "read": {"sql": SQL, "on": "postgres"},
+    "unexpected": 0,
+    "within": "0.4s",
+    "quiet": "0s",
+}
 
 
 class Database:
@@ -175,7 +181,7 @@ def test_answers_without_a_key_are_told(rehearse, by_id):
     run, _ = orders(rehearse)
     findings = judged(by_id, run, Database([]), key={"json": "order.id"})
     assert findings["lost"].outcome is Outcome.VACUOUS
-    assert findings["lost"].seen == "160 acknowledged writes, none with a key of 160 requests"
+    assert findings["lost"].seen == "160 of 160 acknowledged writes have no key to look for"
 
 
 def test_copies_of_a_request_are_one_write(rehearse, by_id):
@@ -240,3 +246,76 @@ def test_mistakes_are_refused_at_load(asked, text):
     context = {"operations": {"place-order"}, "services": {"postgres"}}
     with pytest.raises(ValidationError, match=text):
         Ledger.model_validate({**ASKED, **asked}, context=context)
+
+
+def test_duplicates_that_come_late_are_seen(rehearse, by_id):
+    """Everything is there at the first look; a second worker does it again a little later."""
+    run, acknowledged = orders(rehearse)
+    rows = [[key] for key in acknowledged]
+    database = Database(rows, rows, rows, rows + rows[:2])
+    findings = judged(by_id, run, database, quiet="0.6s", within="5s")
+    assert outcomes(findings) == {"lost": "held", "duplicated": "violated", "unexpected": "held"}
+    assert findings["duplicated"].seen == "2 duplicated of 160 acknowledged writes"
+
+
+def test_rows_in_another_order_have_not_changed(rehearse, by_id):
+    """A query without an order gives the rows as they come."""
+    run, acknowledged = orders(rehearse)
+    rows = [[key] for key in acknowledged]
+    database = Database(*([rows, rows[::-1]] * 20))
+    assert set(outcomes(judged(by_id, run, database, quiet="0.3s")).values()) == {"held"}
+    assert database.reads < 10
+
+
+def test_rows_that_never_come_to_rest_prove_nothing(rehearse, by_id):
+    """A table that still changes when the time is over may hold a duplicate a moment later; what is lost is lost."""
+    run, acknowledged = orders(rehearse)
+    rows = [[key] for key in acknowledged]
+    restless = [[*rows, [f"timed-out-{look}"]] for look in range(100)]
+    findings = judged(by_id, run, Database(*restless), quiet="0.4s", unexpected=None)
+    assert outcomes(findings) == {"lost": "vacuous", "duplicated": "vacuous"}
+    assert findings["lost"].seen == "rows still changed 400ms after the last phase; give within more"
+    lost = Database(*([[key] for key in acknowledged[look % 2 + 1 :]] for look in range(100)))
+    assert outcomes(judged(by_id, run, lost, quiet="0.4s", unexpected=None))["lost"] == "violated"
+
+
+def test_an_acknowledged_write_without_a_key_is_not_left_out(rehearse, by_id):
+    """One of 160 is enough for nothing to have held; what is surely wrong stays so."""
+    run, _ = orders(
+        rehearse, lambda at: {"body": json.dumps({} if round(at * 10) == 10 else {"id": f"n{round(at * 10)}"})}
+    )
+    keys = [f"n{round(row.intended * 10 - run.origin * 10)}" for row in run.view().requests() if row.seq != 60]
+    findings = judged(by_id, run, Database([[key] for key in keys]), key={"json": "id"})
+    assert outcomes(findings) == dict.fromkeys(findings, "vacuous")
+    assert findings["lost"].seen == "1 of 160 acknowledged writes have no key to look for"
+    assert findings["lost"].rows == ("place-order-60 (201, 20ms)",)
+    findings = judged(by_id, run, Database([[key] for key in keys[1:] + keys[1:2]]), key={"json": "id"})
+    assert outcomes(findings) == {"lost": "violated", "duplicated": "violated", "unexpected": "vacuous"}
+
+
+def test_a_key_that_was_noted_needs_no_body(rehearse, by_id):
+    """The history has the beginning of a long answer; the worker that saw all of it kept the key."""
+    run, _ = orders(rehearse, lambda at: {"body": '{"pad": "xxx', "noted": {"id": f"n{round(at * 10)}"}})
+    keys = [[f"n{round(row.intended * 10 - run.origin * 10)}"] for row in run.view().requests()]
+    findings = judged(by_id, run, Database(keys), key={"json": "id"})
+    assert outcomes(findings) == dict.fromkeys(findings, "held")
+    assert list(Ledger.model_validate({**ASKED, "key": {"json": "id"}}).notes()) == [("place-order", "id")]
+    assert not list(Ledger.model_validate({**ASKED, "key": {"header": "x-id"}}).notes())
+
+
+def test_a_key_that_nobody_was_told(rehearse, by_id):
+    """Ten writes timed out: ten unknown keys may be there, an eleventh may not; what was not sent made none."""
+
+    def answer(at):
+        if 1 <= at < 2:
+            return {"error": "timeout"}
+        return {"error": "refused"} if 2 <= at < 3 else {"headers": {"x-order": f"n{round(at * 10)}"}}
+
+    run, _ = orders(rehearse, answer)
+    keys = [[f"n{round(row.intended * 10 - run.origin * 10)}"] for row in run.view().requests() if row.ok]
+    for more, outcome in ((10, "held"), (11, "violated")):
+        findings = judged(
+            by_id, run, Database([*keys, *([f"s{number}"] for number in range(more))]), key={"header": "x-order"}
+        )
+        assert outcomes(findings) == {"lost": "held", "duplicated": "held", "unexpected": outcome}
+    assert findings["unexpected"].rows == ("s10 (stands in no answer)",)

@@ -89,6 +89,16 @@ def test_phases(rehearse, by_id, phase, samples):
     assert findings["responses.place-order.count"].outcome is Outcome.HELD
 
 
+def test_json_of_a_long_answer(rehearse, by_id):
+    """What was noted of the whole answer counts; what was not stands in none of the 2,048 characters that are known."""
+    run = panicking(rehearse, body='{"pad": "xxx', size=5000, noted={"error": "boom"})
+    asked = Responses(of="place-order", where={"status": 500}, json={"error": "boom", "missing": 1})
+    assert list(asked.notes()) == [("place-order", "error"), ("place-order", "missing")]
+    findings = by_id(asked, run.view())
+    assert outcomes(findings) == {"json.error": "held", "json.missing": "violated"}
+    assert "absent (× 24)" in findings["responses.place-order.json.missing"].seen
+
+
 def test_json_values(rehearse, by_id):
     """Dotted paths, list indexes, and true is not 1."""
     run = panicking(rehearse, body=json.dumps({"items": [{"ok": True, "n": 1}], "note": None}))

@@ -31,6 +31,21 @@ def test_same_seed_same_requests(traffic: Any, shop: Any) -> None:
     assert isinstance(json.loads(runs[0][0][1])["quantity"], int)
 
 
+@pytest.mark.parametrize("pad", [1, 100_000])
+def test_values_are_noted_from_the_whole_answer(traffic: Any, shop: Any, pad: int) -> None:
+    """The row keeps what was asked for however long the answer is; of its body the beginning."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"pad": "é" * pad, "orders": [{"id": 7, "note": None}]}, status=201)
+
+    shop.answer = answer
+    traffic.run(
+        shop, traffic.order(note_json=["orders.0.id", "orders.0.note", "orders.1.id"]), {"count": 2}, length=0.3
+    )
+    assert [row.noted for row in traffic.requests] == [{"orders.0.id": 7, "orders.0.note": None}] * 2
+    assert {len(row.body) for row in traffic.requests} == {min(len(traffic.requests[0].body), 2048)}
+
+
 def test_copies_are_identical_and_simultaneous(traffic: Any, shop: Any) -> None:
     """Three copies carry one id and body, are intended at once, and are numbered."""
     traffic.run(shop, traffic.order(copies=3, json={"q": "{{ randint(1, 1000) }}"}), {"count": 4}, length=0.3)
