@@ -79,10 +79,37 @@ def test_command_in_a_shell_takes_values_from_variables_alone(desk):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["sh", "-c", "echo {{ alert.labels.note }}"], "not given to a shell"),
-        (["/bin/bash", "script.sh", "{{ alert.name }}"], "not given to a shell"),
-        (["env", "sh", "-c", "{{ alert.name }}"], "not given to a shell"),
-        (["python", "-c", "print('{{ alert.name }}')"], "where code does"),
+        *(
+            ([*words, "{{ alert.name }}"], "a program of your own only")
+            for words in (
+                ["sh", "-c"],
+                ["/usr/bin/../bin/sh", "-c"],
+                ["env", "sh", "-c"],
+                ["busybox", "sh", "-c"],
+                ["env", "-S"],
+                ["python3", "-c"],
+                ["python3"],
+                ["python3", "-m"],
+                ["perl", "-E"],
+                ["perl", "-ne"],
+                ["node", "-p"],
+                ["awk"],
+                ["find", ".", "-exec"],
+                ["timeout", "5"],
+                ["ssh", "host"],
+                ["xargs"],
+                ["sort"],
+                ["./../sh", "-c"],
+                ["/bin/mend.sh"],
+                ["node", "--require", "x.js", "-p"],
+                ["sh", "-x", "mend.sh"],
+                ["tar", "xf", "a.tar"],
+            )
+        ),
+        (["tar", "--to-command={{ alert.name }}"], "a program of your own only"),
+        (["python3", "-c{{ alert.name }}"], "a program of your own only"),
+        (["sh", "-c", "echo {{ incident }}"], "a program of your own only"),
+        (["sh", "-c", "{% set a = alert %}{{ a.name }}"], "a program of your own only"),
         (["{{ alert.labels.program }}"], "the program itself is no template"),
         (["echo", "{{ alert.__class__ }}"], "may not be reached"),
         ([], "at least 1 item"),
@@ -92,6 +119,28 @@ def test_command_in_a_shell_takes_values_from_variables_alone(desk):
 def test_command_that_could_run_what_an_alert_says_is_refused_at_load(desk, words, why):
     """With the reason, before anything runs."""
     assert why in mistakes(desk, {"command": {"run": words}})
+
+
+def test_command_gives_no_alert_to_a_link_that_leads_out(desk):
+    """A shell under another name: known when it is about to run, and not run."""
+    (desk.folder / "mend").symlink_to("/bin/sh")
+    row = run(desk, {"command": {"run": ["./mend", "-c", "{{ alert.labels.note }}"]}}, note="touch pwned")
+    assert row.outcome == "failed"
+    assert "mend: it leads out of" in row.detail
+    assert not (desk.folder / "pwned").exists()
+
+
+@pytest.mark.parametrize("name", ["PATH", "LD_PRELOAD", "BASH_ENV", "PYTHONSTARTUP", "GIT_SSH_COMMAND", "NODE_OPTIONS"])
+def test_command_gives_no_alert_to_a_variable_that_steers(desk, name):
+    """It would say what runs; a fixed text, or an address of a service, may."""
+    told = mistakes(desk, {"command": {"run": ["true"], "env": {name: "{{ alert.name }}"}}})
+    assert f"{name}: what an alert says is not given" in told
+    desk.load({"sop": "s", "steps": [{"command": {"run": ["true"], "env": {name: "{{ orders.url }}"}}}]})
+
+
+def test_command_gives_addresses_to_any_program(desk):
+    """What the scenario itself says is no alert's text."""
+    desk.load({"sop": "s", "steps": [{"command": {"run": ["curl", "-f", "{{ orders.url }}/mend", "{{ sop }}"]}}]})
 
 
 def test_command_that_fails_or_takes_too_long_is_a_failed_step(desk):
@@ -112,7 +161,7 @@ def test_command_ends_with_its_time(desk):
 
 def test_command_refuses_a_nul(desk):
     """No program can be given one: a clear failure, no traceback."""
-    row = run(desk, {"command": {"run": ["echo", "{{ alert.labels.note }}"]}}, note="a\0b")
+    row = run(desk, {"command": {"run": ["true"], "env": {"NOTE": "{{ alert.labels.note }}"}}}, note="a\0b")
     assert "NUL" in row.detail
 
 

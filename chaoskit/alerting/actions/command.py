@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-from pathlib import PurePath
+import re
+from pathlib import Path, PurePath
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -12,14 +12,18 @@ from chaoskit.alerting.actions.base import Action, Job
 from chaoskit.clock import now
 from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.processes import start_process
+from chaoskit.scenario.template import constants_and_names
 from chaoskit.scenario.types import Duration, ServiceName, problem
 
-SHELLS = {
-    "sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "csh", "tcsh", "busybox",
-    "eval", "xargs", "parallel", "watch", "su", "ssh",
-}  # fmt: skip
-"""Programs that run a text as a program."""
-_CODE = {"-c", "-e", "--eval", "--command", "-r"}
+INTERPRETERS = {"bash", "dash", "ksh", "node", "perl", "php", "python", "ruby", "sh", "zsh"}
+"""Programs that run the file named in their first argument, and give it all others as they are."""
+
+_STEERING = re.compile(
+    r"PATH|ENV|IFS|PS[0-4]|SHELLOPTS|BASHOPTS|PROMPT_COMMAND|CLASSPATH|EDITOR|VISUAL|PAGER|BROWSER|LESS(OPEN|CLOSE)|"
+    r"(LD|DYLD|BASH|GIT|SSH|PYTHON|PERL5?|RUBY|NODE|NPM|PHP|LUA|JAVA|_JAVA|JDK|MAKE|AWK)_?.*|.*_(OPTIONS|OPTS|COMMAND)",
+    re.IGNORECASE,
+)
+"""Variables by which a program is told what to run."""
 _POLL = 0.02
 
 
@@ -27,24 +31,54 @@ def _is_template(word: str) -> bool:
     return "{{" in word or "{%" in word
 
 
+def _tells_alert(word: str) -> bool:
+    """Whether a template can hold what an alert says."""
+    return _is_template(word) and not constants_and_names(word)[1].isdisjoint({"alert", "incident"})
+
+
+def _own_file(words: list[str]) -> str | None:
+    """The file beside the SOP's that gets the arguments behind it, if it is clear that nobody else reads them."""
+    if "/" in words[0] and _is_beside(words[0]):
+        return words[0]
+    if PurePath(words[0]).name.rstrip("0123456789.") in INTERPRETERS and len(words) > 1 and _is_beside(words[1]):
+        return words[1]
+    return None
+
+
+def _is_beside(word: str) -> bool:
+    place = PurePath(word)
+    return not (_is_template(word) or word.startswith("-") or place.is_absolute() or ".." in place.parts)
+
+
 def _safe(words: list[str]) -> list[str]:
     """What an alert says must never be read as a program."""
     if _is_template(words[0]):
         raise problem("the program itself is no template: what runs stands in this file")
-    templates = [word for word in words if _is_template(word)]
-    if templates and any(PurePath(word).name in SHELLS for word in words):
+    told = next((word for word in words if _tells_alert(word)), None)
+    if told is not None and _own_file(words) is None:
         raise problem(
-            f"{templates[0]!r}: a template is not given to a shell, which would run what an alert says; "
-            'hand it over in env: and write "$NAME"'
+            f"{told!r}: what an alert says is an argument of a program of your own only, which lies beside this file: "
+            "./mend.sh ARGUMENT, or python mend.py ARGUMENT; any other program might take it for code or an option. "
+            'Hand it over in env: and let the program read it, a shell as "$NAME"'
         )
-    for before, word in pairwise(words):
-        if before in _CODE and _is_template(word):
-            raise problem(f"{word!r}: a template does not stand where code does ({before}); hand it over in env:")
     return words
+
+
+def _safe_names(env: dict[str, str]) -> dict[str, str]:
+    for name, value in env.items():
+        if _is_template(name):
+            raise problem(f"{name!r}: the name of a variable is no template")
+        if _tells_alert(value) and _STEERING.fullmatch(name):
+            raise problem(f"{name}: what an alert says is not given to a variable that tells programs what to run")
+    return env
 
 
 class Command(Action):
     """Runs a program to its end, without a shell: each word is one argument, whatever a template puts into it.
+
+    What an alert says (``alert``, ``incident``) may stand in ``env`` for any program. It may stand in an argument only
+    where that goes to a program of your own: ``run`` begins with a file beside the SOP's (``./mend.sh``), or with an
+    interpreter and such a file (``python mend.py``). No link may lead to another place.
 
     It runs in the folder of the SOP's file, with our environment and ``env``. A status other than 0 is a failure, and
     so is a program that has not ended within ``timeout``: it is ended then, with all it has started.
@@ -52,18 +86,20 @@ class Command(Action):
     Arguments:
 
     - ``run``: the program and its arguments, a list. Arguments may be templates, the program may not.
-    - ``env``: environment variables. Templates.
+    - ``env``: environment variables. Values may be templates; not of an alert where the name is known to steer programs
+      (``PATH``, ``LD_PRELOAD``, ``BASH_ENV``, ``PYTHONSTARTUP``).
     - ``timeout``: 30s unless given.
     - ``service``: which one it is for, where that is to be told.
     """
 
     run: Annotated[list[str], Field(min_length=1), AfterValidator(_safe)]
-    env: dict[str, str] = {}
+    env: Annotated[dict[str, str], AfterValidator(_safe_names)] = {}
     timeout: Duration = 30.0
     service: ServiceName | None = None
 
     def execute(self, job: Job) -> str:
         """Run it to its end, or to that of its time."""
+        self._refuse_links(job.folder)
         argv = [self.run[0], *(job.text(word) for word in self.run[1:])]
         env = {name: job.text(value) for name, value in self.env.items()}
         if any("\0" in text for text in (*argv, *env.values())):
@@ -88,3 +124,9 @@ class Command(Action):
         if status != 0:
             raise ChaosError(f"{self.run[0]}: exit status {status}: {told}")
         return f"{self.run[0]}: {told}" if told else f"{self.run[0]}: done"
+
+    def _refuse_links(self, folder: Path) -> None:
+        """A file beside the SOP's that is a link to an interpreter is no program of one's own."""
+        own = _own_file(self.run) if any(map(_tells_alert, self.run)) else None
+        if own is not None and not (folder / own).resolve().is_relative_to(folder.resolve()):
+            raise ChaosError(f"{own}: it leads out of {folder}, so it is given nothing that an alert says")
