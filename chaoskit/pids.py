@@ -112,6 +112,14 @@ def wait_gone(pids: Iterable[Pid], limit: float) -> list[Pid]:
     return left
 
 
+def describe_exit(status: int) -> str:
+    """``exit status 1`` or ``killed by SIGKILL``, with a hint where one is known."""
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}"
+    hints = {125: " (it was told not to begin)", 126: " (not executable)", 127: " (no such program)"}
+    return f"exit status {status}{hints.get(status, '')}"
+
+
 def signal_all(pids: Iterable[Pid], number: int) -> None:
     """Send a signal to each that still runs."""
     for pid in pids:

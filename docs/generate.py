@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from chaoskit.scenario.loader import room  # noqa: E402
 
 REFERENCE = DOCS / "reference.md"
 MEANINGS = DOCS / "_generator" / "meanings.yaml"
+TEMPLATE = "reference.md.j2"
 HEAD = ["key", "type", "default", "meaning"]
 LINKS = {
     "Operation": "[operation](#traffic)",
@@ -54,7 +56,7 @@ def generate() -> str:
         keep_trailing_newline=True, variable_start_string="<<", variable_end_string=">>",
         autoescape=False,  # noqa: S701  # Markdown is not HTML
     )  # fmt: skip
-    text = jinja.get_template("reference.md.j2").render(
+    text = jinja.get_template(TEMPLATE).render(
         keys=page.keys, units=_units, figures="\n\n".join(map(_tables_of, (_operations, samples))),
         rules=_paragraphs(_samples),
         toxic_facts=_paragraphs(ProxyFault), methods=_methods(Chaos, "chaos"),
@@ -74,7 +76,8 @@ class _Page:
     def __init__(self, fields: Fields, examples: Examples) -> None:
         self._fields = fields
         self._examples = examples
-        self._names: list[str] = []
+        headings = re.findall(r"^#+ (\w+)$", (MEANINGS.parent / TEMPLATE).read_text(encoding="utf-8"), re.MULTILINE)
+        self._names: list[str] = [heading.lower() for heading in headings]
 
     def keys(self, name: str) -> str:
         """The table of a model of the scenario language."""

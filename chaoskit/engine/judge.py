@@ -15,12 +15,13 @@ from dataclasses import replace
 from chaoskit.engine.disturbed import excused, lag_explained
 from chaoskit.engine.follows import following
 from chaoskit.engine.measured import Measured, during
-from chaoskit.engine.verdict import STEADY_STATE, Judged, Verdict, linked
+from chaoskit.engine.verdict import SERVICES, STEADY_STATE, Judged, Verdict, linked
 from chaoskit.expectations._because import Cure, cured
 from chaoskit.expectations._operations import judge_operations
 from chaoskit.expectations._steady import recovered_at
 from chaoskit.expectations.base import Expectation, Finding, Outcome
 from chaoskit.expectations.recovery import Recovery
+from chaoskit.expectations.services import Services, unasked_ends
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.history.view import OperationFacts, View
@@ -40,7 +41,13 @@ def view_of(scenario: Scenario, history: History) -> View:
         name: OperationFacts(operation.rate, operation.timeout, operation.id_header)
         for name, operation in scenario.model.traffic.items()
     }
-    return View(history, operations, scenario.model.steady_state, RECOVERY_WINDOW)
+    faults = {planned.name: planned.fault for planned in scenario.faults}
+
+    def died_of(row: r.Fault, end: r.Event) -> bool:
+        fault = faults.get(row.name)
+        return fault is not None and fault.target == end.service and fault.died_of_it(end.code or 0)
+
+    return View(history, operations, scenario.model.steady_state, RECOVERY_WINDOW, died_of)
 
 
 def judge(scenario: Scenario, history: History, broken: str | None = None) -> Verdict:
@@ -58,6 +65,7 @@ def judge(scenario: Scenario, history: History, broken: str | None = None) -> Ve
     by_sop: float | None = None
     operations: dict[str, Measured] = {}
     try:
+        findings = list(_ends(scenario, view))
         if broken is None:
             found = (replace(judged, finding=excused(judged.finding, view)) for judged in _findings(scenario, view))
             findings = linked(following(list(found)))
@@ -91,7 +99,9 @@ def _broken(scenario: Scenario, view: View) -> str | None:
         if event.what == r.TAKEN:
             return f"{event.service} was not what answered: {event.detail}, which is no process of this service"
     for fault in view.faults:
-        if fault.error is not None:
+        # Where the service had ended by itself, that is why, and a finding of its own.
+        gone = any(end.service == fault.target and end.at <= fault.ended for end in view.unasked_ends)
+        if fault.error is not None and not gone:
             return f"fault {fault.name}: {fault.error}"
     if not view.history.of(r.Schedule):
         return "the run did not come to its end: the traffic generator never closed its schedule"
@@ -110,6 +120,7 @@ def _findings(scenario: Scenario, view: View) -> Iterator[Judged]:
         # An expectation that found nothing to judge must not pass for one that was met.
         for finding in findings or [Finding(planned.kind, Outcome.VACUOUS, "a finding", "nothing was judged", 0)]:
             yield _placed(scenario, finding, planned.path, asked=_asked(planned.expectation, finding))
+    yield from _ends(scenario, view)
     if not any(planned.kind == "recovery" for planned in scenario.expectations):
         # Steady state must hold again after the last fault, asked for or not.
         for finding in Recovery.model_construct(within=scenario.model.timeline.recovery).judge(view):
@@ -118,6 +129,19 @@ def _findings(scenario: Scenario, view: View) -> Iterator[Judged]:
         for fault in view.faults:
             if fault.name == planned_fault.name:
                 yield _placed(scenario, _evidence(fault), planned_fault.path)
+
+
+def _ends(scenario: Scenario, view: View) -> Iterator[Judged]:
+    """Services that ended by themselves: nobody has to ask for these."""
+    allowed = [name for name, spec in scenario.environment.services.items() if spec.ends == "allowed"]
+    asked = [
+        name
+        for planned in scenario.expectations
+        if isinstance(planned.expectation, Services)
+        for name in planned.expectation.root
+    ]
+    for finding in unasked_ends(view, [*allowed, *asked]):
+        yield _placed(scenario, finding, ("environment",), asked=False)
 
 
 def _steady(view: View) -> list[Window]:
@@ -178,6 +202,9 @@ def _evidence(fault: r.Fault) -> Finding:
 def _conclude(findings: list[Judged], view: View) -> tuple[Outcome, str]:
     failed = sorted((judged for judged in findings if not judged.finding.held), key=Judged.urgency)
     by = {outcome: [judged for judged in failed if judged.finding.outcome is outcome] for outcome in Outcome}
+    ended = [judged for judged in by[Outcome.VIOLATED] if judged.finding.id.startswith(SERVICES)]
+    if ended:  # what could not be read, or never held, is what comes of it
+        return Outcome.VIOLATED, _say([*ended, *(judged for judged in failed if judged not in ended)])
     if by[Outcome.BROKEN]:
         return Outcome.BROKEN, _say(by[Outcome.BROKEN])
     steady = [judged for judged in by[Outcome.VIOLATED] if judged.finding.id.startswith(STEADY_STATE)]

@@ -16,6 +16,9 @@ ORDER = (Outcome.BROKEN, Outcome.VIOLATED, Outcome.VACUOUS, Outcome.INCONCLUSIVE
 CAUGHT, NOT_CAUGHT = "caught", "not caught"
 """What becomes of a control; it may be broken or inconclusive, too."""
 
+SERVICES = "services."
+"""What the ids of findings on services that ended begin with."""
+
 STEADY_STATE = "steady_state."
 """What the ids of findings on the steady state begin with."""
 
@@ -23,13 +26,16 @@ STEADY_STATE = "steady_state."
 def urgency(outcome: Outcome, id: str, because: str, asked: bool, line: int) -> tuple[int, bool, bool, bool, int]:
     """Sorts findings that did not hold, worst first: whatever names the worst one goes by it.
 
-    As the outcome is decided: broken, then a steady state that was not met, violated, vacuous, inconclusive. Of those
-    alike: what follows from another (``because``) after what does not; a fault without evidence before too few
-    samples; what the scenario asks for (``asked``) before what is judged by default; then as written (``line``).
+    As the outcome is decided: a service that ended by itself, broken, then a steady state that was not met, violated,
+    vacuous, inconclusive. Of those alike: what follows from another (``because``) after what does not; a fault without
+    evidence before too few samples; what the scenario asks for (``asked``) before what is judged by default; then as
+    written (``line``).
     """
     rank = ORDER.index(outcome)
     ill = outcome is Outcome.VIOLATED and id.startswith(STEADY_STATE)  # too few samples do not say so
-    if outcome is not Outcome.BROKEN and not ill:
+    if outcome is Outcome.VIOLATED and id.startswith(SERVICES):
+        rank = -1
+    elif outcome is not Outcome.BROKEN and not ill:
         rank += len(ORDER)
     unproven = outcome is Outcome.VACUOUS and id.startswith("fault.")
     return rank, bool(because), not unproven, not asked, line

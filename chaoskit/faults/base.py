@@ -117,6 +117,14 @@ class Fault(Model, ABC):
         """Why ``later`` may not begin while this one lasts; empty where both compose."""
         return self.conflict(later, first=True) or later.conflict(self, first=False)
 
+    def died_of_it(self, status: int) -> bool:  # noqa: ARG002  # for faults that end what they act on
+        """Whether an end of its target, with this exit status (negative: the signal) while it lasts, is its doing.
+
+        Else such an end is the service's own, and violates the scenario. Signals sent by ``Service.kill``, and ends by
+        ``Service.halt``, ``restart`` and ``stop``, are known without this.
+        """
+        return False
+
     @abstractmethod
     def inject(self, world: World) -> AbstractContextManager[Evidence]:
         """Inject on entering, cure on leaving. The evidence is complete once the manager has been left."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,6 +106,10 @@ class Stress(Fault):
             return None
         hint = f"on this machine {self.cpu} that burn CPU time on {cores} cores would starve the traffic generator too"
         return needs_docker(setting, f"{hint}; use fewer, or nice")
+
+    def died_of_it(self, status: int) -> bool:
+        """By the kernel's OOM killer, where it holds memory."""
+        return bool(self.memory) and status == -signal.SIGKILL
 
     @contextmanager
     def inject(self, world: World) -> Iterator[Evidence]:

@@ -139,6 +139,9 @@ class Log(Row, frozen=True, kw_only=True):
     stream: str = "stdout"
 
 
+ASKED = "as asked"
+"""``detail`` of ``exited`` where the engine, a fault or an SOP had it end in an orderly way."""
+
 TAKEN = "port taken"
 """What happened to a service at whose address somebody else listens; ``detail`` tells who."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from chaoskit.history import rows as r
 from chaoskit.history.calm import Calm
+from chaoskit.history.ends import DiedOf, unasked
 from chaoskit.history.store import History
 from chaoskit.history.windows import Window, inside, merge
 
@@ -29,13 +30,15 @@ class OperationFacts:
 class View:
     """A finished history, ready to be judged. All spans are :class:`Window` of monotonic seconds.
 
-    ``recovery_window`` is for how many seconds steady state must hold to count as recovered.
+    ``recovery_window`` is for how many seconds steady state must hold to count as recovered, ``died_of`` tells which
+    faults end their target.
     """
 
     history: History
     operations: Mapping[str, OperationFacts] = field(default_factory=dict)
     steady_state: Mapping[str, OperationBounds] = field(default_factory=dict)
     recovery_window: float = 1.0
+    died_of: DiedOf = lambda _fault, _event: False
 
     @cached_property
     def phases(self) -> dict[str, Window]:
@@ -46,6 +49,11 @@ class View:
     def faults(self) -> list[r.Fault]:
         """The faults that were injected, in order of their start."""
         return sorted(self.history.of(r.Fault), key=lambda row: row.started)
+
+    @cached_property
+    def unasked_ends(self) -> list[r.Event]:
+        """The exits of services that nothing in the scenario brought about, in order."""
+        return unasked(self.history, self.died_of)
 
     @cached_property
     def fault_windows(self) -> list[Window]:

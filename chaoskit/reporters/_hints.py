@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
 from chaoskit.reporters._moments import broke
-from chaoskit.reporters.exits import ended_unasked
 
 if TYPE_CHECKING:
     from chaoskit.engine.session import Result
@@ -21,17 +20,14 @@ _TOO_FEW = re.compile(r"\b(?:is|are) needed$")
 
 
 def circumstances(result: Result) -> Iterator[str]:
-    """Lines below the reason: services that ended by themselves; how far a broken run came; what to do, if known."""
+    """Lines below the reason: how far a broken run came; what to do, if known."""
     verdict, history = result.verdict, result.history
-    phases = history.of(r.Phase)
-    ended = ended_unasked(phases, history.of(r.Fault), history.of(r.Event), history.of(r.SopRun))
-    yield from ended
     if verdict.outcome is Outcome.BROKEN:
         if _unread(verdict):
             yield "the run itself came to its end, but this could not be evaluated: it says nothing about the service"
         elif not history.of(r.Schedule):  # which is written when all phases are over
-            yield broke(phases, verdict.samples)
-    if told := _hint(verdict, result.scenario.source, bool(ended)):
+            yield broke(history.of(r.Phase), verdict.samples)
+    if told := _hint(verdict, result.scenario.source):
         yield f"what to do: {told}"
 
 
@@ -40,15 +36,13 @@ def _unread(verdict: Verdict) -> list[Judged]:
     return [judged for judged in verdict.failed() if judged.finding.outcome is Outcome.BROKEN]
 
 
-def _hint(verdict: Verdict, source: Source, ended: bool) -> str:
+def _hint(verdict: Verdict, source: Source) -> str:
     if verdict.outcome is Outcome.VACUOUS:
         return _vacuous(verdict)
     if verdict.outcome is Outcome.INCONCLUSIVE:
         return f"run it again when others take less of the machine ({_PAGE}#calm-and-disturbed-time)"
     if verdict.outcome is not Outcome.BROKEN or not (unread := _unread(verdict)):
         return ""
-    if ended:
-        return "find out first why it ended; its last lines are in logs.jsonl of the history"
     judged = unread[0]
     *above, _ = judged.finding.path or ("",)
     # A query stands in a key of its own, beside those that are judged by it.

@@ -90,6 +90,11 @@ class Recorded:
         return self.outcome == SKIPPED
 
     @property
+    def unread(self) -> bool:
+        """Whether it came to its end, and something could not be evaluated."""
+        return any(finding["outcome"] == Outcome.BROKEN for finding in self.findings)
+
+    @property
     def invalid(self) -> bool:
         """Whether its file could not be read."""
         return self.outcome == INVALID

@@ -95,7 +95,7 @@ def _control(check: Check, data: Mapping[str, Any]) -> None:
         check.wrong(("control", "without"), "the scenario has no SOPs that its control could be without")
     violates = mapping(data, "control").get("violates")
     # Not steady_state: without one before the first fault a control proves nothing.
-    blocks = {"recovery": None, **mapping(data, "expect")}
+    blocks = {"recovery": None, "services": None, **mapping(data, "expect")}
     operations = set(mapping(data, "traffic"))
     for index, finding in enumerate(violates if isinstance(violates, list) else ()):
         place, known = "the scenario", blocks

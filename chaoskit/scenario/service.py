@@ -73,6 +73,7 @@ class ServiceSpec(Model):
     metrics: str | None = None
     failpoints: bool = False
     restart: Literal["never", "on-failure", "always"] = "never"
+    ends: Literal["never", "allowed"] = "never"
     stop: StopSpec = StopSpec()
     proxy: bool = True
     reset: list[str] = Field([], description="requests (METHOD PATH) sent directly to it between scenarios")

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from chaoskit.clock import now
 from chaoskit.errors import BrokenError, ChaosError
-from chaoskit.history.rows import TAKEN, Log
+from chaoskit.history.rows import ASKED, TAKEN, Log
 from chaoskit.journal import Journal
+from chaoskit.pids import describe_exit
 from chaoskit.services.base import Emit, Service
-from chaoskit.services.readiness import await_ready, describe_exit, http_answers, tcp_open
+from chaoskit.services.readiness import await_ready, http_answers, tcp_open
 from chaoskit.services.runtime import ContainerPlan, ProcessRuntime, Running, Runtime
 from chaoskit.services.spec import ServiceSpec
 from chaoskit.services.supervisor import Supervisor
@@ -300,7 +301,8 @@ class ManagedService(Service):
 
     def _exited(self, process: Running) -> None:
         self._last_exit = process.poll()
-        self.event("exited", pid=process.pid, code=self._last_exit)
+        asked = ASKED if self._supervisor.resting else ""
+        self.event("exited", pid=process.pid, code=self._last_exit, detail=asked)
         if not self._supervisor.died(self._last_exit or 0):
             self.event("given up", detail="the supervisor has restarted it too often")
 

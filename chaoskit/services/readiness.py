@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import signal
 import socket
 import time
 from collections.abc import Callable
 
 from chaoskit.clock import now
 from chaoskit.errors import BrokenError
+from chaoskit.pids import describe_exit
 from chaoskit.units import format_duration
 
 ONCE = 1.0
@@ -63,14 +63,6 @@ def await_ready(
             raise BrokenError(_explain(f"{what}. It still runs: is its port or readiness check right?", last_lines()))
         time.sleep(every)
         every = min(every * 1.2, 0.05)
-
-
-def describe_exit(status: int) -> str:
-    """``exit status 1`` or ``killed by SIGKILL``, with a hint where one is known."""
-    if status < 0:
-        return f"killed by {signal.Signals(-status).name}"
-    hints = {125: " (it was told not to begin)", 126: " (not executable)", 127: " (no such program)"}
-    return f"exit status {status}{hints.get(status, '')}"
 
 
 def _explain(what: str, lines: list[str]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -170,6 +171,40 @@ def test_broken_when_somebody_else_answered(scenario: Scenario) -> None:
     assert verdict.reason == (
         "stub was not what answered: port 80 is held by pid 7 (nginx), which is no process of this service"
     )
+
+
+EXITED = r.Event(service="stub", at=ZERO + 4.5, what="exited", pid=7, code=1)
+"""After recovery, when nothing acts on it."""
+
+
+def test_violated_when_a_service_ended_by_itself(scenario: Scenario) -> None:
+    """However good all other figures are; before a steady state that never held, and whenever it was."""
+    for made in (history(), history(slow_always)):
+        made.add(EXITED)
+        verdict = judge(scenario, made)
+        assert verdict.outcome is Outcome.VIOLATED
+        assert verdict.failed()[0].finding.id == "services.stub.ends"
+        assert verdict.reason.startswith("services.stub.ends: expected does not end by itself")
+        assert "it ended (exit status 1) at +4.5 s and did not come back" in verdict.reason
+
+
+def test_an_end_that_the_environment_allows(scenario: Scenario) -> None:
+    """A job may end: nothing is found."""
+    services = {"stub": scenario.environment.services["stub"].model_copy(update={"ends": "allowed"})}
+    environment = dataclasses.replace(scenario.environment, services=services)
+    made = history()
+    made.add(EXITED)
+    assert judge(dataclasses.replace(scenario, environment=environment), made).outcome is Outcome.HELD
+
+
+def test_a_fault_that_failed_because_its_service_had_ended(scenario: Scenario) -> None:
+    """It is not chaoskit that failed; before the service's end it is."""
+    for at, outcome in ((-0.5, Outcome.VIOLATED), (2.5, Outcome.BROKEN)):
+        made = history(faults=(fault(error="stub has ended"),))
+        made.add(msgspec.structs.replace(EXITED, at=ZERO + at))
+        verdict = judge(scenario, made)
+        assert verdict.outcome is outcome
+        assert verdict.violated()[0] == "services.stub.ends", "told where the run broke, too"
 
 
 def test_vacuous_without_evidence(scenario: Scenario) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from chaoskit.clock import wait_for
 from chaoskit.errors import BrokenError, ChaosError
-from chaoskit.history.rows import Log
+from chaoskit.history.rows import ASKED, Event, Log
 
 SERVER = textwrap.dedent("""
     import http.server, os, sys
@@ -79,6 +79,7 @@ def test_life(bench):
     assert service.pid is None
     assert bench.events() == ["started", "ready", "exited", "restarted", "ready", "exited"]
     assert bench.event("exited").code == service.last_exit == -signal.SIGTERM
+    assert {row.detail for row in bench.rows if isinstance(row, Event) and row.what == "exited"} == {ASKED}
 
 
 def test_it_can_be_started_anew(bench):
@@ -356,6 +357,22 @@ def stranger(port):
             yield child.pid
         finally:
             child.kill()
+
+
+@pytest.mark.parametrize("policy", ["never", "always"])
+def test_an_end_that_nobody_asked_for(bench, policy):
+    """The event does not say that it was asked for, whatever the supervisor makes of it; the next orderly one does."""
+    service = bench.make(command=COMMAND, ready=HEALTHZ, restart=policy)
+    service.start()
+    old = service.pid
+    get(service, "/exit")
+    wait_for(lambda: "exited" in bench.events(), what="its end", limit=20)
+    assert bench.event("exited").detail == ""
+    if policy == "always":
+        back(service, old)
+    service.restart()
+    service.stop()
+    assert bench.event("exited").detail == ASKED
 
 
 @pytest.mark.parametrize(

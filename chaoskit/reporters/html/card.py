@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from chaoskit.history.rows import Event, Fault, Phase, SopRun
+from chaoskit.history.rows import Fault, Phase
 from chaoskit.mask import mask
 from chaoskit.reporters import sources
 from chaoskit.reporters.causes import folded
-from chaoskit.reporters.exits import ended_unasked
 from chaoskit.reporters.figures.style import SIGN
 from chaoskit.reporters.html import incidents, pictures
 from chaoskit.reporters.html.clean import clip
@@ -60,7 +59,6 @@ class Card:
     failed: Sequence[FindingLine] = ()
     held: Sequence[FindingLine] = ()
     when: str = ""
-    exits: Sequence[str] = ()
     source: str = ""
     file: str = sources.COPY
     no_fallback: Sequence[str] = ()
@@ -133,8 +131,6 @@ def _card(one: Recorded, anchor: str, page: Path) -> Card:
     card.failed = [replace(cause, follow=follow) for cause, follow in causes]
     card.held = [_with_source(finding, lines) for finding in one.findings if finding["outcome"] == "held"]
     card.when = _when(one, phases)
-    if not one.passed:
-        card.exits = ended_unasked(phases, faults, rows(folder, Event), rows(folder, SopRun))
     card.source = clip(text, SOURCE_LENGTH)
     card.file = sources.place(folder, one.file, one.nodeid) or sources.COPY
     if one.operations:
@@ -179,7 +175,7 @@ def _when(one: Recorded, phases: Sequence[Phase]) -> str:
     """When it went wrong, in the words of the timeline; 0 s is when the first fault began."""
     if one.passed:
         return ""
-    if one.outcome == "broken" and not one.findings:
+    if one.outcome == "broken" and not one.unread:
         return f"after the phase “{phases[-1].name}”" if phases else "before the first request"
     return "; ".join(
         f"{fault['name']} ({fault['kind']} on {fault['target']}) from {fault['started']:+.1f} s to "

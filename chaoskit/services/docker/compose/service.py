@@ -9,12 +9,12 @@ from typing import Any
 
 from chaoskit.clock import wait_for
 from chaoskit.errors import BrokenError, TimeoutExpired
+from chaoskit.pids import describe_exit
 from chaoskit.scenario.compose import ComposedSpec
 from chaoskit.services.base import Neighbours, Service
 from chaoskit.services.docker.compose import database
 from chaoskit.services.docker.compose.runtime import ComposeRuntime
 from chaoskit.services.managed import ManagedService
-from chaoskit.services.readiness import describe_exit
 from chaoskit.units import format_duration
 
 COMPLETED = "service_completed_successfully"
