@@ -62,4 +62,5 @@ def _as_traffic(name: str, model: Operation, noted: list[str]) -> traffic.Operat
         else None,
         copies=model.copies,
         id_header=model.id_header,
+        in_flight=model.in_flight,
     )

@@ -26,11 +26,11 @@ from chaoskit.scenario.types import Model, OperationName, RatioBound
 
 class Where(Model):
     """Which answers are looked at: those with one of these statuses, or with this kind of error (``timeout``,
-    ``refused``, ``reset``, ``closed``, ``other``). With both given, either will do.
+    ``refused``, ``reset``, ``closed``, ``unsent``, ``other``). With both given, either will do.
     """
 
     status: Statuses | None = None
-    error: Literal["timeout", "refused", "reset", "closed", "other"] | None = None
+    error: Literal["timeout", "refused", "reset", "closed", "unsent", "other"] | None = None
 
     _asked = model_validator(mode="after")(at_least_one("status", "error"))
 

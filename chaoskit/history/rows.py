@@ -29,7 +29,9 @@ class Request(Row, frozen=True, kw_only=True):
 
     ``intended`` is when the open-loop schedule wanted it sent; latency is ``ended - intended``, so a
     generator or a service that stalls cannot hide the wait (no coordinated omission). ``error`` is None for
-    any HTTP answer, else ``timeout``, ``refused``, ``reset``, ``closed`` or ``other: text``. ``id`` is the
+    any HTTP answer, else ``timeout``, ``refused``, ``reset``, ``closed``, ``unsent: text`` or
+    ``other: text``. An ``unsent`` one was due when too many were in flight; ``sent`` is when it was given up, and it
+    ends when its timeout would have been over. ``id`` is the
     value of the operation's correlation header, ``traceparent`` that of the header of W3C's trace context, empty
     where none was sent. ``copy`` counts simultaneous copies of one request from 0. ``body`` is the beginning of the
     answer's; ``noted`` holds, by dotted path, those values of the whole answer's JSON that an expectation needs.
@@ -173,7 +175,8 @@ class Read(Row, frozen=True, kw_only=True):
 
 
 class Schedule(Row, frozen=True, kw_only=True):
-    """What the traffic generator did: requests planned and sent, and how late it sent them (seconds)."""
+    """What the traffic generator did: requests planned and sent, and how late it sent them (seconds). ``unsent`` of
+    those that count as sent were due when too many were in flight: refused by us on time."""
 
     at: float
     planned: int
@@ -181,6 +184,7 @@ class Schedule(Row, frozen=True, kw_only=True):
     lag_p50: float
     lag_p99: float
     lag_max: float
+    unsent: int = 0
 
 
 class Alert(Row, frozen=True, kw_only=True):

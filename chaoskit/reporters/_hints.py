@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
 from chaoskit.reporters._moments import broke
+from chaoskit.units import counted
 
 if TYPE_CHECKING:
     from chaoskit.engine.session import Result
@@ -20,8 +21,11 @@ _TOO_FEW = re.compile(r"\b(?:is|are) needed$")
 
 
 def circumstances(result: Result) -> Iterator[str]:
-    """Lines below the reason: how far a broken run came; what to do, if known."""
+    """Lines below the reason: requests that were not sent; how far a broken run came; what to do, if known."""
     verdict, history = result.verdict, result.history
+    if unsent := sum(schedule.unsent for schedule in history.of(r.Schedule)):
+        count = counted(unsent, "requests")
+        yield f"{count} could not be sent, as too many waited for an answer (in_flight: of the traffic)"
     if verdict.outcome is Outcome.BROKEN:
         if _unread(verdict):
             yield "the run itself came to its end, but this could not be evaluated: it says nothing about the service"

@@ -75,6 +75,7 @@ class Operation(Model):
     ok: Accepted = Accepted()
     fallback: Fallback | None = None
     copies: int = Field(1, ge=1, le=100)
+    in_flight: int = Field(2000, ge=1, le=20000)
     id_header: str = "x-request-id"
 
     @property

@@ -15,6 +15,7 @@ TIMEOUT = "timeout"
 REFUSED = "refused"
 RESET = "reset"
 CLOSED = "closed"
+UNSENT = "unsent"
 
 _ABSENT = object()
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from chaoskit.blast_radius import BlastRadius
 from chaoskit.errors import ChaosError
 from chaoskit.history.rows import Request, Row, Schedule
-from chaoskit.traffic.answer import Answer, judge
+from chaoskit.traffic.answer import UNSENT, Answer, judge
 from chaoskit.traffic.http_driver import HttpDriver
 from chaoskit.traffic.prepare import Recipe
 from chaoskit.traffic.python_driver import PythonDriver
@@ -60,9 +59,8 @@ class Session:
         self._python = PythonDriver(loop)
         self._streams: dict[str, RunningStream] = {}
         self._in_flight: dict[str, dict[int, Flight]] = {name: {} for name in self._recipes}
-        self._waiting: dict[str, deque[tuple[Due, int]]] = {name: deque() for name in self._recipes}
         self._number = 0
-        self._planned = 0
+        self._planned = self._unsent = 0
         self._lags = array("d")
         self._empty = asyncio.Event()
 
@@ -85,8 +83,6 @@ class Session:
         running = self._streams[stream_id]
         unsent = running.stop()  # before the sum below reads the count: it fires, too
         self._planned += unsent * running.copies
-        for name, waiting in self._waiting.items():
-            self._waiting[name] = deque(entry for entry in waiting if entry[0].stream != stream_id)
 
     async def end(self, drain: float) -> Schedule:
         """Stop all streams, wait at most ``drain`` seconds for answers, and say how the schedule was kept.
@@ -117,10 +113,18 @@ class Session:
         operation = due.recipe.operation
         self._planned += operation.copies
         for copy in range(operation.copies):
-            if len(self._in_flight[operation.name]) < operation.concurrency:
+            if len(self._in_flight[operation.name]) < operation.in_flight:
                 self._send(due, copy)
             else:
-                self._waiting[operation.name].append((due, copy))
+                self._refuse(due, copy)
+
+    def _refuse(self, due: Due, copy: int) -> None:
+        """Too many are in flight: a failed request that takes its whole timeout, as for whoever waits in line."""
+        operation, now = due.recipe.operation, self._loop.time()
+        self._unsent += 1
+        self._lags.append(now - due.intended)
+        answer = Answer(error=f"{UNSENT}: {operation.in_flight} requests in flight")
+        self._emit(_row(Flight(due, copy, now), answer, due.intended + operation.timeout))
 
     def _send(self, due: Due, copy: int) -> None:
         operation = due.recipe.operation
@@ -141,10 +145,7 @@ class Session:
         if flight is None:  # of a session that was dropped
             return
         self._emit(_row(flight, answer, self._loop.time()))
-        waiting = self._waiting[name]
-        if waiting:
-            self._send(*waiting.popleft())
-        elif not any(self._in_flight.values()):
+        if not any(self._in_flight.values()):
             self._empty.set()
 
     def _give_up(self) -> None:
@@ -164,6 +165,7 @@ class Session:
             at=self._loop.time(),
             planned=self._planned,
             sent=len(self._lags),
+            unsent=self._unsent,
             lag_p50=share(0.50),
             lag_p99=share(0.99),
             lag_max=lags[-1],

@@ -36,10 +36,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     are templates), ``body`` (text) and ``form`` (fields) makes the body. An empty ``ok_status`` means any 2xx;
     ``ok_json`` maps dotted paths of the answer to expected values. ``rate`` is requests per second, 0 when only
     bursts drive the operation. ``timeout`` counts from the send. ``copies`` identical requests are sent at
-    once. ``concurrency`` limits the requests in flight: what is due beyond it waits and is sent late, never
-    skipped. ``id_header`` carries the id that ties rows together; where ``headers`` does not set it, a
-    seeded UUID is added. So is a ``traceparent`` (W3C trace context), also drawn from the seed. ``note_json`` lists
-    dotted paths of the answer whose values the row keeps, however long the answer is.
+    once. ``in_flight`` limits the requests in flight: what is due beyond it is not sent, and ends as ``unsent``.
+    ``id_header`` carries the id that ties rows together; where ``headers`` does not set it, a seeded UUID is added.
+    So is a ``traceparent`` (W3C trace context), also drawn from the seed. ``note_json`` lists dotted paths of the
+    answer whose values the row keeps, however long the answer is.
 
     With ``python`` (``module:async_function``) that coroutine function is called in place of HTTP: with the
     rendered ``json`` object as keyword arguments, and ``request_id`` if it has such a parameter. Its return
@@ -65,7 +65,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     fallback: Fallback | None = None
     copies: int = 1
     id_header: str = "x-request-id"
-    concurrency: int = 2000
+    in_flight: int = 2000
 
     def __post_init__(self) -> None:
         where = f"operation {self.name!r}"
@@ -77,8 +77,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise ValueError(f"{where}: the json of a python operation holds its arguments, so it is an object")
         if self.rate < 0:
             raise ValueError(f"{where}: a rate is not negative")
-        if self.timeout <= 0 or self.copies < 1 or self.concurrency < 1:
-            raise ValueError(f"{where}: timeout, copies and concurrency are positive")
+        if self.timeout <= 0 or self.copies < 1 or self.in_flight < 1:
+            raise ValueError(f"{where}: timeout, copies and in_flight are positive")
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from itertools import pairwise
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from chaoskit.clock import now, sleep_until, wait_for
-from chaoskit.traffic.spec import Stream
+from chaoskit.traffic.spec import Operation, Stream
 
 
 def test_a_stream_sends_exactly_its_schedule(traffic: Any, shop: Any) -> None:
@@ -56,8 +57,8 @@ def test_a_stalled_server_does_not_slow_the_schedule(traffic: Any, shop: Any) ->
     assert all(row.ended - row.intended > 0.15 for row in meanwhile)
 
 
-def test_the_limit_in_flight_delays_but_never_skips(traffic: Any, shop: Any) -> None:
-    """Above the limit requests wait, are sent late, and the row shows how late."""
+def test_what_is_due_above_the_limit_in_flight_is_not_sent(traffic: Any, shop: Any) -> None:
+    """It is a failed request with its own reason, which takes its whole timeout; the schedule was kept."""
     open_now = most = 0
 
     async def answer(request: web.Request) -> web.Response:
@@ -69,11 +70,33 @@ def test_the_limit_in_flight_delays_but_never_skips(traffic: Any, shop: Any) -> 
         return web.Response(status=201)
 
     shop.answer = answer
-    traffic.run(shop, traffic.order(concurrency=5), {"count": 20}, length=1.0)
+    traffic.run(shop, traffic.order(in_flight=5, timeout=3.0), {"count": 20}, length=1.0)
     assert most <= 5
     assert len(traffic.requests) == 20
-    assert max(row.sent - row.intended for row in traffic.requests) > 0.25
-    assert (traffic.schedules[0].planned, traffic.schedules[0].sent) == (20, 20)
+    unsent = [row for row in traffic.requests if row.error == "unsent: 5 requests in flight"]
+    assert len(unsent) == 15
+    assert not any(row.ok for row in unsent)
+    assert all(row.ended - row.intended == pytest.approx(3.0) for row in unsent)
+    schedule = traffic.schedules[0]
+    assert (schedule.planned, schedule.sent, schedule.unsent) == (20, 20, 15)
+    assert max(row.sent - row.intended for row in traffic.requests) < 0.25
+
+
+def test_a_service_that_hangs_is_not_late_traffic(traffic: Any) -> None:
+    """It accepts and never answers: every request ends at its timeout, or is not sent; none is late."""
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as server:
+        operation = Operation(
+            name="a", url=f"http://127.0.0.1:{server.getsockname()[1]}/", rate=200.0, timeout=2.0, in_flight=100
+        )
+        traffic.begin(1, [operation], {})
+        traffic.stream(Stream(id="s", op="a", start=now(), count=600, rate=200.0))
+        sleep_until(now() + 3.0)
+        schedule = traffic.end()
+    assert schedule.sent == schedule.planned == 600
+    assert schedule.unsent > 300
+    assert schedule.lag_p99 < 0.1
+    assert {row.error for row in traffic.requests} == {"timeout", "unsent: 100 requests in flight"}
+    assert min(row.ended - row.intended for row in traffic.requests) > 1.9
 
 
 def test_stop_is_prompt(traffic: Any, shop: Any) -> None:
