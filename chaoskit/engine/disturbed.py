@@ -13,6 +13,9 @@ from chaoskit.history.windows import Window
 _IN_CALM_TIME = ("steady_state", "during", "after")
 """Kinds whose figures were judged on calm time already."""
 
+_WHATEVER_THE_TIME = ("services",)
+"""Kinds that no slow machine brings about: a process does not end of it."""
+
 _SECONDS = {"recovery", "breaker", "alerts", "sop", "backoff", "after_deadline", "within"}
 """Words in the id of a finding that is about seconds: a slowdown moves it, also where it is bounded."""
 
@@ -24,7 +27,7 @@ def excused(finding: Finding, view: View) -> Finding:
     was. A steady state that does not come back at all, even when the requests are taken at best, has no such excuse.
     """
     kind = finding.id.partition(".")[0]
-    if finding.outcome not in (Outcome.VIOLATED, Outcome.VACUOUS) or kind in _IN_CALM_TIME:
+    if finding.outcome not in (Outcome.VIOLATED, Outcome.VACUOUS) or kind in (*_IN_CALM_TIME, *_WHATEVER_THE_TIME):
         return finding
     window = _looked_at(finding, view)
     seconds = bool(_SECONDS.intersection(finding.id.split("."))) and bool(view.calm.during(window.start, window.end))

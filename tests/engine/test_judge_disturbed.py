@@ -146,6 +146,13 @@ def test_recovery_that_others_kept_up(usual: Scenario) -> None:
     assert judge(usual, with_machine(history(never), MILD, 2.0)).outcome is Outcome.VIOLATED
 
 
+def test_a_service_that_ended_has_no_excuse(usual: Scenario) -> None:
+    """No process ends because others took the machine."""
+    made = with_machine(history(), FLOOD)
+    made.add(r.Event(service="stub", at=ZERO + 1, what="exited", pid=7, code=1))
+    assert judge(usual, made).outcome is Outcome.VIOLATED
+
+
 def test_a_fault_without_evidence(usual: Scenario) -> None:
     """Vacuous; inconclusive where the service was not let come to it."""
     nothing = (fault(touched=0),)
