@@ -3,8 +3,11 @@
 A disturbed machine never makes a violation a pass, and never fails a service for what others took:
 
 - The requests that were to be sent in calm time are judged where they are enough, else all of them.
-- What is violated stays so if it is even when the machine is given the best of the doubt: with every latency divided by
-  the slowdown, and every request that met a time without bound taken as answered at once. Else it is inconclusive.
+- What is violated stays so if it is even at best: without what each request can have lost, and with every request that
+  met a time without bound taken as answered at once. Else it is inconclusive. What it can have lost is
+
+      min(latency × (1 - 1 / slowdown), 10 × what our threads waited for a processor / requests in that time)
+
 - Too few calm requests, and a bound that a slow machine helps to meet (a lower limit of a latency): inconclusive.
 
 Requests are chosen by when they were to be sent, never by when they ended: that would leave out the slow ones.
@@ -24,6 +27,9 @@ from chaoskit.history.calm import AFTERMATH
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window, without
 from chaoskit.scenario.bounds import Bound
+
+MOST_TIMES = 10
+"""How many times as much as the average request one may have lost: the waits of others lie in its way, too."""
 
 Judge = Callable[[Bound, list[r.Request], Sequence[Window]], Finding]
 """One bound on requests that were sent within windows."""
@@ -76,7 +82,13 @@ def at_best(row: r.Request, view: View, *, fallback: bool) -> r.Request:
     slowdown = view.calm.slowdown(row.intended, row.ended)
     if slowdown == inf:
         return msgspec.structs.replace(row, ended=row.intended, ok=True, error=None, fallback=fallback)
-    return msgspec.structs.replace(row, ended=row.intended + (row.ended - row.intended) / slowdown)
+    met = view.calm.during(row.intended, row.ended)
+    if not met:
+        return row
+    waited = sum((each.row.waited or 0.0) * each.row.seconds for each in met)
+    requests = view.sent(met[0].row.at - met[0].row.seconds, met[-1].row.at)
+    lost = min((row.ended - row.intended) * (1 - 1 / slowdown), MOST_TIMES * waited / max(1, requests))
+    return msgspec.structs.replace(row, ended=row.ended - lost)
 
 
 def _span(requests: Sequence[r.Request]) -> Window:

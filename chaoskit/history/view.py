@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -83,6 +84,14 @@ class View:
         """Requests by intended send time, of one operation or all, within ``windows`` (None: all the time)."""
         found = self._requests.get(op, []) if op is not None else [q for qs in self._requests.values() for q in qs]
         return found if windows is None else [row for row in found if inside(row.intended, windows)]
+
+    def sent(self, start: float, end: float) -> int:
+        """How many requests were to be sent from ``start`` to ``end``."""
+        return bisect_left(self._moments, end) - bisect_left(self._moments, start)
+
+    @cached_property
+    def _moments(self) -> list[float]:
+        return sorted(row.intended for rows in self._requests.values() for row in rows)
 
     def exchanges(self, proxy: str, windows: Sequence[Window] | None = None) -> list[r.Exchange]:
         """HTTP exchanges seen at a proxy, by start."""
