@@ -32,6 +32,8 @@ from chaoskit.units import counted, format_duration
 
 # A generator that is later than this at its 99th percentile has measured itself, not the service.
 LAG_LIMIT = 0.1
+LAG = "the traffic generator"
+"""What the reason begins with when it did not keep its schedule."""
 RECOVERY_WINDOW = 1.0
 
 
@@ -86,11 +88,11 @@ def _lag(view: View) -> str | None:
     for schedule in view.history.of(r.Schedule):
         if schedule.lag_p99 > LAG_LIMIT:
             return (
-                f"the traffic generator fell behind its schedule: p99 {format_duration(schedule.lag_p99)}, "
+                f"{LAG} fell behind its schedule: p99 {format_duration(schedule.lag_p99)}, "
                 f"at most {format_duration(LAG_LIMIT)} is allowed"
             )
         if schedule.sent < schedule.planned:
-            return f"the traffic generator sent {schedule.sent} of {schedule.planned} planned requests"
+            return f"{LAG} sent {schedule.sent} of {schedule.planned} planned requests"
     return None
 
 

@@ -13,7 +13,7 @@ import chaoskit
 from chaoskit.clock import now
 from chaoskit.engine.judge import judge
 from chaoskit.engine.others import refuse_another
-from chaoskit.engine.verdict import ControlVerdict, Verdict, judge_control
+from chaoskit.engine.verdict import ControlVerdict, Verdict, after, judge_control
 from chaoskit.errors import BrokenError
 from chaoskit.history.store import load
 from chaoskit.scenario.compose import copies
@@ -93,8 +93,8 @@ def rejudge(folder: Path, scenario_file: Path | None = None) -> tuple[Scenario, 
     scenario = matching[0]
     if scenario_file is not None:
         refuse_another(folder / _SCENARIO, scenario, control=meta["control"])
-    verdict = judge(scenario, load(folder), meta.get("broken"))
-    return scenario, verdict, control_verdict(scenario, verdict, control=meta["control"])
+    verdict, attempts = judge(scenario, load(folder), meta.get("broken")), meta.get("attempts") or ()
+    return scenario, after(verdict, attempts), control_verdict(scenario, verdict, control=meta["control"])
 
 
 def control_verdict(scenario: Scenario, verdict: Verdict, *, control: bool) -> ControlVerdict | None:

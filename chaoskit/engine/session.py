@@ -10,7 +10,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Result:
-    """What one scenario left: its folder, its history, and what was judged. ``wall`` is seconds in all."""
+    """What one scenario left: its folder, its history, and what was judged. ``wall`` is seconds in all, ``meta`` what
+    ``run.json`` says, ``attempts`` how often it was run."""
 
     scenario: Scenario
     folder: Path
@@ -50,6 +51,8 @@ class Result:
     control: ControlVerdict | None
     wall: float
     seed: int
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    attempts: int = 1
 
 
 class Session:
@@ -130,7 +133,7 @@ class Session:
             self.taint(scenario.environment)
         judged = control_verdict(scenario, verdict, control=control)
         write(folder / VERDICT, {**verdict.as_dict(), **({"control": judged.as_dict()} if judged else {})})
-        return Result(scenario, folder, history, verdict, judged, meta["wall"], self.seed)
+        return Result(scenario, folder, history, verdict, judged, meta["wall"], self.seed, meta)
 
     def open(self, environment: Environment, *, fresh: bool = False) -> tuple[LiveEnvironment, TrafficGenerator]:
         """The running environment and the traffic worker. One that could not be started is not tried again.

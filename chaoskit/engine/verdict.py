@@ -115,6 +115,20 @@ class Verdict:
         }
 
 
+def after(verdict: Verdict, attempts: Sequence[Mapping[str, str]], outcome: str = "") -> Verdict:
+    """The verdict of a last attempt, its reason with what those before came to (``outcome`` and ``why`` of each)."""
+    if not attempts:
+        return verdict
+    ordinal = f"{len(attempts) + 1}{_ORDINALS.get(len(attempts) + 1, 'th')}"
+    before = "; ".join(
+        f"the {n}{_ORDINALS.get(n, 'th')} was {each['outcome']}: {each['why']}" for n, each in enumerate(attempts, 1)
+    )
+    return replace(verdict, reason=f"{outcome or verdict.outcome} at the {ordinal} attempt: {verdict.reason}; {before}")
+
+
+_ORDINALS = {1: "st", 2: "nd", 3: "rd"}
+
+
 def linked(findings: Sequence[Judged]) -> list[Judged]:
     """The findings with ``because`` as the whole id of the one behind it all, empty where none of these failed.
 

@@ -21,6 +21,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run each scenario also with its control, which must be violated where it says",
     )
     group.addoption("--chaos-seed", type=int, metavar="N", help="seed of data, schedule and faults (default: random)")
+    group.addoption(
+        "--chaos-attempts",
+        metavar="N",
+        help="run a scenario that others' load left open at most N times, again after waiting for calm (default: 3)",
+    )
     group.addoption("--chaos-reports", metavar="DIR", help="folder for runs and Allure results (default: reports)")
     group.addoption(
         "--chaos-toxiproxy",
@@ -61,6 +66,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the gate with this setting (min_score=90, block=blocker,critical); may be given again for another",
     )
     parser.addini("chaos_history_keep", "how many runs reports/history.db keeps", default="200")
+    parser.addini("chaos_attempts", "how often a scenario is run at most: as --chaos-attempts", default="3")
     parser.addini("chaos_allow", "hosts beyond loopback that scenarios may touch", type="args", default=[])
     parser.addini("chaos_runtime", "what services run in: as --chaos-runtime", default="auto")
     parser.addini("chaos_toxiproxy", "which Toxiproxy serves: as --chaos-toxiproxy", default="auto")

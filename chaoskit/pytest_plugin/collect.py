@@ -137,6 +137,7 @@ class ScenarioItem(pytest.Item):
         """Run the scenario and judge it; one with a fault that cannot be injected here fails at once."""
         if self.refused:
             raise ScenarioFailed("\n".join(map(str, self.refused)))
+        from chaoskit.engine.attempts import rehearse
         from chaoskit.pytest_plugin.progress import ProgressLine
         from chaoskit.reporters import summary
         from chaoskit.reporters.allure.result import attach
@@ -145,7 +146,14 @@ class ScenarioItem(pytest.Item):
         with ProgressLine(self.config, self.nodeid) as line:
             session = self._plugin().session
             meta = {"nodeid": self.nodeid, "reproduce": self._reproduce(session.seed)}
-            result = session.run(self.scenario, control=self.control, on_progress=line.show, meta=meta)
+            result = rehearse(
+                session,
+                self.scenario,
+                attempts=self._plugin().attempts,
+                control=self.control,
+                on_progress=line.show,
+                meta=meta,
+            )
         self.result = result
         self.summary = {**summary.of(result), **meta}
         if self.config.getoption("allure_report_dir", None):

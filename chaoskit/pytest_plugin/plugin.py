@@ -43,6 +43,7 @@ class ChaosPlugin:
         self.toxiproxy: str = config.getoption("--chaos-toxiproxy") or config.getini("chaos_toxiproxy")
         self.runtime: str = config.getoption("--chaos-runtime") or config.getini("chaos_runtime")
         self.alerting: str = config.getoption("--chaos-alerting") or config.getini("chaos_alerting")
+        self.attempts = _attempts(config.getoption("--chaos-attempts") or config.getini("chaos_attempts"))
         self.controls: bool = config.getoption("--chaos-controls")
         for name in ("chaos", "control"):
             self.register_marker(name)
@@ -263,3 +264,9 @@ class ChaosPlugin:
         output[REPORT] = self._left
         if self._left:
             session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+def _attempts(text: str) -> int:
+    if not str(text).strip().isdecimal() or int(text) < 1:
+        raise pytest.UsageError(f"--chaos-attempts: {text!r} is not a number of attempts (1, 2, ...)")
+    return int(text)

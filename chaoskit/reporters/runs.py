@@ -78,6 +78,7 @@ class Recorded:
     chaoskit: str = ""
     python: str = ""
     reproduce: str = ""
+    attempts: int = 1
 
     @property
     def passed(self) -> bool:
@@ -176,6 +177,7 @@ def read(folder: Path) -> Recorded:
         sop_recovery=verdict.get("sop_recovery"),
         samples=verdict["samples"],
         seed=meta.get("seed"),
+        attempts=1 + len(meta.get("attempts") or ()),
         wall=meta.get("wall", 0.0),
         alerting=alerting.get("served_by", ""),
         alerting_changes=tuple(map(mask, alerting.get("changes", ()))),

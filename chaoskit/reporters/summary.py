@@ -43,6 +43,7 @@ def of(result: Result) -> dict[str, Any]:
         "sops": [run.sop for run in result.history.of(r.SopRun) if run.started is not None],
         "requests": verdict.samples,
         "wall": result.wall,
+        "attempts": result.attempts,
         "folder": str(result.folder),
         "seed": result.seed,
     }
@@ -57,6 +58,7 @@ def of_not_run(told: Mapping[str, Any]) -> dict[str, Any]:
         "alerts": [],
         "sops": [],
         "requests": 0,
+        "attempts": 1,
     }
     return {**told, **nothing, "passed": False, "worst": "", "headline": told["reason"].partition("\n")[0]}
 

@@ -96,7 +96,8 @@ def _recovery(recovery: float | None, sop_recovery: float | None) -> str:
 def _worst(summary: dict[str, Any]) -> str:
     """The finding that failed first; why, where no finding tells (the environment did not start, say)."""
     if summary["passed"]:
-        return summary["worst"] if summary["control"] else ""
+        again = f"at attempt {summary['attempts']}" if summary.get("attempts", 1) > 1 else ""
+        return ", ".join(filter(None, (summary["worst"] if summary["control"] else "", again)))
     told = "" if summary["control"] else summary["worst"]
     return told or summary["reason"].partition("\n")[0]
 

@@ -1,0 +1,134 @@
+"""What the machine left open is run again. Real rehearsals; what the machine was like is put into their history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaoskit.engine.attempts import await_calm, rehearse
+from chaoskit.engine.judge import judge
+from chaoskit.engine.record import rejudge
+from chaoskit.engine.session import Session
+from chaoskit.expectations.base import Outcome
+from chaoskit.history import rows as r
+from chaoskit.history.store import History
+from chaoskit.reporters import summary
+from chaoskit.reporters.runs import read_run
+from chaoskit.reporters.terminal import table
+from chaoskit.scenario.loader import load
+
+TEXT = """\
+scenario: Made up
+environment: {services: {stub: {provider: http_stub, args: {routes: [{path: /ok, json: {answer: 42}}]}}}}
+traffic:
+  ask: {request: "GET {{ stub.url }}/ok", rate: 50/s}
+steady_state:
+  ask: {success_rate: ">= 50%"}
+timeline:
+  steady: 1s
+  faults:
+    - slow: {latency: {on: stub, delay: 20ms}, at: 0s, for: 1s}
+  recovery: 5s
+expect:
+  during:
+    ask: {success_rate: ">= 50%"}
+"""
+
+
+class Busy(Session):
+    """A session on a machine that others load in its first ``disturbed`` rehearsals, so that traffic is late; calm
+    after that, whatever this machine is like."""
+
+    disturbed = 0
+    rehearsed = 0
+
+    def _rehearse(self, scenario: Any, history: History, *given: Any, **named: Any) -> str | None:
+        broken = super()._rehearse(scenario, history, *given, **named)
+        self.rehearsed += 1
+        history._rows[r.Host].clear()
+        if self.rehearsed <= self.disturbed:
+            (last,) = history.of(r.Schedule)
+            history.add(
+                r.Host(at=last.at, seconds=0.25, cores=2, late=0.01, own=0.4, foreign=1.4, waited=2.0, busiest=0.95)
+            )
+            history.add(r.Schedule(at=last.at, planned=9, sent=9, lag_p50=0.3, lag_p99=0.3, lag_max=0.3))
+        return broken
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Iterator[Callable[[int], Busy]]:
+    """Makes such a session."""
+    sessions: list[Busy] = []
+
+    def make(disturbed: int) -> Busy:
+        session = Busy(tmp_path / "reports", seed=7)
+        session.disturbed = disturbed
+        sessions.append(session)
+        return session
+
+    yield make
+    for session in sessions:
+        session.close()
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Any:
+    """A scenario that holds on any machine."""
+    file = tmp_path / "made-up.chaos.yaml"
+    file.write_text(TEXT, encoding="utf-8")
+    (found,) = load(file)
+    return found
+
+
+def test_it_is_run_again_until_it_is_settled(busy: Callable[[int], Busy], scenario: Any) -> None:
+    """Held at the second attempt: one scenario, which tells the first and keeps it."""
+    waited: list[str] = []
+    session = busy(1)
+    result = rehearse(session, scenario, wait=waited.append, meta={"nodeid": "made-up.chaos.yaml::made-up"})
+    assert (result.verdict.outcome, result.attempts, waited) == (Outcome.HELD, 2, [session.id])
+    assert result.verdict.reason.startswith("held at the 2nd attempt: ")
+    assert "the 1st was inconclusive: others took 1.4 of 2 processors from " in result.verdict.reason
+    assert result.folder == session.folder / "made-up"
+    first = json.loads((result.folder / "attempt-1" / "verdict.json").read_text(encoding="utf-8"))
+    assert first["outcome"] == "inconclusive"
+    (recorded,) = read_run(session.folder)
+    assert (recorded.outcome, recorded.attempts, recorded.reason) == ("held", 2, result.verdict.reason)
+    _, again, _ = rejudge(result.folder)
+    assert again.reason == result.verdict.reason
+    told = {**summary.of(result), "nodeid": "made-up.chaos.yaml::made-up", "reproduce": ""}
+    assert any("at attempt 2" in line for line in table([told], session.folder, (), width=200))
+
+
+def test_at_most_so_often(busy: Callable[[int], Busy], scenario: Any) -> None:
+    """What stays open is inconclusive, and all attempts are there."""
+    session = busy(9)
+    result = rehearse(session, scenario, attempts=2, wait=lambda _: None)
+    assert (result.verdict.outcome, result.attempts, session.rehearsed) == (Outcome.INCONCLUSIVE, 2, 2)
+    assert "inconclusive at the 2nd attempt" in result.verdict.reason
+    assert [folder.name for folder in sorted(result.folder.glob("attempt-*"))] == ["attempt-1"]
+    assert not list(session.folder.glob(".*")), "nothing is left aside"
+
+
+@pytest.mark.parametrize("text", ['">= 50%"', '"<= 10%"'])
+def test_what_is_settled_is_run_once(busy: Callable[[int], Busy], tmp_path: Path, text: str) -> None:
+    """Held, and violated in calm time: at once."""
+    file = tmp_path / "once.chaos.yaml"
+    steady, during = TEXT.split("expect:")
+    bound = '">= 50%"'
+    file.write_text(f"{steady}expect:{during.replace(bound, text)}", encoding="utf-8")
+    (found,) = load(file)
+    session = busy(0)
+    result = rehearse(session, found, wait=lambda _: pytest.fail("nothing to wait for"))
+    assert result.verdict.outcome is (Outcome.HELD if "50" in text else Outcome.VIOLATED)
+    assert session.rehearsed == 1
+    assert judge(found, result.history).reason == result.verdict.reason
+
+
+def test_waiting_for_calm_has_a_limit() -> None:
+    """Whatever the machine is like it goes on."""
+    assert await_calm("made-up", limit=0.0) is False
+    assert await_calm("made-up", limit=4.0) in (True, False)
