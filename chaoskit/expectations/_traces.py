@@ -42,12 +42,17 @@ class Trace:
     calls: Sequence[r.Exchange]
     logged: frozenset[str]
     """Services with a log line that carries the trace id."""
+    named: frozenset[str]
+    """Services with a log line that carries the request's id."""
     strayed: frozenset[str]
     """Services with a log line that carries the request's id, and another trace id or none."""
 
     def reached(self, hop: str) -> bool:
-        """Whether the request came to ``hop``: it answered, as its proxy saw. What was cut off on the way may not."""
-        return any(call.proxy == hop and call.status is not None for call in self.calls)
+        """Whether the request came to ``hop``: it answered, as its proxy saw; what was cut off on the way may not have
+        come. Of a service that no call went to, as a worker, its log tells: it has a line with the request's id.
+        """
+        called = [call for call in self.calls if call.proxy == hop]
+        return any(call.status is not None for call in called) if called else hop in self.named
 
     def exported_by(self, hop: str) -> bool:
         """Whether ``hop`` exported a span of it."""
@@ -123,5 +128,6 @@ class _Index:
             spans=self.spans.get(trace_id, ()),
             calls=sorted(calls, key=lambda row: row.started),
             logged=frozenset(self.by_trace.get(trace_id, ())),
+            named=frozenset(service for service, _ in said),
             strayed=frozenset(service for service, trace in said if trace != trace_id),
         )

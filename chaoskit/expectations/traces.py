@@ -37,13 +37,13 @@ class Traces(Expectation):
     answered by a ``fallback``, or of ``all``, and were to be sent while a fault was active (``where``).
 
     ``hops``: of the requests that a service was reached by (it answered, as its proxy saw; they are known there by
-    the correlation id, or by the ``traceparent``), this ``share`` is found by trace id in its log lines, field
-    ``trace_id``, and in its spans, or in one of both (``carried_in``). A line with the field ``request_id`` of a
-    request and another trace id is a loss. ``retries: siblings``: the calls of one request to the same path of a
-    service each carry a span of their own, and all of them have one parent. ``orphans`` bounds the spans whose parent
-    nobody exported; the sender's own span is known. The last spans may come ``within`` this time of the last phase.
-    The trace id is the one sent in the ``traceparent``, or, ``found_by: request_id``, that of the first log line with
-    the request's id.
+    the correlation id, or by the ``traceparent``; a worker that no call goes to was reached if it logged the id), this
+    ``share`` is found by trace id in its log lines, field ``trace_id``, and in its spans, or in one of both
+    (``carried_in``). A line with the field ``request_id`` of a request and another trace id is a loss.
+    ``retries: siblings``: the calls of one request to the same path of a service each carry a span of their own, and
+    all of them have one parent. ``orphans`` bounds the spans whose parent nobody exported; the sender's own span is
+    known. The last spans may come ``within`` this time of the last phase. The trace id is the one sent in the
+    ``traceparent``, or, ``found_by: request_id``, that of the first log line with the request's id.
     """
 
     of: OperationName | Annotated[list[OperationName], Field(min_length=1)]

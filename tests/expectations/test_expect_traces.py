@@ -126,6 +126,33 @@ def test_a_line_without_a_trace_id_among_others(shop, by_id):
     assert outcomes(by_id(Traces.model_validate(ASKED), view)) == violated("payments.logs")
 
 
+WORKER = {"of": "place-order", "hops": ["worker"]}
+
+
+def deferred(made, trace=lambda trace: trace):
+    """What a worker, whom nobody calls, did afterwards for every second request."""
+    view = made.view()
+    for number in range(0, made.requests, 2):
+        carried = trace(hexed(number, 32))
+        made.log("worker", 5, trace_id=carried, request_id=f"place-order-{number}")
+        made.row(number, "worker", "settle order", hexed(number * 100 + 90, 16), hexed(number * 100 + 1, 16), carried)
+    return view
+
+
+def test_a_worker_that_nobody_calls(shop, by_id):
+    """It was reached by the requests whose id it logs, and carries their trace."""
+    findings = by_id(Traces.model_validate(WORKER), deferred(shop()))
+    assert outcomes(findings) == {"worker.logs": "held", "worker.spans": "held"}
+    assert findings[OP + "worker.logs"].samples == 10
+
+
+def test_a_worker_that_loses_the_trace(shop, by_id):
+    """It begins one of its own, or carries none."""
+    for lost in (lambda trace: hexed(int(trace, 16) + 9000, 32), lambda trace: ""):
+        findings = by_id(Traces.model_validate(WORKER), deferred(shop(), lost))
+        assert outcomes(findings) == {"worker.logs": "violated", "worker.spans": "violated"}
+
+
 def test_nested_retries(shop, by_id):
     """An attempt below the one before is no sibling."""
     made = shop()
