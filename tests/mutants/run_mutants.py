@@ -1,0 +1,36 @@
+"""Each mutant of the shop is violated where the table says. Six minutes, so pytest runs this only when it is named:
+
+pytest tests/mutants/run_mutants.py -n 2
+pytest tests/mutants/run_mutants.py -k acknowledges
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mutants import MUTANTS, Mutant
+
+from chaoskit.engine.record import rejudge
+from chaoskit.engine.verdict import judge_control
+
+# Embedded servers: nothing that a machine may have or lack decides.
+COMMAND = [
+    *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--chaos"),
+    *("--chaos-toxiproxy=embedded", "--chaos-alerting=embedded", "--chaos-runtime=process"),
+]
+LIMIT = 300.0
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.mutant for mutant in MUTANTS])
+def test_it_is_violated(mutant: Mutant, tmp_path: Path) -> None:
+    """Where it says, and so neither vacuous nor broken."""
+    scenario = mutant.write(tmp_path)
+    run = subprocess.run([*COMMAND, scenario], cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT)
+    runs = sorted(tmp_path.glob("reports/runs/*/*/run.json"), key=lambda file: file.stat().st_mtime)
+    assert runs, f"{run.stdout}\n{run.stderr}"
+    _, verdict, _ = rejudge(runs[-1].parent)
+    found = judge_control(verdict, mutant.violates)
+    assert found.caught, f"{found.reason}\n{run.stdout}"
