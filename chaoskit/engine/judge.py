@@ -9,7 +9,7 @@ these has **held**.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from chaoskit.engine.disturbed import excused, lag_explained
@@ -22,7 +22,9 @@ from chaoskit.expectations._steady import recovered_at
 from chaoskit.expectations.base import Expectation, Finding, Outcome
 from chaoskit.expectations.recovery import Recovery
 from chaoskit.expectations.services import Services, unasked_ends
+from chaoskit.faults.base import Fault
 from chaoskit.history import rows as r
+from chaoskit.history.ends import DiedOf
 from chaoskit.history.store import History
 from chaoskit.history.view import OperationFacts, View
 from chaoskit.history.windows import Window
@@ -43,22 +45,59 @@ def view_of(scenario: Scenario, history: History) -> View:
         name: OperationFacts(operation.rate, operation.timeout, operation.id_header)
         for name, operation in scenario.model.traffic.items()
     }
-    faults = {planned.name: planned.fault for planned in scenario.faults}
+    faults = [(planned.name, planned.fault) for planned in scenario.faults]
+    return View(history, operations, scenario.model.steady_state, RECOVERY_WINDOW, died_of(faults))
 
-    def died_of(row: r.Fault, end: r.Event) -> bool:
-        fault = faults.get(row.name)
-        return fault is not None and fault.target == end.service and fault.died_of_it(end.code or 0)
 
-    return View(history, operations, scenario.model.steady_state, RECOVERY_WINDOW, died_of)
+def died_of(faults: Sequence[tuple[str, Fault]]) -> DiedOf:
+    """Which faults, by name, end their target."""
+
+    def of_it(row: r.Fault, end: r.Event) -> bool:
+        return any(
+            name == row.name and fault.target == end.service and fault.died_of_it(end.code or 0)
+            for name, fault in faults
+        )
+
+    return of_it
 
 
 def judge(scenario: Scenario, history: History, broken: str | None = None) -> Verdict:
     """Judge a finished history. ``broken`` is what went wrong while it was made, if anything."""
     view = view_of(scenario, history)
+    planned = [fault.name for fault in scenario.faults]
+    return _verdict(
+        view,
+        lambda: _ends(scenario, view),
+        lambda: _findings(scenario, view),
+        broken or _broken(view, planned),
+    )
+
+
+def judge_python(view: View, expected: Sequence[Finding] = (), may_end: Sequence[str] = ()) -> Verdict:
+    """Judge a scenario that is a Python test: its steady state, the evidence of its faults, and what it expects.
+
+    ``may_end`` are services that are allowed to end by themselves.
+    """
+    told = {finding.id for finding in expected}
+    ends = [finding for finding in unasked_ends(view, may_end) if finding.id not in told]
+    steady = judge_operations("steady_state", view.steady_state, view, _steady(view))
+    findings = [*steady, *expected, *ends, *map(_evidence, view.faults)]
+    return _verdict(view, lambda: _unplaced(ends), lambda: _unplaced(findings), _broken(view))
+
+
+def _unplaced(findings: Iterable[Finding]) -> Iterator[Judged]:
+    return (Judged(finding, 0) for finding in findings)
+
+
+def _verdict(
+    view: View,
+    ends: Callable[[], Iterable[Judged]],
+    judged: Callable[[], Iterable[Judged]],
+    broken: str | None,
+) -> Verdict:
+    """The verdict on what was ``judged``; on the ``ends`` of services alone where something went wrong (``broken``)."""
     disturbed: str | None = None
-    samples = len(history.of(r.Request))
-    if broken is None:
-        broken = _broken(scenario, view)
+    samples = len(view.history.of(r.Request))
     if broken is None and (lag := _lag(view)) is not None:
         disturbed = lag_explained(view)
         broken = f"{lag}, while {disturbed}" if disturbed else f"{lag} (is the machine overloaded?)"
@@ -67,9 +106,9 @@ def judge(scenario: Scenario, history: History, broken: str | None = None) -> Ve
     by_sop: float | None = None
     operations: dict[str, Measured] = {}
     try:
-        findings = list(_ends(scenario, view))
+        findings = list(ends())
         if broken is None:
-            found = (replace(judged, finding=excused(judged.finding, view)) for judged in _findings(scenario, view))
+            found = (replace(each, finding=excused(each.finding, view)) for each in judged())
             findings = linked(following(list(found)))
         recovery, by_sop = _recovery(view), _sop_recovery(view)
         operations = during(view)
@@ -96,7 +135,7 @@ def _lag(view: View) -> str | None:
     return None
 
 
-def _broken(scenario: Scenario, view: View) -> str | None:
+def _broken(view: View, planned: Sequence[str] = ()) -> str | None:
     for event in view.history.of(r.Event):
         if event.what == r.TAKEN:
             return f"{event.service} was not what answered: {event.detail}, which is no process of this service"
@@ -105,12 +144,12 @@ def _broken(scenario: Scenario, view: View) -> str | None:
         gone = any(end.service == fault.target and end.at <= fault.ended for end in view.unasked_ends)
         if fault.error is not None and not gone:
             return f"fault {fault.name}: {fault.error}"
-    if not view.history.of(r.Schedule):
+    if view.operations and not view.history.of(r.Schedule):
         return "the run did not come to its end: the traffic generator never closed its schedule"
     injected = {fault.name for fault in view.faults}
-    for planned in scenario.faults:
-        if planned.name not in injected:
-            return f"fault {planned.name} was never injected"
+    for name in planned:
+        if name not in injected:
+            return f"fault {name} was never injected"
     return None
 
 

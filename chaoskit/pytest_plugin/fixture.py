@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ from pydantic import ValidationError
 
 from chaoskit.blast_radius import OPTION
 from chaoskit.clock import now, sleep_until
+from chaoskit.engine.judge import died_of, judge_python
 from chaoskit.engine.observation import Observation
 from chaoskit.engine.operations import start_traffic
 from chaoskit.engine.run import TICK
-from chaoskit.errors import ChaosError, unknown
-from chaoskit.expectations.base import EXPECTATIONS, Awaits, Collects, Finding
+from chaoskit.engine.verdict import STEADY_STATE, Verdict
+from chaoskit.errors import BrokenError, ChaosError, unknown
+from chaoskit.expectations.base import EXPECTATIONS, Awaits, Collects, Finding, Outcome
 from chaoskit.faults.base import FAULTS, UNPLANNED, WINDOW, Evidence, Fault, Window
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
@@ -48,7 +50,8 @@ class Chaos:
         self._started = 0.0
         self._injected = 0
         self._active: list[tuple[str, Fault]] = []
-        self._ended = False
+        self._faults: list[tuple[str, Fault]] = []
+        self._ended = self._judged = False
 
     def url(self, service: str) -> str:
         """The URL of a service, through its proxy."""
@@ -103,6 +106,7 @@ class Chaos:
         with ExitStack() as stack:
             stack.callback(WINDOW.reset, window)
             self._active.append((kind, fault))
+            self._faults.append((kind, fault))
             stack.callback(self._active.remove, (kind, fault))
             evidence = stack.enter_context(fault.inject(self.live))
             injected = now()
@@ -138,7 +142,10 @@ class Chaos:
             self.history.add(r.Phase(name=name, started=started, ended=ended))
 
     def findings(self, kind: str, arguments: Any) -> list[Finding]:
-        """The findings of an expectation, given as under ``expect:`` in a scenario file."""
+        """The findings of an expectation, given as under ``expect:`` in a scenario file. The traffic ends.
+
+        Raises BrokenError when what was seen says nothing about the service.
+        """
         if kind not in EXPECTATIONS:
             raise ChaosError(unknown("expectation", kind, EXPECTATIONS.names()))
         context = {
@@ -151,27 +158,59 @@ class Chaos:
             while expectation.awaits(self._view(), now()):
                 sleep_until(now() + TICK)
         self.end()
+        self._verdict()
         if kind == "recovery" and not self._steady_state:
             raise ChaosError("recovery means that steady state holds again: say chaos.steady_state(...) first")
         if isinstance(expectation, Collects):
             for row in expectation.collect(self.live, self._view()):
                 self.history.add(row)
-        return list(expectation.judge(self._view()))
+        found = list(expectation.judge(self._view()))
+        # What found nothing to judge must not pass for one that was met.
+        return found or [Finding(kind, Outcome.VACUOUS, "a finding", "nothing was judged", 0)]
 
     def _view(self) -> View:
-        return View(self.history, self._operations, self._steady_state)
+        return View(self.history, self._operations, self._steady_state, died_of=died_of(self._faults))
+
+    def _verdict(self, expected: Sequence[Finding] = ()) -> Verdict:
+        """The judge's. Raises BrokenError for one that says nothing about the service."""
+        services = self.live.environment.services
+        may_end = [name for name, spec in services.items() if spec.ends == "allowed"]
+        verdict = judge_python(self._view(), expected, may_end)
+        if verdict.outcome is Outcome.BROKEN or (verdict.outcome is Outcome.INCONCLUSIVE and not verdict.findings):
+            raise BrokenError(verdict.reason)
+        return verdict
 
     def expect(self, kind: str, arguments: Any) -> None:
-        """AssertionError with every finding of an expectation that did not hold."""
+        """AssertionError unless an expectation has held, judged as in a scenario file: with the steady state, the
+        evidence of the faults, and the samples that each bound needs. It names every finding that did not hold.
+        """
         __tracebackhide__ = True
-        failed = [finding for finding in self.findings(kind, arguments) if not finding.held]
-        if failed:
-            lines = [
-                f"{finding.outcome} {finding.id}: expected {finding.expected}, seen {finding.seen} "
-                f"({counted(finding.samples, 'samples')}) {finding.worst}"
-                for finding in failed
-            ]
-            raise AssertionError("\n".join([*lines, f"history: {self.history.folder}"]))
+        expected = self.findings(kind, arguments)
+        self._judged = True
+        verdict = self._verdict(expected)
+        if verdict.outcome is Outcome.HELD or (verdict.outcome is Outcome.VACUOUS and not verdict.failed()):
+            return  # without a fault it is an ordinary test
+        self._fail(verdict)
+
+    def _close(self) -> None:
+        """The end of the test: what was never judged by :meth:`expect` must not be nothing, either."""
+        __tracebackhide__ = True
+        self.end()
+        if self._operations and not self._judged:
+            verdict = self._verdict()
+            if any(judged.finding.id.startswith((STEADY_STATE, "services.")) for judged in verdict.failed()):
+                self._fail(verdict)
+
+    def _fail(self, verdict: Verdict) -> None:
+        __tracebackhide__ = True
+        lines = [
+            f"{finding.outcome} {finding.id}: expected {finding.expected}, seen {finding.seen} "
+            f"({counted(finding.samples, 'samples')}) {finding.worst}"
+            for finding in (judged.finding for judged in verdict.failed())
+        ]
+        raise AssertionError(
+            "\n".join([f"{verdict.outcome}: {verdict.reason}", *lines, f"history: {self.history.folder}"])
+        )
 
 
 def _typed(model: Any, data: Any, name: str, context: Any = None) -> Any:
@@ -214,3 +253,4 @@ def chaos_for(request: pytest.FixtureRequest) -> Iterator[Chaos]:
         chaos = Chaos(observation, session.seed, plugin.setting(environment), plugin.allow)
         stack.callback(chaos.end)
         yield chaos
+        chaos._close()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chaoskit.engine.judge import judge
+from chaoskit.engine.judge import judge, judge_python, view_of
 from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.expectations.during import During
 from chaoskit.expectations.noop import Noop
@@ -259,6 +259,23 @@ def test_a_service_that_is_slow_all_along_is_ill_however_few_samples_are_left(sc
     verdict = judge(dataclasses.replace(scenario, model=model), history(slow_always))
     assert verdict.outcome is Outcome.VACUOUS
     assert verdict.reason.startswith("the steady state never held")
+
+
+def test_a_python_test_is_judged_alike(scenario: Scenario) -> None:
+    """By the same order: lag, an ill steady state, what is violated, a fault without evidence."""
+
+    def outcome(made: History, expected: str = ">= 90%") -> Outcome:
+        view = view_of(scenario, made)
+        bounds = During.model_validate({"ask": {"success_rate": expected}})
+        return judge_python(view, list(bounds.judge(view))).outcome
+
+    assert outcome(history()) is Outcome.HELD
+    assert outcome(history(schedules=(schedule(lag_p99=0.2),))) is Outcome.BROKEN
+    assert outcome(history(slow_always), "<= 1%") is Outcome.VACUOUS
+    assert outcome(history(lambda at: (0.01, at < 0), faults=(fault(touched=0),))) is Outcome.VIOLATED
+    assert outcome(history(faults=(fault(touched=0),))) is Outcome.VACUOUS
+    assert outcome(history(), ">= 99.9%") is Outcome.VACUOUS
+    assert outcome(history(faults=())) is Outcome.VACUOUS
 
 
 def test_what_an_ill_service_did_follows_from_it(scenario: Scenario) -> None:
