@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 
 
@@ -52,17 +53,27 @@ def literal(host: str) -> socket.AddressFamily | None:
 def resolve(address: str) -> tuple[socket.AddressFamily, str, int]:
     """Family, number and port to listen on; IPv4 is preferred. Looks names up, which may block.
 
-    Raises AddressError.
+    All addresses of IPv4, as no host at all, are all of both families: so it is in Go. Raises AddressError.
     """
     host, port = split(address)
-    if not host:
-        return (socket.AF_INET6, "::", port) if socket.has_ipv6 else (socket.AF_INET, "0.0.0.0", port)  # noqa: S104
+    if host in ("", "0.0.0.0"):  # noqa: S104
+        return (socket.AF_INET6, "::", port) if _speaks_ipv6() else (socket.AF_INET, "0.0.0.0", port)  # noqa: S104
     family = literal(host)
     if family is not None:
         return family, host, port
     found = lookup(host, port)
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     return found[0]
+
+
+@functools.cache
+def _speaks_ipv6() -> bool:
+    """Whether the kernel does; ``socket.has_ipv6`` tells of Python only."""
+    try:
+        socket.socket(socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
 
 
 def lookup(host: str, port: int) -> list[tuple[socket.AddressFamily, str, int]]:

@@ -6,7 +6,7 @@ import os
 import socket
 from random import Random
 
-from chaoskit.toxiproxy.server.address import AddressError, join, resolve
+from chaoskit.toxiproxy.server.address import AddressError, join, resolve, split
 
 _LOWEST_PORT = 15_000
 
@@ -19,6 +19,7 @@ def listen(address: str) -> socket.socket:
     """A listening socket. Raises ListenError."""
     try:
         family, host, port = resolve(address)
+        named, _ = split(address)
     except AddressError as error:
         raise ListenError(f"listen tcp: {error}") from None
     candidates = _free_ports() if port == 0 else [port]
@@ -37,7 +38,8 @@ def listen(address: str) -> socket.socket:
             continue
         return sock
     reason = os.strerror(failure.errno or 0).lower()
-    raise ListenError(f"listen tcp {join(host, port)}: bind: {reason}")
+    told = {"": "", "0.0.0.0": "0.0.0.0", "::": "0.0.0.0"}.get(named, host)  # noqa: S104 - as the original tells it
+    raise ListenError(f"listen tcp {join(told, port)}: bind: {reason}")
 
 
 def _free_ports() -> list[int]:

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from chaoskit.toxiproxy.server import chain
-from chaoskit.toxiproxy.server.address import join, resolve
+from chaoskit.toxiproxy.server.address import join, resolve, split
 from chaoskit.toxiproxy.server.counters import ProxyCount, ToxicCount
 from chaoskit.toxiproxy.server.installed import Installed
 from chaoskit.toxiproxy.server.ledger import Ledger
@@ -105,8 +105,13 @@ class Proxy:
         self._log_info("Terminated proxy")
 
     def differs(self, listen: str, upstream: str) -> bool:
-        """Listening address (as resolved) or upstream are others. Raises AddressError."""
+        """Listening address (as resolved) or upstream are others. Raises AddressError.
+
+        As in the original, all addresses count as others unless they are written as they are shown, ``[::]``.
+        """
         _, host, port = resolve(listen)
+        if host == "::":
+            host, _ = split(listen)
         return self.listen != join(host, port) or self.upstream != upstream
 
     # ---- toxics

@@ -96,6 +96,8 @@ CASES = [
          proxy(listen="127.0.0.1:20099", upstream="u", enabled=False)),
     Case("create on all addresses", "POST", "/proxies", 201, {"name": "a", "upstream": "127.0.0.1:9"},
          proxy(listen="[::]:PORT")),
+    Case("create on all addresses by number", "POST", "/proxies", 201,
+         {"name": "a", "listen": "0.0.0.0:0", "upstream": "127.0.0.1:9"}, proxy(listen="[::]:PORT")),
     Case("create by localhost", "POST", "/proxies", 201,
          {"name": "a", "upstream": "127.0.0.1:9", "listen": "localhost:0"}, proxy()),
     Case("create ignores toxics", *A[:2], 201, {**A[2], "toxics": [LATENCY[2]]}, proxy()),

@@ -95,6 +95,25 @@ def test_bandwidth(proxy: Any, toxic: Any, connect: Any, wire: Any, stream: str,
 
 
 @STREAMS
+@pytest.mark.parametrize("attributes", [{}, {"rate": 0}], ids=["none given", "0"])
+def test_no_bandwidth(proxy: Any, both: Any, connect: Any, wire: Any, stream: str, attributes: dict[str, int]) -> None:
+    """Nothing passes, however long it is; a rate, or no toxic, lets what has waited pass, whole."""
+    both.add_toxic("p", "b", "bandwidth", attributes, stream)
+    updated, removed = connect(proxy), connect(proxy)
+    for sock in (updated, removed):
+        sock.sendall(b"x" * 20_000)
+        assert wire.end(sock, within=0.4) == "open"
+    both.update_toxic("p", "b", {"rate": 10_000})
+    assert len(wire.read(updated, 20_000)) == 20_000
+    both.update_toxic("p", "b", {"rate": 0})
+    updated.sendall(b"y" * 20_000)
+    assert wire.end(updated, within=0.4) == "open"
+    both.remove_toxic("p", "b")
+    assert wire.read(updated, 20_000) == b"y" * 20_000
+    assert wire.read(removed, 20_000) == b"x" * 20_000
+
+
+@STREAMS
 def test_slow_close(both: Any, connect: Any, wire: Any, upstream: Any, stream: str) -> None:
     """Data passes at once; the end of the stream that comes this way is late, the other's is not."""
     target = upstream()
