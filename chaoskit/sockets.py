@@ -7,6 +7,7 @@ import errno
 import ipaddress
 import pwd
 import socket
+import struct
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from chaoskit.pids import Pid
 
 LISTENING = "0A"
 ESTABLISHED = "01"
+_SOCK_DIAG, _BY_FAMILY, _REQUEST_DUMP, _ERROR, _DONE = 4, 20, 0x301, 2, 3
+"""Of the kernel's netlink interface."""
 
 
 class Tcp(NamedTuple):
@@ -44,6 +47,41 @@ def tcp_sockets() -> Iterator[Tcp]:
         for line in lines:
             words = line.split()
             yield Tcp(*_place(words[1]), *_place(words[2]), words[3], int(words[7]), words[9])
+
+
+class Link(NamedTuple):
+    """One end of an established connection."""
+
+    local_port: int
+    remote_port: int
+    inode: str
+
+
+def established() -> list[Link]:
+    """Both ends of all connections, asked of the kernel (``sock_diag(7)``), which leaves out what has ended.
+
+    Quick enough for a few times a second, however many connections of a minute ago ``/proc`` still lists. Raises
+    OSError where the kernel does not answer.
+    """
+    found = []
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:
+        kernel.settimeout(1.0)
+        for family in (socket.AF_INET, socket.AF_INET6):
+            asked = struct.pack("=BBBBI48x", family, socket.IPPROTO_TCP, 0, 0, 1 << int(ESTABLISHED, 16))
+            header = struct.pack("=IHHII", 16 + len(asked), _BY_FAMILY, _REQUEST_DUMP, 0, 0)
+            kernel.send(header + asked)
+            more = True
+            while more:
+                data, at = kernel.recv(1 << 17), 0
+                while at < len(data):
+                    length, kind = struct.unpack_from("=IH", data, at)
+                    if kind in (_ERROR, _DONE):
+                        more = False
+                        break
+                    local, remote = struct.unpack_from(">HH", data, at + 20)
+                    found.append(Link(local, remote, str(struct.unpack_from("=I", data, at + 84)[0])))
+                    at += (length + 3) & ~3
+    return found
 
 
 def inodes_of(pid: int) -> set[str]:

@@ -13,7 +13,16 @@ import pytest
 
 from chaoskit.pids import Pid, identify
 from chaoskit.ports import free_port
-from chaoskit.sockets import connections_to, held_by_another, inodes_of, taken, tcp_sockets
+from chaoskit.sockets import (
+    ESTABLISHED,
+    Link,
+    connections_to,
+    established,
+    held_by_another,
+    inodes_of,
+    taken,
+    tcp_sockets,
+)
 
 LISTEN = """
 import socket, sys
@@ -117,3 +126,17 @@ def test_connections_of_a_process() -> None:
             (found,) = connections_to([os.getpid()], [port])
             assert (found.local_port, found.remote_port) == (client.getsockname()[1], port)
             assert found.inode in inodes_of(os.getpid())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_established_connections(host: str) -> None:
+    """Both ends are there while it stands, as the kernel says and as /proc has it; one that has ended is not."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection((host, port)) as client, server.accept()[0] as accepted:
+            local, inodes = client.getsockname()[1], [str(os.fstat(end.fileno()).st_ino) for end in (client, accepted)]
+            found = [link for link in established() if link.inode in inodes]
+            assert sorted(found) == sorted([Link(local, port, inodes[0]), Link(port, local, inodes[1])])
+            assert {link.inode for link in found} <= {tcp.inode for tcp in tcp_sockets() if tcp.state == ESTABLISHED}
+        assert not any(link.inode in inodes for link in established())

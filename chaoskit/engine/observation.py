@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
@@ -10,6 +11,7 @@ from chaoskit.engine.environment import LiveEnvironment
 from chaoskit.errors import BrokenError
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
+from chaoskit.observers._own import OwnConnections, Place
 from chaoskit.observers.alert_rules import AlertRules
 from chaoskit.observers.base import Observer
 from chaoskit.observers.host import Host
@@ -37,7 +39,7 @@ class Observation:
             services = list(self.live.services.values())
             observers: list[Observer] = [
                 self._poller,
-                ProcessSampler(services, self.history.add),
+                ProcessSampler(services, self.history.add, own=self._own()),
                 Host(services, self.history.add, self.live.journal.run_id),
             ]
             observers += [
@@ -62,6 +64,14 @@ class Observation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def _own(self) -> OwnConnections:
+        places = {}
+        for name, service in self.live.services.items():
+            with contextlib.suppress(BrokenError):  # no proxy stands before it
+                places[name] = Place(service.port, 0)
+                places[name] = Place(service.port, self.live.proxied(name)[1])
+        return OwnConnections(places, lambda: filter(None, [self.generator.pid]))
 
     def drain(self) -> None:
         """Fetch what the proxies have not told yet. Raises BrokenError when rows were lost."""

@@ -5,6 +5,10 @@ the service gives, by its Prometheus name, with or without labels. What is expec
 :mod:`chaoskit.expectations._samples` (``returns``, ``flat``, ``unchanged``, ``constant``, ``increases``), a bound
 that every sample must satisfy, or bounds by time: ``{during: "<= 10", after: "<= 2", increase: ">= 1"}``.
 
+``open_files`` are without the connections that chaoskit itself holds to the service (the traffic, scrapes), direct or
+through its proxy; in a container these cannot be told apart. ``threads`` include those that serve them. The traffic
+closes a connection that was idle for a second, so that neither counts long after a fault.
+
 Bounds carry the metric's unit: sizes for ``memory`` and ``*_bytes``, durations for ``cpu`` and ``*_seconds``,
 ratios for ``*_ratio``, else bare numbers.
 """

@@ -21,8 +21,8 @@ from chaoskit.traffic.resolve import Resolver
 if TYPE_CHECKING:
     import ssl
 
-KEEP_IDLE = 4.0
-"""Seconds an idle connection is used again; below the 5 s after which common servers close theirs."""
+KEEP_IDLE = 1.0
+"""Seconds after which an idle connection is closed: what a slow moment has opened is no leak of the service."""
 
 Done = Callable[[Answer], None]
 
@@ -40,6 +40,7 @@ class HttpDriver:
         self._connecting: set[asyncio.Task[None]] = set()
         self._resolver = Resolver(loop, radius)
         self._tls: ssl.SSLContext | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
 
     def send(self, request: Prepared, timeout: float, done: Done) -> None:
         """Send now; ``done`` is called exactly once, at the latest ``timeout`` seconds from now."""
@@ -61,11 +62,15 @@ class HttpDriver:
         for connection in list(self.open):
             connection.forget()
         self._idle.clear()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
 
     def release(self, connection: Connection) -> None:
         """``connection`` can carry the next request."""
         connection.idle_since = self.loop.time()
         self._idle.setdefault(connection.origin, []).append(connection)
+        if self._sweeper is None:
+            self._sweeper = self.loop.call_later(KEEP_IDLE, self._sweep)
 
     def lost(self, connection: Connection) -> None:
         """``connection`` is gone."""
@@ -73,6 +78,16 @@ class HttpDriver:
         idle = self._idle.get(connection.origin, [])
         if connection in idle:
             idle.remove(connection)
+
+    def _sweep(self) -> None:
+        """Close what is idle for long; the longest idle stand first."""
+        now, oldest = self.loop.time(), None
+        for idle in self._idle.values():
+            while idle and now - idle[0].idle_since >= KEEP_IDLE:
+                idle.pop(0).forget()
+            if idle:
+                oldest = min(oldest or now, idle[0].idle_since)
+        self._sweeper = None if oldest is None else self.loop.call_at(oldest + KEEP_IDLE, self._sweep)
 
     def _take(self, origin: Origin) -> Connection | None:
         idle = self._idle.get(origin)

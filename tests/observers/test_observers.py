@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ import pytest
 from chaoskit.blast_radius import BlastRadius
 from chaoskit.clock import wait_for
 from chaoskit.history.rows import Connection, Sample
+from chaoskit.observers._own import OwnConnections, Place
 from chaoskit.observers.base import Observer
 from chaoskit.observers.metrics_scraper import MetricsScraper, parse
 from chaoskit.observers.noop import Noop
@@ -175,6 +178,78 @@ def test_the_sampler_sees_a_process(child):
     assert seen["process.memory"] > 1e6
     assert seen["process.cpu"] > 0
     assert all(time.monotonic() - 10 < row.at <= time.monotonic() for row in rows)
+
+
+ACCEPTING = """
+import socket
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+held = []
+while True:
+    held.append(server.accept()[0])
+    print(len(held), flush=True)
+"""
+CALLING = """
+import socket, sys
+held = [socket.create_connection(("127.0.0.1", int(port))) for port in sys.argv[1:]]
+print("connected", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def running(program, *arguments):
+    """A process that has written its first line, which is given too."""
+    words = [sys.executable, "-c", program, *map(str, arguments)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def test_our_own_connections_are_no_open_files_of_a_service():
+    """Ours and the generator's, direct and through the proxy, are left out; those of others count, and so does what the
+    service keeps open after we have closed it."""
+    with contextlib.ExitStack() as stack:
+        service, port = stack.enter_context(running(ACCEPTING))
+        behind = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+        generator, _ = stack.enter_context(running(CALLING, port, behind))
+        stack.enter_context(running(CALLING, port))  # what the proxy makes of the generator's second one
+        stack.enter_context(running(CALLING, port, port))  # somebody else
+        ours = stack.enter_context(socket.create_connection(("127.0.0.1", int(port))))
+        rows = []
+        own = OwnConnections({"shop": Place(int(port), behind)}, lambda: [generator.pid])
+        sampler = ProcessSampler([Named("shop", service.pid)], rows.append, own=own)
+
+        def files():
+            rows.clear()
+            sampler.observe()
+            return next(row.value for row in rows if row.name == "process.open_files")
+
+        wait_for(
+            lambda: len(list(Path(f"/proc/{service.pid}/fd").iterdir())) == 4 + 5,
+            what="three standard streams, a listener and five connections", limit=10,
+        )  # fmt: skip
+        assert files() == 4 + 2, "those of somebody else"
+        ours.close()
+        generator.kill()
+        generator.wait()
+        assert wait_for(lambda: files() == 4 + 5, what="what the service has not closed to count", limit=10)
+
+
+def test_no_figure_where_connections_cannot_be_told_apart(child):
+    """All others are there, and the error is counted."""
+
+    class Blind(OwnConnections):
+        def look(self):
+            raise OSError("no such protocol")
+
+    rows = []
+    sampler = ProcessSampler([Named("shop", child.pid)], rows.append, own=Blind({}, list))
+    sampler.observe()
+    assert {row.name for row in rows} == {"process.cpu", "process.memory", "process.threads", "process.pid"}
+    assert sampler.last_error == "connections cannot be told apart: no such protocol"
 
 
 def test_the_sampler_lives_through_a_death(child):

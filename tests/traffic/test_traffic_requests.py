@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from typing import Any
@@ -165,6 +166,30 @@ def test_connections_are_kept(traffic: Any, shop: Any) -> None:
     assert len(peers) == 10
     assert len(set(peers[:5])) == len(set(peers[5:])) == 1
     assert peers[0] != peers[5]
+
+
+def test_idle_connections_are_closed(traffic: Any, shop: Any) -> None:
+    """What a slow moment has opened does not stay for the service to hold; the one that is in use does."""
+    peers: set[Any] = set()
+    slow = True
+
+    async def answer(request: web.Request) -> web.Response:
+        peers.add(request.transport)
+        if slow:
+            await asyncio.sleep(0.3)
+        return web.Response(status=201)
+
+    def open_now() -> int:
+        return sum(transport is not None and not transport.is_closing() for transport in peers)
+
+    shop.answer = answer
+    traffic.begin(1, [traffic.order(rate=50.0)], {"shop": {"url": shop.url}})
+    traffic.stream(Stream(id="s", op="order", start=now()))
+    wait_for(lambda: open_now() >= 10, what="connections of a slow moment", limit=10)
+    slow = False
+    wait_for(lambda: open_now() <= 2, what="those that are idle to be closed", limit=4)
+    traffic.end()
+    assert all(row.ok for row in traffic.requests)
 
 
 @pytest.mark.parametrize(
