@@ -191,6 +191,12 @@ CASES = [
          '{"attributes":{},"name":"x","type":"noop","stream":"UPstream","toxicity":0.3}', (A,)),
     Case("add with a default name", "POST", "/proxies/a/toxics", 200, {"type": "noop", "stream": "UPstream"},
          toxic("noop", {}, name="noop_UPstream", stream="UPstream"), (A,)),
+    *(Case(f"add with toxicity {given}", "POST", "/proxies/a/toxics", 200, {"type": "noop", "name": '"toxicity":1e-9',
+           "toxicity": float(given)},
+           '{"attributes":{},"name":"\\"toxicity\\":1e-9","type":"noop","stream":"downstream",'
+           f'"toxicity":{shown}}}', (A,))
+      for given, shown in {"1e-5": "0.00001", "1e21": "1e+21", "1e20": "100000000000000000000", "1e-9": "1e-9",
+                           "-1.2345e-6": "-0.0000012345", "1.5e-7": "1.5e-7", "0": "0", "2": "2"}.items()),
     Case("add with any toxicity", "POST", "/proxies/a/toxics", 200, {"type": "noop", "toxicity": 0.333333333333},
          toxic("noop", {}, toxicity=0.33333334), (A,)),
     Case("add null attributes", "POST", "/proxies/a/toxics", 200, {"type": "latency", "attributes": None},

@@ -130,6 +130,62 @@ def test_reset_of_spared(run_as: Any, upstream: Any, wire: Any, engine: str) -> 
             assert wire.end(sock) == ("fin" if engine == "embedded" else "reset")
 
 
+@row("with a `reset_peer` that still waits, a connection that ends earlier ends with RST")
+def test_an_end_before_the_reset(run_as: Any, engine: str) -> None:
+    """At the upstream, when the client closes; or with FIN."""
+    with run_as(engine) as found, closing(socket.create_server(("127.0.0.1", 0))) as upstream:
+        port = found.listens({**ENTRY, "upstream": f"127.0.0.1:{upstream.getsockname()[1]}"})
+        found.call("POST", "/proxies/a/toxics", {"type": "reset_peer", "attributes": {"timeout": 5000}})
+        with dial(port):
+            far, _ = upstream.accept()
+        with far:
+            far.settimeout(4)
+            if engine == "embedded":
+                assert far.recv(1) == b""
+            else:
+                with pytest.raises(ConnectionResetError):
+                    far.recv(1)
+
+
+@row("adding a toxic behind one that holds data lets that data go")
+def test_a_toxic_behind_one_that_holds(run_as: Any, upstream: Any, wire: Any, engine: str) -> None:
+    """Long before its time; or when its time has come."""
+    with run_as(engine) as found:
+        port = found.listens({**ENTRY, "upstream": upstream().address})
+        found.call("POST", "/proxies/a/toxics", {"type": "latency", "attributes": {"latency": 1500}})
+        with dial(port) as sock:
+            began = time.monotonic()
+            sock.sendall(b"x")
+            time.sleep(0.3)  # there is no sign of it being held
+            found.call("POST", "/proxies/a/toxics", {"type": "noop"})
+            assert wire.read(sock, 1) == b"x"
+            assert (time.monotonic() - began >= 1.4) == (engine == "embedded")
+
+
+@row("requests in odd forms as Go's `net/http` takes them")
+@pytest.mark.parametrize(
+    ("request_", "theirs", "ours"),
+    [
+        (b"GET http://localhost/version HTTP/1.1\r\nHost: localhost\r\n\r\n", b"200", b"301"),
+        (b"GET /version HTTP/1.1\r\n\r\n", b"400", b"200"),
+        (b"GET /version HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", b"400", b"200"),
+        (b"GET /version HTTP/1.1\r\nHost: localhost\r\nX : a\r\n\r\n", b"400", b"200"),
+        (b"GET /proxies/../version HTTP/1.1\r\nHost: localhost\r\n\r\n", b"301", b"404"),
+        (b"GET /proxies/%zz HTTP/1.1\r\nHost: localhost\r\n\r\n", b"400", b"404"),
+        (b"GET /version HTTP/1.1\nHost: localhost\n\n", b"200", b""),
+    ],
+)
+def test_odd_requests(run_as: Any, engine: str, request_: bytes, theirs: bytes, ours: bytes) -> None:
+    """Served where it would not be, or the other way round; a bare LF ends no line."""
+    with run_as(engine) as found, dial(found.port) as sock:
+        sock.sendall(request_)
+        sock.settimeout(0.5 if engine == "embedded" and not ours else 5)
+        answer = b""
+        with suppress(TimeoutError):
+            answer = sock.recv(4096)
+        assert answer[9:12] == (ours if engine == "embedded" else theirs)
+
+
 @row("a proxy may lead anywhere")
 def test_where_proxies_lead(run_as: Any, engine: str) -> None:
     """Or to loopback and to what a flag of ours names."""
