@@ -30,12 +30,13 @@ def run(arguments: argparse.Namespace) -> int:
     """0 when all files are right, 1 when one has a mistake or there is none."""
     from chaoskit.errors import ChaosError, InputError, unknown
     from chaoskit.scenario.loader import find, load
-    from chaoskit.scenario.reach import outside, refuse_outside
+    from chaoskit.scenario.reach import allowed_hosts, outside, refuse_outside
     from chaoskit.scenario.samples import refuse_too_few
     from chaoskit.services.providers._alerting import ENGINES
 
     if arguments.alerting not in (None, *ENGINES):
         raise ChaosError("--alerting: " + unknown("way of alerting", arguments.alerting, ENGINES))
+    allowed = allowed_hosts(arguments.allow)
     files, scenarios, bad = 0, 0, 0
     told: dict[str, None] = {}
     for file in find(arguments.paths):
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             loaded = load(file)
             scenarios += len(loaded)
-            refuse_outside(found for scenario in loaded for found in outside(scenario, arguments.allow))
+            refuse_outside(found for scenario in loaded for found in outside(scenario, allowed))
             refuse_too_few(loaded)
             for scenario in loaded:
                 _check_alerting(scenario, arguments.alerting)

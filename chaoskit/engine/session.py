@@ -247,7 +247,7 @@ class Session:
         if environment.compose:
             from chaoskit.engine.docker.compose import ComposePlatform
 
-            return ComposePlatform(environment, folder, toxiproxy, name, self.journal, self.note, self.seed)
+            return ComposePlatform(environment, folder, toxiproxy, name, self.journal, self.note, self.seed, self.allow)
         return DockerPlatform(toxiproxy, name, self.journal, self.note, self.seed)
 
 

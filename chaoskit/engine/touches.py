@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from chaoskit.ports import FIRST, LAST
 from chaoskit.scenario.compose import ComposedSpec
 from chaoskit.scenario.model import Environment, Scenario
-from chaoskit.scenario.reach import outside
+from chaoskit.scenario.reach import outside, unseen
 from chaoskit.scenario.rooms import room
 from chaoskit.scenario.service import ServiceSpec
 from chaoskit.scenario.setting import Setting
@@ -40,6 +40,8 @@ def touches(scenario: Scenario, setting: Setting, allowed: Collection[str] = ())
         yield f"  images       {', '.join(images)}"
     yield f"  ports        {_ports(environment, setting)}"
     yield f"  hosts        {_hosts(scenario, allowed)}"
+    for told in unseen(scenario):
+        yield f"  not seen     {told}"
     yield "  leaves       reports/runs/RUN/ (the histories) and reports/allure-results/; all else is undone"
     for found in dict.fromkeys(each.problem for each in outside(scenario, allowed)):
         yield f"  refused      {found}"

@@ -7,7 +7,7 @@ other files) is for the Compose tool to say, when the environment starts.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from chaoskit.errors import ChaosError, InputError
-from chaoskit.scenario import source, template
+from chaoskit.scenario import interpolation, source, template
 from chaoskit.scenario.check import Check
 from chaoskit.scenario.model import Environment
 from chaoskit.scenario.names import mapping, reserved, texts
@@ -25,6 +25,12 @@ from chaoskit.scenario.types import Model, problem
 
 COPY = "compose-services.yml"
 """What stands for the Compose files in the folder of a run: the names of the services, which judging needs."""
+
+HOST_NETWORK = (
+    "it would listen on this machine's own addresses, and no proxy could stand in front of anything it dials; give it "
+    "a network of the file"
+)
+"""Why a service cannot share this machine's network."""
 
 _NOT_OURS = ("command", "image", "build", "provider", "args", "cwd", "tmpfs", "proxy")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
@@ -92,6 +98,9 @@ def composed_environment(page: Source, data: dict[str, Any], base: tuple[str | i
         _names(check, data, described)
     if model is not None and model.production:
         check.wrong(("production",), f"production: {model.environment} is marked as production: faults are not for it")
+    for name, its in (described or {}).items():
+        if interpolation.filled(mapping(its).get("network_mode"), interpolation.known(files[0].parent)) == "host":
+            check.wrong(("compose",), f"compose: {name} says network_mode: host: {HOST_NETWORK}")
     if check.problems or model is None or described is None:
         raise InputError(check.problems)
     services: dict[str, ServiceSpec] = {}
@@ -115,21 +124,45 @@ def copies(environment: Environment) -> dict[str, str]:
     return {COPY: yaml.safe_dump(its), "environment.yaml": yaml.safe_dump(said, sort_keys=False)}
 
 
-def variables(files: Sequence[Path]) -> tuple[dict[str, dict[str, str]], frozenset[str]]:
-    """The variables that the Compose files say, by service, and every name that leads to a service.
+def resolved(files: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """The services of Compose files with variables filled in, and what ``env_file`` says in ``environment``.
 
-    Values are as they are written: what Compose fills in (``${NAME}``) is not known here.
+    As near to what Compose makes of them as can be known without it; ``extends`` is left alone.
     """
-    said: dict[str, dict[str, str]] = {}
-    names: set[str] = set()
+    known = interpolation.known(files[0].parent)
+    found: dict[str, dict[str, Any]] = {}
     for name, its in (each for file in files for each in _read(file, ()).items()):
+        its = interpolation.filled(its, known)
+        said: dict[str, str] = {}
+        for file in _env_files(its):
+            said |= interpolation.env_file(file, known)
         given = its.get("environment")
-        pairs = given.items() if isinstance(given, dict) else (str(one).split("=", 1) for one in given or ())
-        said.setdefault(name, {}).update({str(pair[0]): str(pair[1]) for pair in map(tuple, pairs) if len(pair) == 2})
-        aliases = (mapping(options).get("aliases") for options in mapping(its, "networks").values())
-        names |= {name, str(its.get("container_name") or name), str(its.get("hostname") or name)}
-        names |= {str(alias) for found in aliases for alias in (found if isinstance(found, list) else ())}
-    return said, frozenset(names)
+        pairs = given.items() if isinstance(given, dict) else (str(one).partition("=")[::2] for one in given or ())
+        bare = set() if isinstance(given, dict) else {str(one) for one in given or () if "=" not in str(one)}
+        for variable, value in pairs:
+            if value is not None and variable not in bare:
+                said[str(variable)] = str(value)
+            elif str(variable) in known:
+                said[str(variable)] = known[str(variable)]
+        before = found.get(name, {"environment": {}})
+        found[name] = {**before, **its, "environment": {**before["environment"], **said}}
+    return found
+
+
+def unseen(files: Sequence[Path]) -> Iterator[str]:
+    """What of Compose files is not known before the Compose tool is asked."""
+    for name, its in resolved(files).items():
+        if its.get("extends"):
+            yield f"what {name} extends in the Compose file"
+        for file in _env_files(its):
+            if not file.is_file():
+                yield f"the env_file {file.name} of {name}, which is not there"
+
+
+def _env_files(its: Mapping[str, Any]) -> Iterator[Path]:
+    given = its.get("env_file")
+    for one in given if isinstance(given, list) else [given] if given else []:
+        yield Path(str(mapping(one).get("path", one)))
 
 
 def _policy(spec: ServiceSpec) -> str:
@@ -189,7 +222,10 @@ def _read(file: Path, including: tuple[Path, ...]) -> dict[str, Any]:
             other = (file.parent / str(one)).resolve()
             if other not in including:
                 found |= _read(other, (*including, file))
-    return found | {str(name): mapping(its) for name, its in data.get("services", {}).items()}
+    own = {str(name): dict(mapping(its)) for name, its in data.get("services", {}).items()}
+    for its in (its for its in own.values() if its.get("env_file")):
+        its["env_file"] = [str(file.parent / one) for one in _env_files(its)]
+    return found | own
 
 
 def _names(check: Check, data: Mapping[str, Any], services: Mapping[str, Any]) -> None:

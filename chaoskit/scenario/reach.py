@@ -8,19 +8,28 @@ a service connects to on its own account cannot be seen from here.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from chaoskit.blast_radius import OPTION, BlastRadius, number_of, plain
 from chaoskit.errors import ChaosError, InputError, Problem
-from chaoskit.scenario.compose import variables
+from chaoskit.scenario import compose
 from chaoskit.scenario.model import Environment, Path_, Scenario
 from chaoskit.scenario.source import Source
 from chaoskit.scenario.template import ADDRESS, constants_and_names
 
 _EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
-_AUTHORITY = re.compile(r"\b[a-z][a-z0-9+.-]*://([^/\s?#'\"<>]*)", re.IGNORECASE)
+_AUTHORITY = re.compile(r"\b[a-z][a-z0-9+.-]*://([^/\s?#'\"<>{}()|`]*)", re.IGNORECASE)
+_LISTED = re.compile(r"[,;|&]\s*(?=[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
+"""Between the URLs of a list."""
+_HOST_VARIABLE = re.compile(r"(?<!V)(?<!VIRTUAL_)HOST$", re.IGNORECASE)
+"""But for virtual hosts, which are names that are listened for, or parts of a broker."""
+_A_HOST = re.compile(r"(?!(?:true|false|yes|no|on|off|null|none|\d{1,3})$)[\w.:\[\]-]+", re.IGNORECASE)
+_NO_HOST = ("", "+", "*")
+"""To listen on all addresses."""
+_SIMPLE = re.compile(r"\{\{-?\s*(?:pick\(\s*)?(?P<name>\w+)(?:\.\w+|\[[^\]]*\])*\s*\)?\s*-?\}\}")
+"""An expression whose every value stands in a file: ``{{ orders.url }}``, ``{{ data }}``, ``{{ pick(hosts) }}``."""
 _HOLE = re.compile(r"\x00(\d+)\x00")
 
 
@@ -104,15 +113,68 @@ def outside_of(environment: Environment, allowed: Collection[str] = ()) -> Itera
 
 
 def _outside_of_compose(environment: Environment, allowed: Collection[str]) -> Iterator[Outside]:
-    """What a Compose file says in so many words; what Compose fills in is not known yet."""
-    said, names = variables(environment.compose)
-    look = _Look(names | frozenset(environment.services), {}, allowed)
-    for name in (name for name in said if name in environment.services):
-        for variable, value in said[name].items():
-            for host in look.variable(variable, value):
-                if "$" not in host:
-                    where = f"{variable} of {name} in the Compose file"
-                    yield Outside(host, where, environment.source, ("compose",))
+    """What a Compose file says, as near as can be known without Compose."""
+    for where, host in outside_services(compose.resolved(environment.compose), list(environment.services), allowed):
+        yield Outside(host, f"{where} in the Compose file", environment.source, ("compose",))
+
+
+def outside_services(
+    services: Mapping[str, Mapping[str, Any]], run: Collection[str], allowed: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """Where those ``services`` (of a Compose file, resolved) that are ``run`` name a host beyond, and the host."""
+    look = _Look(frozenset(name for each in services.items() for name in _called(*each)), {}, allowed)
+    for name in (name for name in services if name in run):
+        its = services[name]
+        for variable, value in (its.get("environment") or {}).items():
+            if value is not None:
+                yield from ((f"{variable} of {name}", host) for host in look.variable(str(variable), str(value)))
+        for key in ("command", "entrypoint"):
+            yield from ((f"the {key} of {name}", host) for text in _texts(its.get(key)) for host in look.urls(text))
+        for place in _extra_hosts(its).values():
+            if place != "host-gateway":
+                yield from ((f"extra_hosts of {name}", host) for host in look.host(place))
+
+
+def _called(name: str, its: Mapping[str, Any]) -> Iterator[str]:
+    """Every name that leads to a service of a Compose file, or that it gives to another place."""
+    yield from (name, str(its.get("container_name") or name), str(its.get("hostname") or name), *_extra_hosts(its))
+    networks = its.get("networks")
+    for options in networks.values() if isinstance(networks, dict) else ():
+        yield from map(str, (options or {}).get("aliases") or ())
+    yield from (str(link).rpartition(":")[2] for link in its.get("links") or ())
+
+
+def _extra_hosts(its: Mapping[str, Any]) -> dict[str, str]:
+    given = its.get("extra_hosts") or ()
+    if isinstance(given, dict):
+        return {str(name): str(place) for name, place in given.items()}
+    pairs = (re.split(r"[=:]", str(one), maxsplit=1) for one in given)
+    return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
+
+
+def unseen(scenario: Scenario) -> Iterator[str]:
+    """What a scenario may connect to that cannot be told from its files. It is judged when it is connected to."""
+    environment, model = scenario.environment, scenario.model
+    look = _Look(frozenset(environment.services), {**environment.data, **model.data}, ())
+    for name, operation in model.traffic.items():
+        if look.is_open(operation.url):
+            yield f"where the request of {name} goes: {operation.url}"
+    for sop in scenario.sops:
+        for step in sop.steps:
+            if step.kind == "command":
+                yield f"what the command of the SOP {sop.name} connects to"
+    if environment.compose:
+        yield from compose.unseen(environment.compose)
+    yield "what services connect to beyond what their variables and commands say"
+
+
+def beyond_in(words: Iterable[str], variables: Mapping[str, str], radius: BlastRadius) -> Iterator[str]:
+    """The hosts beyond ``radius`` in a program's arguments and variables, as they are given to it."""
+    look = _Look(frozenset(), {}, radius.hosts)
+    for word in words:
+        yield from look.urls(word)
+    for name, value in variables.items():
+        yield from look.variable(name, value)
 
 
 def outside_requests(requests: Mapping[str, str], environment: Environment, allowed: Collection[str]) -> Iterator[str]:
@@ -146,23 +208,50 @@ class _Look:
 
     def variable(self, name: str, value: str) -> Iterator[str]:
         """The hosts in an environment variable."""
-        if name.upper().endswith("HOST") and "://" not in value and "{{" not in value:
+        if _HOST_VARIABLE.search(name) and "://" not in value and "{{" not in value:
             for part in value.split(","):
-                yield from self._refused(_host_of(part))
+                if _A_HOST.fullmatch(part.strip()):
+                    yield from self._refused(_host_of(part))
         yield from self.urls(value)
+
+    def host(self, place: str) -> Iterator[str]:
+        """A host that a file names outright."""
+        yield from self._refused(_host_of(place))
+
+    def is_open(self, url: str) -> bool:
+        """Whether a template decides where a request goes in a way that cannot be told from here."""
+        if url.startswith("{"):  # the URL of a service, or data; scheme and host as expressions
+            first = _EXPRESSION.match(url)
+            return first is None or "://" in _EXPRESSION.sub("", url) or not self._is_known(first[0])
+        for host, holes in self._hosts(url):
+            values = [hole for hole in holes if hole.startswith("{{")]
+            if not all(map(self._is_known, values)) or not all(whole for _, whole in _literals(host, holes)):
+                return True
+        return False
+
+    def _is_known(self, expression: str) -> bool:
+        found = _SIMPLE.fullmatch(expression)
+        return found is not None and (found["name"] in self._services or found["name"] in self._data)
 
     def urls(self, text: str) -> Iterator[str]:
         """The hosts of all URLs in a text."""
+        for host, holes in self._hosts(text):
+            for hole in holes:
+                yield from self._expression(_EXPRESSION.match(hole), whole=False)
+            for literal, whole in _literals(host, holes):
+                if whole:
+                    yield from self._refused(literal)
+
+    def _hosts(self, text: str) -> Iterator[tuple[str, list[str]]]:
+        """The hosts of all URLs in a text, each with the template expressions that stand in it as numbers."""
         expressions = _EXPRESSION.findall(text)
         numbers = iter(range(len(expressions)))
-        plain = _EXPRESSION.sub(lambda _: f"\0{next(numbers)}\0", text)
-        for authority in _AUTHORITY.findall(plain):
-            for part in authority.rpartition("@")[2].split(","):
-                host = _host_of(part)
-                for number in _HOLE.findall(host):
-                    yield from self._expression(_EXPRESSION.match(expressions[int(number)]), whole=False)
-                if not _HOLE.search(host):
-                    yield from self._refused(host)
+        numbered = _EXPRESSION.sub(lambda _: f"\0{next(numbers)}\0", text)
+        for authority in _AUTHORITY.findall(_LISTED.sub(" ", numbered)):
+            # Some take a backslash for a slash, others for a part of the user's name.
+            for reading in dict.fromkeys((authority, authority.partition("\\")[0])):
+                for host in map(_host_of, reading.rpartition("@")[2].split(",")):
+                    yield host, [expressions[int(number)] for number in _HOLE.findall(host)]
 
     def _expression(self, found: re.Match[str] | None, *, whole: bool) -> Iterator[str]:
         """The hosts that a template's expression may come to: its constants, and the data that it names."""
@@ -183,8 +272,17 @@ class _Look:
                 yield from self._refused(_host_of(text))
 
     def _refused(self, host: str) -> Iterator[str]:
-        if host and host not in self._services and not self._radius.names(host):
+        if host not in _NO_HOST and "$" not in host and host not in self._services and not self._radius.names(host):
             yield host
+
+
+def _literals(host: str, holes: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """The texts of a host between its expressions, and whether each is a host by itself: no value stands beside it."""
+    texts = _HOLE.split(host)[::2]
+    values = [False, *(hole.startswith("{{") for hole in holes), False]
+    for text, before, after in zip(texts, values[:-1], values[1:], strict=True):
+        if text:
+            yield text, not (before or after)
 
 
 def _host_of(place: str) -> str:

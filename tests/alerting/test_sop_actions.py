@@ -64,6 +64,27 @@ def test_command_gives_each_template_to_one_argument(desk):
     assert not list(desk.folder.glob("pwned*"))
 
 
+@pytest.mark.parametrize(
+    ("step", "leads"),
+    [
+        ({"run": ["./touch.sh", "{{ alert.labels.place }}"]}, False),
+        ({"run": ["touch", "ran"], "env": {"TARGET": "{{ alert.labels.place }}"}}, False),
+        ({"run": ["touch", "ran"], "env": {"DB_HOST": "{{ alert.labels.host }}"}}, False),
+        ({"run": ["touch", "ran"], "env": {"TARGET": "{{ orders.url }}", "NOTE": "{{ alert.labels.host }}"}}, True),
+    ],
+)
+def test_command_is_not_given_what_leads_beyond(desk, step, leads):
+    """As a URL, or as a host by the variable's name; the service's own address it may have."""
+    desk.stage.url = "http://127.0.0.1:9"
+    script = desk.folder / "touch.sh"
+    script.write_text("#!/bin/sh\ntouch ran\n")
+    script.chmod(0o755)
+    row = run(desk, {"command": step}, place="http://far.example.com/x", host="far.example.com")
+    assert (desk.folder / "ran").exists() is leads
+    assert (row.outcome == "done") is leads
+    assert leads or " was not run: far.example.com is neither on loopback" in row.detail
+
+
 def test_command_in_a_shell_takes_values_from_variables_alone(desk):
     """A shell that the file itself names runs the file's own words; a template in them is refused at load."""
     row = run(

@@ -147,6 +147,20 @@ def test_plan_says_what_is_touched_in_each_runtime(chaoskit: Chaoskit, tmp_path:
     assert chaoskit("plan", "--toxiproxy", "embeded", "one.chaos.yaml").status == 2
 
 
+def test_hosts_are_allowed_as_in_a_run(chaoskit: Chaoskit, tmp_path: Path) -> None:
+    """The same names in the same forms, whatever their case; what is no host is refused."""
+    old = "{stub: {provider: noop}}"
+    assert old in SCENARIO
+    far = "{stub: {provider: noop, env: {A_URL: http://far.example.com, B_URL: 'http://192.0.2.7'}}}"
+    write(tmp_path, one=SCENARIO.replace(old, far))
+    answer = chaoskit("validate", "one.chaos.yaml")
+    assert answer.status == 1
+    assert "--chaos-allow far.example.com" in answer.out
+    assert chaoskit("validate", "--allow", "FAR.Example.com.", "--allow", "::ffff:192.0.2.7", ".").status == 0
+    assert chaoskit("validate", "--allow", "example.com", "--allow", "192.0.2.7", ".").status == 1
+    assert chaoskit("validate", "--allow", "http://far.example.com", ".").status == 2
+
+
 RULES = "groups:\n  - name: g\n    rules:\n      - {alert: A, expr: 'topk(3, x) > 1'}\n"
 PROMETHEUS = "prometheus: {provider: prometheus, args: {rules: [team.rules.yml]}}"
 

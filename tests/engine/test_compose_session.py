@@ -13,7 +13,7 @@ import pytest
 
 from chaoskit.clock import wait_for
 from chaoskit.engine.session import Session
-from chaoskit.errors import BrokenError
+from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
 from chaoskit.scenario.environments import changed, load_environment
@@ -352,7 +352,19 @@ def test_a_file_that_cannot_be_run(team, session, old, new, says, each_tool):
     """It is told in the Compose tool's own words, or in ours with what to do; what was made is gone."""
     assert old in COMPOSE
     (team.parent / "docker-compose.yml").write_text(COMPOSE.replace(old, new))
-    with pytest.raises(BrokenError, match=says):
+    with pytest.raises(ChaosError, match=says):
+        started(team, session)
+    assert left(session.id) == []
+
+
+def test_a_host_beyond_that_only_compose_knows_of(team, session, each_tool):
+    """What ``extends`` brings is looked at as the tool reads it, before anything is made."""
+    base = "services:\n  base: {image: redis:7, environment: {DATABASE_URL: 'postgres://db.prod.example.com/app'}}\n"
+    (team.parent / "base.yml").write_text(base)
+    text = COMPOSE.replace("image: redis:7", "extends: {file: base.yml, service: base}")
+    assert text != COMPOSE
+    (team.parent / "docker-compose.yml").write_text(text)
+    with pytest.raises(BrokenError, match=r"DATABASE_URL of cache leads to db\.prod\.example\.com .*--chaos-allow db"):
         started(team, session)
     assert left(session.id) == []
 

@@ -85,6 +85,12 @@ def test_a_host_beyond_is_told(scenario: Scenario) -> None:
     assert not [each for each in lines if "refused" in each]
 
 
+def test_what_could_not_be_looked_at_is_told(scenario: Scenario) -> None:
+    """Always that services may connect to more than they are told to."""
+    lines = list(touches(scenario, EMBEDDED))
+    assert line(lines, "not seen") == "what services connect to beyond what their variables and commands say"
+
+
 def test_what_is_touched_with_containers(scenario: Scenario) -> None:
     """Images, containers with their labels, the network, where ports are published."""
     lines = list(touches(scenario, Setting("embedded", "docker")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chaoskit.errors import InputError
-from chaoskit.scenario.compose import COPY, ComposedSpec, copies
+from chaoskit.scenario.compose import COPY, ComposedSpec, copies, unseen
 from chaoskit.scenario.environments import changed, load_environment
 from chaoskit.scenario.model import ServiceChange
 from chaoskit.scenario.reach import outside_of
@@ -165,6 +165,62 @@ services:
     assert found.host == "api.example.com"
     assert "C of payment_api in the Compose file leads to api.example.com" in str(found.problem)
     assert list(outside_of(environment, {"api.example.com"})) == []
+
+
+@pytest.mark.parametrize(
+    ("its", "files", "host"),
+    [
+        ("env_file: a.env", {"a.env": "# real\nexport A='postgres://a:b@far.example.com/x'"}, "far.example.com"),
+        ("env_file: [{path: a.env}]", {"a.env": 'A="postgres://far.example.com/x"'}, "far.example.com"),
+        ("env_file: a.env, environment: {A: postgres://postgres/x}", {"a.env": "A=postgres://far/x"}, None),
+        ("environment: {A: '${X:-http://far.example.com}'}", {}, "far.example.com"),
+        ("environment: {A: '${X-http://${Y:-far.example.com}/}'}", {}, "far.example.com"),
+        ("environment: {A: '${X:-http://localhost}'}", {}, None),
+        ("environment: {A: '${SAID:-http://far.example.com}'}", {".env": "SAID=http://postgres:1 # ours"}, None),
+        ("environment: {A: '${SAID}'}", {".env": "SAID=http://far.example.com"}, "far.example.com"),
+        ("environment: {A: '${SAID:+http://far.example.com}'}", {".env": "SAID=1"}, "far.example.com"),
+        ("environment: {A: 'http://$$far.example.com'}", {}, None),
+        ("environment: {MAIL_HOST: }", {}, None),
+        ("environment: {SAID_HOST: }", {".env": "SAID_HOST=far.example.com"}, "far.example.com"),
+        ("environment: [SAID_HOST]", {".env": "SAID_HOST=far.example.com"}, "far.example.com"),
+        ("environment: {LIST: 'http://postgres:1,http://store:2'}", {}, None),
+        ("environment: {LIST: 'http://postgres:1,http://other:2'}", {}, "other"),
+        ("command: run --db=redis://far.example.com/0", {}, "far.example.com"),
+        ("command: [run, '--db=redis://${X:-far.example.com}/0']", {}, "far.example.com"),
+        ("entrypoint: [run, 'http://far.example.com']", {}, "far.example.com"),
+        ("extra_hosts: ['db:192.0.2.7']", {}, "192.0.2.7"),
+        ("extra_hosts: {db: 192.0.2.7}", {}, "192.0.2.7"),
+        ("extra_hosts: ['db:host-gateway', 'own:127.0.0.1'], environment: {DB_HOST: db}", {}, None),
+        ("links: ['postgres:database'], environment: {DB_HOST: database}", {}, None),
+    ],
+)  # fmt: skip
+def test_what_compose_makes_of_it(write, tmp_path, monkeypatch, its, files, host):
+    """Variables, ``env_file``, defaults and commands are looked at as Compose reads them."""
+    for name in ("X", "Y", "SAID", "SAID_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    service = "postgres: {image: x, networks: {back: {aliases: [store]}}}"
+    compose = f"services:\n  {service}\n  payment_api: {{image: x, {its}}}\n"
+    found = [each.host for each in outside_of(load_environment(write(compose=compose)))]
+    assert found == ([host] if host else [])
+
+
+def test_what_is_not_known_before_compose_is_asked(write):
+    """Is told as such."""
+    compose = "services:\n  postgres: {extends: {file: b.yml, service: x}}\n  payment_api: {env_file: gone.env}\n"
+    told = list(unseen(load_environment(write(compose=compose)).compose))
+    assert told == [
+        "what postgres extends in the Compose file",
+        "the env_file gone.env of payment_api, which is not there",
+    ]
+
+
+@pytest.mark.parametrize("mode", ["host", "${MODE:-host}"])
+def test_this_machines_network(write, mode):
+    """Is not for a service, which is told at load."""
+    with pytest.raises(InputError, match="payment_api says network_mode: host: it would listen on this machine"):
+        load_environment(write(compose=f"services: {{postgres: {{}}, payment_api: {{network_mode: '{mode}'}}}}"))
 
 
 def test_not_in_a_scenario(tmp_path, write):

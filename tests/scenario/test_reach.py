@@ -15,6 +15,7 @@ from chaoskit.scenario.reach import (
     outside,
     outside_requests,
     refuse_outside,
+    unseen,
 )
 
 SCENARIO = """\
@@ -64,6 +65,16 @@ REFUSED = [
     (QUIET, "DB_HOST: far.example.com", "far.example.com", 10),
     (QUIET, 'REDIS_HOST: "127.0.0.1:1,far:2"', "far", 10),
     (QUIET, 'URLS: "{{ stub.url }} http://far.example.com/"', "far.example.com", 10),
+    (QUIET, 'URLS: "http://stub:1,http://far.example.com:2"', "far.example.com", 10),
+    (QUIET, 'URLS: "http://far:1;http://stub:2"', "far", 10),
+    (QUIET, "A_URL: 'http://far.example.com\\@localhost/'", "far.example.com", 10),
+    (QUIET, "A_URL: 'http://localhost\\@far.example.com/'", "far.example.com", 10),
+    (QUIET, 'A_URL: "http://localhost@far.example.com/"', "far.example.com", 10),
+    (QUIET, 'A_URL: "http://[::ffff:192.0.2.7]/"', "::ffff:192.0.2.7", 10),
+    (QUIET, "DB_HOST: evillocalhost", "evillocalhost", 10),
+    (QUIET, "DB_HOST: far_db", "far_db", 10),
+    (REQUEST, "GET http://evillocalhost/", "evillocalhost", 13),
+    (REQUEST, "GET http://{% if true %}far.example.com{% else %}{{ stub.host }}{% endif %}/", "far.example.com", 13),
     ("run --port 1", "run --db=redis://far.example.com/0", "far.example.com", 8),
 ]
 
@@ -77,6 +88,17 @@ FINE = [
     (REQUEST, "GET {{ stub.url }}/redirect?to=far.example.com&sku={{ pick(['a', sku]) }}"),
     (REQUEST, "GET http://{{ hosts[0] }}/x"),
     (QUIET, "HOST: 0.0.0.0"),
+    (QUIET, 'URLS: "http://stub:1,http://orders:2"'),
+    (QUIET, 'LISTENERS: "INSIDE://:9092,OUTSIDE://:9093"'),
+    (QUIET, 'ASPNETCORE_URLS: "http://+:80;http://*:8080"'),
+    (QUIET, 'RABBITMQ_DEFAULT_VHOST: "/"'),
+    (QUIET, "RABBITMQ_DEFAULT_VHOST: shop"),
+    (QUIET, "VIRTUAL_HOST: shop.example.com"),
+    (QUIET, 'MAIL_HOST: ""'),
+    (QUIET, 'PRESERVE_HOST: "true"'),
+    (QUIET, "A_URL: http://$WHEREVER:80/"),
+    ("run --port 1", "sh -c 'run ${X:-http://localhost}'"),
+    (REQUEST, "GET http://{% if true %}localhost{% else %}{{ stub.host }}{% endif %}/"),
     (QUIET, "DB_HOST: stub"),
     (QUIET, 'DATABASE_URL: "postgresql://me@stub:5432/shop"'),
     (QUIET, 'DATABASE_URL: "{{ stub.url }}/far.example.com"'),
@@ -107,6 +129,37 @@ def test_what_stays_here_is_fine(tmp_path: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new), encoding="utf-8")
     (scenario,) = load(file)
     assert [each.host for each in outside(scenario)] == []
+
+
+@pytest.mark.parametrize(
+    ("url", "open_"),
+    [
+        ("{{ stub.url }}/x", False),
+        ("{{ stub['url'] }}/x?q={{ seq }}", False),
+        ("http://{{ stub.host }}:{{ stub.port }}/x{{ seq }}", False),
+        ("http://localhost:80/{{ faker.word() }}", False),
+        ("{{ site }}/x", False),
+        ("http://{{ pick(hosts) }}/", False),
+        ("http://{% if true %}localhost{% endif %}/", False),
+        ("http://{% if true %}localhost{% else %}{{ stub.host }}{% endif %}/", False),
+        ("http://{% if true %}x.{{ stub.host }}{% endif %}/", True),
+        ("{{ scheme ~ '://' ~ sku }}/", True),
+        ("{{ 'http://' ~ pick(hosts) }}/", True),
+        ("{{ sku }}://far.example.com/", True),
+        ("http://shard{{ randint(1, 4) }}.localhost/", True),
+        ("http://t{{ seq }}.localhost/", True),
+        ("http://{{ seq }}/", True),
+        ("http://{{ sku }}.localhost/", True),
+        ("{% if seq %}{{ stub.url }}{% else %}{{ site }}{% endif %}/", True),
+    ],
+)
+def test_what_cannot_be_looked_at_is_told(tmp_path: Path, url: str, open_: bool) -> None:
+    """Where a template makes the host: ``chaoskit plan`` says so, and it is judged when it is connected to."""
+    file = tmp_path / "open.chaos.yaml"
+    text = SCENARIO.replace("sku: sku-1", "sku: sku-1, scheme: http").replace(REQUEST, f"GET {url}")
+    file.write_text(text, encoding="utf-8")
+    (scenario,) = load(file)
+    assert (f"where the request of ask goes: {url}" in list(unseen(scenario))) is open_
 
 
 def test_what_a_control_changes_is_looked_at(tmp_path: Path) -> None:

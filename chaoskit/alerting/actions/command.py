@@ -9,9 +9,11 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from chaoskit.alerting.actions.base import Action, Job
+from chaoskit.blast_radius import beyond
 from chaoskit.clock import now
 from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.processes import start_process
+from chaoskit.scenario.reach import beyond_in
 from chaoskit.scenario.template import constants_and_names
 from chaoskit.scenario.types import Duration, ServiceName, problem
 
@@ -80,6 +82,9 @@ class Command(Action):
     where that goes to a program of your own: ``run`` begins with a file beside the SOP's (``./mend.sh``), or with an
     interpreter and such a file (``python mend.py``). No link may lead to another place.
 
+    It is not run when a URL in an argument, or a variable whose name ends in HOST, leads to beyond the blast radius.
+    What it connects to by itself is not seen.
+
     It runs in the folder of the SOP's file, with our environment and ``env``. A status other than 0 is a failure, and
     so is a program that has not ended within ``timeout``: it is ended then, with all it has started.
 
@@ -104,6 +109,8 @@ class Command(Action):
         env = {name: job.text(value) for name, value in self.env.items()}
         if any("\0" in text for text in (*argv, *env.values())):
             raise BrokenError(f"{self.run[0]}: an argument holds a NUL, which no program can be given")
+        for host in beyond_in(argv, env, job.stage.radius):
+            raise ChaosError(f"{self.run[0]} was not run: {beyond(host)}")
         pidfile = job.stage.folder / f"sop-{job.number}.pid"
         process = start_process(
             argv, name=f"command {PurePath(self.run[0]).name}", journal=job.stage.journal, pidfile=pidfile,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from chaoskit.engine.docker.platform import DockerPlatform
@@ -32,9 +32,10 @@ class ComposePlatform(DockerPlatform):
         journal: Journal,
         note: Note,
         seed: int | None = None,
+        allow: Collection[str] = (),
     ) -> None:
         super().__init__(toxiproxy, name, journal, note, seed)
-        self._project = ComposeProject(environment.name, environment.compose, folder, name, journal, note)
+        self._project = ComposeProject(environment.name, environment.compose, folder, name, journal, note, allow)
         self._composed: dict[str, ComposeRuntime] = {}
 
     def runtime(self, name: str, spec: ServiceSpec) -> Runtime:

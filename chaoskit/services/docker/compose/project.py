@@ -6,14 +6,16 @@ import contextlib
 import json
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from chaoskit.blast_radius import beyond
 from chaoskit.errors import BrokenError
 from chaoskit.journal import Journal
 from chaoskit.ports import free_port
 from chaoskit.scenario.compose import ComposedSpec
+from chaoskit.scenario.reach import outside_services
 from chaoskit.services.docker import undo
 from chaoskit.services.docker.compose import rewrite, tool
 from chaoskit.services.docker.compose.container import ComposeContainer
@@ -33,12 +35,21 @@ class ComposeProject:
     """The containers, networks and volumes of a Compose file, under the names of a run.
 
     ``specs`` are the services to run, by their names in the file; those that are ``proxy`` give their names away. Their
-    ports are published at ``gateway``. Nothing is started here.
+    ports are published at ``gateway``. Nothing is started here. Services that name a host beyond loopback are
+    refused, unless it is in ``allow``.
     """
 
     def __init__(
-        self, environment: str, files: Sequence[Path], folder: Path, name: str, journal: Journal, note: Note
+        self,
+        environment: str,
+        files: Sequence[Path],
+        folder: Path,
+        name: str,
+        journal: Journal,
+        note: Note,
+        allow: Collection[str] = (),
     ) -> None:
+        self._allow = allow
         self.name = re.sub(r"[^a-z0-9_-]", "-", name.lower())
         self.facts: dict[str, rewrite.Facts] = {}
         self.published: dict[str, int] = {}
@@ -60,6 +71,7 @@ class ComposeProject:
     def create(self, gateway: str, specs: Mapping[str, ComposedSpec]) -> None:
         """Make everything. Raises BrokenError, in the Compose tool's own words where it is the file's fault."""
         self._config = tool.resolve(self._files)
+        self._refuse_outside(specs)
         self._specs, self.gateway = specs, gateway
         self.facts = rewrite.facts_of(self._config, list(specs), self._proxied, self._images)
         built = [name for name, its in self.facts.items() if its.built]
@@ -112,6 +124,12 @@ class ComposeProject:
         return {network: self._network_id(f"{self.name}_{network}") for network in used}
 
     # Inside
+
+    def _refuse_outside(self, run: Collection[str]) -> None:
+        """Raises BrokenError for every host beyond the blast radius, now that Compose has filled everything in."""
+        found = outside_services(self._config.get("services") or {}, run, self._allow)
+        if told := list(dict.fromkeys(f"{where} leads to {beyond(host)}" for where, host in found)):
+            raise BrokenError("as the Compose tool reads the file, " + "\n  ".join(told))
 
     def _network_id(self, name: str) -> str:
         return str(ask(f"inspect {name}", lambda: client().api.inspect_network(name)["Id"]))

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chaoskit.errors import BrokenError
+from chaoskit.scenario.compose import HOST_NETWORK
 
 _DROPPED = ("container_name", "ports", "restart", "scale", "profiles", "extends", "links", "depends_on", "develop")
 
@@ -131,10 +132,7 @@ def plain(value: object) -> str:
 def _facts(name: str, its: Mapping[str, Any], proxied: bool, prefix: str) -> Facts:
     mode = str(its.get("network_mode") or "")
     if mode == "host":
-        raise BrokenError(
-            f"{name} says network_mode: host: it would listen on this machine's own addresses, and no proxy could "
-            "stand in front of anything it dials; give it a network of the file"
-        )
+        raise BrokenError(f"{name} says network_mode: host: {HOST_NETWORK}")
     if mode and proxied:
         raise BrokenError(f"{name} says network_mode: {mode}: no proxy can take its name there")
     if its.get("external_links"):
