@@ -49,7 +49,7 @@ def rehearse(
         session.taint(scenario.environment)
         (wait or await_calm)(session.id)
         results.append(session.run(scenario, control=control, on_progress=on_progress, meta=meta))
-    return results[0] if len(results) == 1 else _kept(results)
+    return results[0] if len(results) == 1 else keep(results)
 
 
 def left_open(result: Result) -> bool:
@@ -77,8 +77,8 @@ def await_calm(run_id: str, limit: float = CALM_WITHIN) -> bool:
     return False
 
 
-def _kept(results: Sequence[Result]) -> Result:
-    """The last result, in the folder of the first, with the others in folders below it."""
+def keep(results: Sequence[Result]) -> Result:
+    """The last result, in the folder of the first, with the others in folders below it: they count as one scenario."""
     last, place = results[-1], results[0].folder
     aside = [one.folder.rename(place.with_name(f".{place.name}-{n}")) for n, one in enumerate(results[:-1], 1)]
     last.folder.rename(place)
@@ -101,7 +101,8 @@ def _told(result: Result) -> dict[str, str]:
     start = view.first_fault
     if start is None:
         start = view.calm.windows[0].start if view.calm.windows else 0.0
-    why = view.calm.told(Window(-inf, inf), start) if view.calm.disturbed else result.verdict.reason
+    disturbed = left_open(result) and view.calm.disturbed
+    why = view.calm.told(Window(-inf, inf), start) if disturbed else result.verdict.reason
     return {"outcome": str(result.verdict.outcome), "why": why, "reason": result.verdict.reason}
 
 

@@ -135,9 +135,10 @@ class ScenarioItem(pytest.Item):
 
     def runtest(self) -> None:
         """Run the scenario and judge it; one with a fault that cannot be injected here fails at once."""
+        before, self.result, self.summary = self.result, None, None  # of an earlier time, with --reruns
         if self.refused:
             raise ScenarioFailed("\n".join(map(str, self.refused)))
-        from chaoskit.engine.attempts import rehearse
+        from chaoskit.engine.attempts import keep, rehearse
         from chaoskit.pytest_plugin.progress import ProgressLine
         from chaoskit.reporters import summary
         from chaoskit.reporters.allure.result import attach
@@ -154,6 +155,8 @@ class ScenarioItem(pytest.Item):
                 on_progress=line.show,
                 meta=meta,
             )
+        if before is not None:
+            result = keep([before, result])
         self.result = result
         self.summary = {**summary.of(result), **meta}
         if self.config.getoption("allure_report_dir", None):

@@ -27,6 +27,9 @@ RUNTIMES = ("auto", "docker", "process")
 REPORT = "chaoskit"
 """Attribute of a test report that carries the summary of a scenario, also from xdist's workers."""
 
+RERUN = "rerun"
+"""Outcome of a report that does not count, as the test is run again (pytest-rerunfailures)."""
+
 NOT_RUN = "chaoskit_not_run"
 """Attribute of a test report that tells of a scenario that was skipped, is invalid, or failed before it was run."""
 
@@ -209,7 +212,7 @@ class ChaosPlugin:
     def pytest_report_teststatus(self, report: pytest.TestReport | pytest.CollectReport) -> Any:
         """A rehearsal that is broken or inconclusive is an error, not a failure of the service."""
         summary = getattr(report, REPORT, None)
-        if summary is None or report.passed:
+        if summary is None or report.passed or report.outcome == RERUN:
             return None
         if summary["outcome"] in ("broken", "inconclusive"):
             return "error", "E", (summary["outcome"].upper(), {"red": True})
@@ -221,7 +224,8 @@ class ChaosPlugin:
         from chaoskit.reporters.summary import of_not_run
         from chaoskit.reporters.terminal import table
 
-        reports = [report for found in terminalreporter.stats.values() for report in found]
+        stats = terminalreporter.stats
+        reports = [report for outcome, found in stats.items() if outcome != RERUN for report in found]
         summaries = [getattr(report, REPORT) for report in reports if hasattr(report, REPORT)]
         not_run = [getattr(report, NOT_RUN) for report in reports if hasattr(report, NOT_RUN)]
         summaries += [of_not_run(told) for told in not_run if told["outcome"] != "skipped"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaoskit.errors import ChaosError
-from chaoskit.pytest_plugin.plugin import NOT_RUN, REPORT, ChaosPlugin
+from chaoskit.pytest_plugin.plugin import NOT_RUN, REPORT, RERUN, ChaosPlugin
 
 if TYPE_CHECKING:
     from chaoskit.reporters.gate import Decision, Settings
@@ -45,6 +45,8 @@ class RunReports:
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note the scenario behind a report, and whether anything failed that is none of the gate's."""
+        if report.outcome == RERUN:
+            return
         summary, not_run = getattr(report, REPORT, None), getattr(report, NOT_RUN, None)
         if summary is not None:
             self._folders.append(Path(summary["folder"]))
