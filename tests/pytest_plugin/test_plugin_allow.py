@@ -33,6 +33,22 @@ def test_it_is_allowed_by_name(project: Any) -> None:
     assert "--invalid" not in outcome.out
 
 
+def test_a_host_that_a_template_makes_is_refused_when_it_is_connected_to(project: Any) -> None:
+    """No reading of the file finds it: the run is broken, not violated, and names the host."""
+    made = "{{ 'http://' ~ pick(places) }}/"
+    project.write(
+        own=project.edit(
+            ("GET {{ front.url }}/", f"GET {made}"), ("traffic:", "data: {places: [192.0.2.77]}\ntraffic:")
+        )
+    )
+    outcome = project.run("--chaos")
+    assert outcome.status == 1
+    assert "BROKEN" in outcome.out
+    assert "192.0.2.77 is neither on loopback nor a service of the environment" in outcome.out
+    assert "--chaos-allow 192.0.2.77" in outcome.out
+    assert "VIOLATED" not in outcome.out
+
+
 def test_what_is_no_host_is_refused(project: Any) -> None:
     """One line, no traceback, exit status of a usage error."""
     project.write(own=project.edit())

@@ -98,6 +98,7 @@ FINE = [
     (QUIET, 'PRESERVE_HOST: "true"'),
     (QUIET, "A_URL: http://$WHEREVER:80/"),
     ("run --port 1", "sh -c 'run ${X:-http://localhost}'"),
+    (REQUEST, "GET http://shard{{ randint(1, 4) }}.localhost/"),
     (REQUEST, "GET http://{% if true %}localhost{% else %}{{ stub.host }}{% endif %}/"),
     (QUIET, "DB_HOST: stub"),
     (QUIET, 'DATABASE_URL: "postgresql://me@stub:5432/shop"'),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +15,10 @@ import pytest
 from chaoskit.clock import now, wait_for
 from chaoskit.errors import BrokenError
 from chaoskit.history.rows import Request
+from chaoskit.traffic.commands import Begin
 from chaoskit.traffic.generator import TrafficGenerator, spawn_worker
 from chaoskit.traffic.spec import Operation, Stream
+from chaoskit.traffic.worker import Worker
 
 DATA = {"scheme": "http", "host": "192.0.2.77", "hosts": ["192.0.2.77"], "far": "api.example.com"}
 
@@ -129,3 +134,22 @@ def test_a_unix_socket_is_this_machine(generator: TrafficGenerator, tmp_path: Pa
         listener.listen()
         row = ask(generator, Operation(name="ask", python="local:ask", json={"path": place}))
     assert row.ok, row.error
+
+
+def test_a_session_that_ends_late_does_not_end_the_next() -> None:
+    """One that was refused is dropped while it ends; its cancellation may come in the moment in which it is done."""
+    loop = asyncio.new_event_loop()
+    command, rows = os.pipe(), os.pipe()
+    worker = Worker(loop, command[0], rows[1])
+    try:
+        worker._begin(Begin(session=1, seed=1, operations=[]))
+        first = worker._running()
+        ending = loop.create_task(worker._end(first, 1.0))
+        worker._begin(Begin(session=2, seed=1, operations=[]))
+        loop.run_until_complete(ending)
+        assert worker._running() is not first
+    finally:
+        gc.unfreeze()
+        loop.close()
+        for end in (*command, *rows):
+            os.close(end)
