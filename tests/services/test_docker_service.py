@@ -309,3 +309,15 @@ def test_undone_by_another_process(contain, network, bench):
     assert client.containers.list(all=True, filters={"name": name}) == []
     assert client.networks.list(names=[network.name]) == []
     wait_for(lambda: not service.alive(), what="its end to be seen", limit=10)
+
+
+def test_a_port_that_somebody_else_holds(contain):
+    """Docker publishes no port that is held already: broken, and nobody else is taken for the service."""
+    service = server(contain)
+    with (
+        socket.create_server((service.host, service.port)),
+        pytest.raises(BrokenError, match=r"address already in use|port is already allocated"),
+    ):
+        service.start()
+    service.start()
+    assert service.ready()
