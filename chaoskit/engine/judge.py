@@ -15,6 +15,7 @@ from dataclasses import replace
 from chaoskit.engine.disturbed import excused, lag_explained
 from chaoskit.engine.follows import following
 from chaoskit.engine.measured import Measured, during
+from chaoskit.engine.unrehearsed import unrehearsed
 from chaoskit.engine.verdict import SERVICES, STEADY_STATE, Judged, Verdict, linked
 from chaoskit.expectations._because import Cure, cured
 from chaoskit.expectations._operations import judge_operations
@@ -154,10 +155,14 @@ def _broken(view: View, planned: Sequence[str] = ()) -> str | None:
 
 
 def _findings(scenario: Scenario, view: View) -> Iterator[Judged]:
-    for finding in judge_operations("steady_state", scenario.model.steady_state, view, _steady(view)):
+    steady = list(judge_operations("steady_state", scenario.model.steady_state, view, _steady(view)))
+    ill = any(finding.outcome is Outcome.VIOLATED for finding in steady)
+    for finding in steady:
         yield _placed(scenario, finding, ("steady_state",))
     for planned in scenario.expectations:
         findings = list(planned.expectation.judge(view))
+        if not ill:
+            findings = unrehearsed(planned.expectation, view, findings)
         # An expectation that found nothing to judge must not pass for one that was met.
         for finding in findings or [Finding(planned.kind, Outcome.VACUOUS, "a finding", "nothing was judged", 0)]:
             yield _placed(scenario, finding, planned.path, asked=_asked(planned.expectation, finding))

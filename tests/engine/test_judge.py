@@ -292,6 +292,26 @@ def test_what_an_ill_service_did_follows_from_it(scenario: Scenario) -> None:
     assert verdict.reason.endswith(f"{cause}: expected < 200ms, seen 1s")
 
 
+def test_what_a_fault_without_evidence_did_not_bring_about_follows_from_it(scenario: Scenario) -> None:
+    """Who asks for errors, and for a slow median, sees none where the fault matched nothing: that is named."""
+    asked = During.model_validate({"ask": {"success_rate": "<= 10%", "p50": ">= 1s", "p95": "< 500ms"}})
+    model = dataclasses.replace(scenario.expectations[0], expectation=asked)
+    missing = dataclasses.replace(scenario, expectations=[model, scenario.expectations[1]])
+    verdict = judge(missing, history(faults=(fault(touched=0),)))
+    assert verdict.outcome is Outcome.VACUOUS
+    assert verdict.reason.startswith("the rehearsal proves nothing: fault.slow: expected the fault acts on")
+    assert [(judged.finding.id, judged.finding.because) for judged in verdict.failed()] == [
+        ("fault.slow", ""),
+        ("during.ask.success_rate", "fault.slow"),
+        ("during.ask.p50", "fault.slow"),
+    ]
+    # With evidence the same is the service's.
+    assert judge(missing, history()).outcome is Outcome.VIOLATED
+    # What is not as it was before is so, too.
+    both = judge(missing, history(slow_during, faults=(fault(touched=0),)))
+    assert both.violated() == ["during.ask.p95"]
+
+
 def test_a_fault_without_evidence_before_too_few_samples(scenario: Scenario) -> None:
     """Without it nothing was rehearsed, however many samples there are: it is the one that is named."""
     model = dataclasses.replace(scenario.expectations[0], expectation=During.model_validate(THOUSANDS))
