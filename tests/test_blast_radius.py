@@ -10,6 +10,8 @@ from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chaoskit.blast_radius import BeyondError, BlastRadius
 from chaoskit.errors import BrokenError
@@ -80,6 +82,14 @@ def test_what_merely_ends_like_localhost(host: str) -> None:
     """Another host."""
     assert not BlastRadius().names(host)
     assert BlastRadius().names("evil.localhost")
+
+
+@given(st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True).filter(lambda label: label != "localhost"))
+def test_only_a_dot_makes_a_name_below_localhost(label: str) -> None:
+    """Whatever stands before or behind the word."""
+    radius = BlastRadius()
+    assert radius.names(f"{label}.localhost")
+    assert not any(map(radius.names, (f"{label}localhost", f"localhost.{label}", f"localhost{label}")))
 
 
 def test_an_address_is_allowed_by_its_number(listener: socket.socket) -> None:

@@ -454,6 +454,31 @@ ANSWERS = st.lists(
 )
 
 
+@settings(max_examples=80, deadline=None)
+@given(
+    span=st.floats(0.1, 0.95) | st.floats(1.05, 1.9),
+    struck=st.booleans(),
+    ended=st.sampled_from([0.0, 0.3, 3.0]),
+    ok=st.booleans(),
+)
+def test_what_the_fault_strikes_under_way_is_not_the_steady_state(
+    scenario: Scenario, span: float, struck: bool, ended: float, ok: bool
+) -> None:
+    """Requests of the last moments end badly. Those that the fault struck under way are left out, of the last second;
+    those that ended before it, or were sent earlier, are the steady state's own trouble."""
+
+    def answer(at: float) -> tuple[float, bool]:
+        if not -span <= at < 0:
+            return 0.01, True
+        return (-at + ended, ok) if struck else (0.005, False)
+
+    verdict = judge(scenario, history(answer))
+    found = {judged.finding.id: judged.finding.outcome for judged in verdict.findings}
+    met = struck and span < 1.0
+    assert (found["steady_state.ask.success_rate"] is Outcome.HELD) is (met or (struck and ok)), found
+    assert (found["steady_state.ask.p95"] is Outcome.HELD) is (met or not struck), found
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answers=ANSWERS, touched=st.integers(0, 2), lag=st.sampled_from([0.001, 0.2]), ended=st.booleans())
 def test_judging_is_pure(

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from chaoskit.clock import wait_for
 from chaoskit.history.rows import Connection, Exchange
@@ -275,3 +277,36 @@ def test_cursor(script: Any, connect: Any, wire: Any, control: Any) -> None:
     later = control.events(first.next)
     assert [type(row) for row in later.rows if row.proxy == address.name] == [Exchange]
     assert (later.next, later.dropped) == (first.next + len(later.rows), 0)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=[Phase.explicit, Phase.generate],
+)  # fmt: skip  # a row that does not come is waited for: too slow to be shrunk
+@given(
+    first=st.integers(0, 9), pieces=st.lists(st.integers(1, 9), max_size=3), rest=st.booleans(), chunked=st.booleans(),
+    status=st.sampled_from([200, 413, 503]),
+)  # fmt: skip
+def test_an_answer_that_is_whole_before_the_request(
+    script: Any, connect: Any, wire: Any, first: int, pieces: list[int], rest: bool, chunked: bool, status: int
+) -> None:
+    """It is one exchange with its status, written down when the request is whole too, or the connection has ended."""
+    answer = OK.replace(b"200", str(status).encode())
+    address, seen = script(answer, *[b""] * 20)
+    sock = connect(address)
+    coding = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 40"
+    body = b"28\r\n" + b"x" * 40 + b"\r\n0\r\n\r\n" if chunked else b"x" * 40
+    sock.sendall(GET.replace(b"GET", b"POST").replace(b"Host: x", b"Host: x\r\n" + coding) + body[:first])
+    assert wire.read(sock, len(answer)) == answer
+    sent = first
+    for size in pieces:
+        sock.sendall(body[sent : sent + size])
+        sent += size
+    if rest:
+        sock.sendall(body[sent:])
+        (row,) = seen()
+        assert row.started <= row.answered <= row.ended <= row.sent
+    sock.close()
+    (row,) = seen()
+    assert (row.method, row.id, row.status, row.end) == ("POST", "r1", status, "complete")
+    assert (row.sent is None) is not rest
