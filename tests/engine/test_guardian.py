@@ -213,7 +213,7 @@ SCENARIO = """
 scenario: Everything at once
 environment: leases
 traffic:
-  ask: {request: "GET {{ stub.url }}/ok", rate: 20/s}
+  ask: {request: "GET {{ stub.url }}/ok", rate: 50/s}
 steady_state:
   ask: {success_rate: ">= 50%"}
 timeline:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import urllib.request
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -28,6 +28,7 @@ from chaoskit.faults.base import FAULTS, Evidence, Fault
 from chaoskit.journal import sweep
 
 if TYPE_CHECKING:
+    from chaoskit.services.base import Service
     from tests.faults.conftest import Step, World
 
 MB = 1_000_000
@@ -313,8 +314,12 @@ def test_random_windows(world: World, seed: int) -> None:
     assert tell(scene.worker)["pid"] == scene.worker.pid
 
 
+ONE_STATE = [
+    *(kind.faults for kind in KINDS.values()),
+    [fault for name in ("life", "restarts", "clock") if name in KINDS for fault in KINDS[name].faults],
+]
 PAIRS = [
-    pair for kind in KINDS.values() for pair in combinations_with_replacement(kind.faults, 2)
+    pair for faults in ONE_STATE for pair in combinations_with_replacement(faults, 2)
     if not make(pair[0][0], **pair[0][1]).clash(make(pair[1][0], **pair[1][1]))
 ]  # fmt: skip
 
@@ -326,6 +331,8 @@ def test_each_pair_on_one_piece_of_state(world: World, first_ends_first: bool) -
     for first, second in PAIRS:
         for one, other in ((first, second), (second, first)):
             told = f"{one}, {other}, the {'first' if first_ends_first else 'second'} ends first"
+            if make(one[0], **one[1]).clash(make(other[0], **other[1])):
+                continue
             for fault in (one, other):
                 assert scene.begin(*fault)
                 scene.check(f"{told}: begun")
@@ -353,3 +360,23 @@ def test_whole_again_after_sigkill(world: World, seed: int) -> None:
     assert {name for name in LASTING if name in KINDS and KINDS[name].seen(scene) != scene.before[name]} != set()
     assert not [line for line in sweep(folder) if "could not be undone" in line]
     assert {name: kind.seen(scene) for name, kind in KINDS.items()} == scene.before
+
+
+def test_containers(world: World, contain: Callable[..., Service]) -> None:
+    """By way of the daemon: the lowest quota, and off the network until the last window ends."""
+    victim = contain()
+
+    def seen() -> tuple[int, int]:
+        facts = victim.container.inspect()
+        return facts["HostConfig"]["CpuQuota"], len(facts["NetworkSettings"]["Networks"])
+
+    low, high = ExitStack(), ExitStack()
+    for quota, stack in (("60%", low), ("80%", high)):
+        stack.enter_context(make("cpu", service="victim", quota=quota).inject(world))
+        stack.enter_context(make("disconnect", service="victim").inject(world))
+        assert seen() == (60_000, 0)
+    low.close()
+    assert seen() == (80_000, 0)
+    high.close()
+    assert seen() == (-1, 1)
+    assert tell(victim)["error"] == ""
