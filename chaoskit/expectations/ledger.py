@@ -35,7 +35,7 @@ from chaoskit.expectations.base import Expectation, Finding, Outcome, Path_, Rea
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.scenario.bounds import Bound
-from chaoskit.scenario.types import Duration, Model, OperationName, ServiceName, problem
+from chaoskit.scenario.types import Duration, JsonPath, Model, OperationName, ServiceName, problem
 from chaoskit.units import counted, format_duration
 
 POLL = 0.1
@@ -58,7 +58,7 @@ class Key(Model):
     """Where an answer carries the key of what was written: a response header or a dotted path in the JSON body."""
 
     header: str | None = None
-    json_: str | None = Field(None, alias="json")
+    json_: JsonPath | None = Field(None, alias="json")
 
     _asked = model_validator(mode="after")(at_least_one("header", "json_"))
 

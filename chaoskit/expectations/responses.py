@@ -21,7 +21,7 @@ from chaoskit.expectations.base import Expectation, Finding, Outcome, check, che
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.scenario.samples import Demand, share_needs
-from chaoskit.scenario.types import Model, OperationName, RatioBound
+from chaoskit.scenario.types import JsonPath, Model, OperationName, RatioBound
 
 
 class Where(Model):
@@ -64,7 +64,7 @@ class Responses(Expectation):
     where: Where | None = None
     phase: Phase = "faults"
     status: Statuses | None = None
-    json_: dict[str, Any] | None = Field(None, alias="json", min_length=1)
+    json_: dict[JsonPath, Any] | None = Field(None, alias="json", min_length=1)
     header: dict[str, Regex] | None = Field(None, min_length=1)
     body: Regex | None = None
     no_internals: Literal[True] | None = None

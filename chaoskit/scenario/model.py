@@ -17,6 +17,7 @@ from chaoskit.scenario.types import (
     CountBound,
     Duration,
     DurationBound,
+    JsonPath,
     Model,
     Rate,
     RateBound,
@@ -37,7 +38,7 @@ class Accepted(Model):
     """Which answers count as a success: by status, and by values in the JSON body (dotted paths)."""
 
     status: int | list[int] | None = None
-    json_: dict[str, Any] | None = Field(None, alias="json")
+    json_: dict[JsonPath, Any] | None = Field(None, alias="json")
 
     @property
     def statuses(self) -> list[int]:
@@ -52,7 +53,13 @@ class Fallback(Model):
 
     header: dict[str, str] | None = None
     status: int | None = None
-    json_: dict[str, Any] | None = Field(None, alias="json")
+    json_: dict[JsonPath, Any] | None = Field(None, alias="json")
+
+    @model_validator(mode="after")
+    def _tells(self) -> Self:
+        if not (self.header or self.json_ or self.status is not None):
+            raise problem("every answer would be a fallback: say what tells it", ["header", "status", "json"])
+        return self
 
 
 def _request(text: str) -> str:
@@ -77,6 +84,12 @@ class Operation(Model):
     copies: int = Field(1, ge=1, le=100)
     in_flight: int = Field(2000, ge=1, le=20000)
     id_header: str = "x-request-id"
+
+    @model_validator(mode="after")
+    def _one_body(self) -> Self:
+        if self.body is not None and "json_" in self.model_fields_set:
+            raise problem("a request has one body: 'json' or 'body', not both", ["json", "body"])
+        return self
 
     @property
     def method(self) -> str:

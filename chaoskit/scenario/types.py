@@ -135,3 +135,16 @@ def _reference(kind: str, plural: str) -> AfterValidator:
 
 ServiceName = Annotated[str, _reference("service", "services")]
 OperationName = Annotated[str, _reference("operation", "operations")]
+
+
+def _dotted(path: str) -> str:
+    dotted = re.sub(
+        r"\[\s*(?:(\d+)|'([^']*)'|\"([^\"]*)\")\s*\]", lambda found: f".{next(filter(None, found.groups()), '')}", path
+    )
+    if dotted != path:
+        raise problem(f"{path!r} is no dotted path: an index is a step of its own", [dotted.lstrip(".")])
+    return path
+
+
+JsonPath = Annotated[str, AfterValidator(_dotted)]
+"""Where in a JSON document a value stands: ``items.0.id``, a leading ``$.`` is allowed."""

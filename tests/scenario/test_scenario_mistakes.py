@@ -94,6 +94,9 @@ TABLE = [
     mistake("of two types", "status: 201", "status: [x]", "status: a whole number is expected, found 'x'"),
     mistake("none of two types", "environment: shop\n", "environment: 3 #!\n", "environment: text or a mapping is expected, found 3"),
     mistake("too many", "rate: 40/s", "rate: 40/s\n    copies: 1000 #!", "copies: should be less than or equal to 100"),
+    mistake("index in brackets", "ok: {status: 201}", 'ok: {json: {"items[0].id": 5}}', "'items[0].id' is no dotted path", "legal: items.0.id"),
+    mistake("two bodies", "  place:\n    request:", "  place: #!\n    body: text\n    request:", "place: a request has one body: 'json' or 'body', not both"),
+    mistake("every answer a fallback", "fallback: {header: {x-degraded: cache}}", "fallback: {}", "every answer would be a fallback"),
     mistake("not a request", "request: POST {{ orders.url }}/orders", "request: post /x", "legal: METHOD URL, for example"),
     mistake("control without a change", "  with:\n    orders: {env: {POOL: none}}", "  with: {} #!", "with: dictionary should have at least 1"),
     # Controls
