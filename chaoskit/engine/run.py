@@ -13,16 +13,21 @@ from chaoskit.engine.judge import view_of
 from chaoskit.engine.observation import Observation
 from chaoskit.engine.operations import start_traffic
 from chaoskit.engine.sops import SETTLE, Sops
+from chaoskit.expectations._operations import judge_operations
 from chaoskit.expectations._steady import recovered_at
-from chaoskit.expectations.base import Awaits, Collects
+from chaoskit.expectations.base import Awaits, Collects, Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.history.view import View
-from chaoskit.history.windows import percentile
+from chaoskit.history.windows import Window, percentile
 from chaoskit.scenario.model import Scenario
 from chaoskit.traffic.generator import TrafficGenerator
 
 TICK = 0.1
+LEAD = 0.2
+"""Seconds before the first fault at which its moment is settled."""
+STEP, LONGER = 0.5, 10.0
+"""By how many seconds the steady phase is lengthened at a time, and in all, while others take of the machine."""
 WARM_UP = 5.0
 """Seconds that a service which was just started may take until steady state holds."""
 
@@ -79,7 +84,7 @@ class Run:
             stack.enter_context(self._sops)
             began = self._start_traffic()
             start = self._warm_up(began) if self._cold else began
-            zero = start + timeline.steady
+            zero = self._settle(start, timeline.steady)
             self._sops.plan(zero)
             injection = stack.enter_context(Injection(self.scenario.faults, self.live, self.history, zero))
             self._wait("steady", start, zero)
@@ -98,6 +103,24 @@ class Run:
             self._tick(phase, end)
             sleep_until(min(end, max(moment + TICK, now())))
         self.history.add(r.Phase(name=phase, started=start, ended=end))
+
+    def _settle(self, start: float, length: float) -> float:
+        """When the faults are to begin, told :data:`LEAD` before: after ``length``, or later while the machine is why
+        steady state is not met; at most by ``length`` and :data:`LONGER`."""
+        zero, latest = start + length, start + length + min(length, LONGER)
+        while True:
+            while (moment := now()) < zero - LEAD:
+                self._tick("steady", zero)
+                sleep_until(min(zero - LEAD, moment + TICK))
+            if zero >= latest or not self._disturbed(start):
+                return zero
+            zero = min(latest, zero + STEP)
+
+    def _disturbed(self, start: float) -> bool:
+        findings = judge_operations(
+            "steady_state", self.scenario.model.steady_state, self._view(), [Window(start, now())]
+        )
+        return any(finding.outcome is Outcome.INCONCLUSIVE for finding in findings)
 
     def _warm_up(self, start: float) -> float:
         """Let caches fill and pools grow until steady state holds, or the limit is reached; the steady phase tells."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chaoskit.clock import now
 from chaoskit.engine.attempts import await_calm, rehearse
 from chaoskit.engine.judge import judge
 from chaoskit.engine.record import rejudge
@@ -126,6 +128,34 @@ def test_what_is_settled_is_run_once(busy: Callable[[int], Busy], tmp_path: Path
     assert result.verdict.outcome is (Outcome.HELD if "50" in text else Outcome.VIOLATED)
     assert session.rehearsed == 1
     assert judge(found, result.history).reason == result.verdict.reason
+
+
+class Flooded(Session):
+    """A session on a machine that others take so much of that work queues up, all the time."""
+
+    def _rehearse(self, scenario: Any, history: History, *given: Any, **named: Any) -> str | None:
+        for index in range(200):
+            at = now() + index / 4
+            history.add(r.Host(at=at, seconds=0.25, cores=2, late=0.06, own=0.4, foreign=1.4, waited=2.0, busiest=0.95))
+        return super()._rehearse(scenario, history, *given, **named)
+
+
+@pytest.mark.parametrize(("bound", "times"), [("< 10us", 2.0), ("< 20s", 1.0)])
+def test_the_steady_phase_is_lengthened_while_the_machine_is_why(tmp_path: Path, bound: str, times: float) -> None:
+    """To twice its length at most, and only where steady state is not met; the fault is as long as it should be."""
+    file = tmp_path / "longer.chaos.yaml"
+    steady, rest = TEXT.split("timeline:")
+    file.write_text(
+        f"{steady.replace('success_rate: ' + chr(34) + '>= 50%', 'p95: ' + chr(34) + bound)}timeline:{rest}",
+        encoding="utf-8",
+    )
+    (found,) = load(file)
+    with closing(Flooded(tmp_path / "reports", seed=7)) as session:
+        result = session.run(found)
+    phases = {row.name: row.ended - row.started for row in result.history.of(r.Phase)}
+    assert phases["steady"] == pytest.approx(times * 1.0, abs=0.05)
+    assert phases["faults"] == pytest.approx(1.0, abs=0.7)
+    assert result.verdict.outcome is (Outcome.INCONCLUSIVE if times > 1 else Outcome.HELD), result.verdict.reason
 
 
 def test_waiting_for_calm_has_a_limit() -> None:
