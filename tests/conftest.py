@@ -14,8 +14,12 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from chaoskit.observers.host import OURS
+
 pytest_plugins = ["pytester"]
 os.environ.pop("PYTEST_ADDOPTS", None)  # what this run was given is not for those that its tests start
+if "PYTEST_XDIST_WORKER" in os.environ:  # what the tests of the other workers take is no disturbance to ours
+    os.environ.setdefault(OURS, str(os.getppid()))
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; what tests start would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -293,6 +293,7 @@ class Probe:
 def main() -> None:
     """Look until standard input ends."""
     probe = Probe(int(sys.argv[2]), sys.argv[1].encode())
+    probe.family.add(map(int, sys.argv[3:]))
     due, next_look, worst = time.monotonic(), time.monotonic() + LOOK, 0.0
     with select.epoll() as inbox:
         inbox.register(0, select.EPOLLIN)

@@ -17,11 +17,18 @@ from chaoskit.observers import _host_probe as probe
 from chaoskit.observers.base import Emit, HasPid, Observer
 
 
+OURS = "CHAOSKIT_OURS"
+"""The environment variable that names who started us beside others: pytest-xdist's controller, or a CI job's shell."""
+
+
 class Host(Observer):
     """Emits a row :class:`~chaoskit.history.rows.Host` four times a second, seen by a process of its own.
 
     Ours are this process with its descendants, those of ``services`` (which may run in containers), and what bears
     ``run_id`` in its environment. Where there is no ``/proc`` nothing is seen.
+
+    :data:`OURS` in our environment is the pid of a process that is ours too, with its descendants: what is run side by
+    side on purpose is load of one's own.
     """
 
     def __init__(self, services: Sequence[HasPid], emit: Emit, run_id: str) -> None:
@@ -37,7 +44,8 @@ class Host(Observer):
         if self._process is not None or not Path("/proc/stat").exists():
             return
         self._told = set()
-        argv = [sys.executable, "-m", probe.__name__, f"CHAOSKIT_RUN_ID={self._run_id}", str(os.getpid())]
+        beside = [pid for pid in [os.environ.get(OURS, "")] if pid.isdigit()]
+        argv = [sys.executable, "-m", probe.__name__, f"CHAOSKIT_RUN_ID={self._run_id}", str(os.getpid()), *beside]
         self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._reader = threading.Thread(target=self._read, args=(self._process,), name="chaoskit-host", daemon=True)
         self._reader.start()

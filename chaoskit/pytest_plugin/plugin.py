@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
 from collections.abc import Generator
 from functools import cached_property
@@ -69,7 +70,10 @@ class ChaosPlugin:
         """The session that runs scenarios in this process."""
         if self._session is None:
             from chaoskit.engine.session import Session
+            from chaoskit.observers.host import OURS
 
+            if hasattr(self.config, "workerinput"):
+                os.environ.setdefault(OURS, str(os.getppid()))  # the other workers are this run's own load
             worker = getattr(self.config, "workerinput", {}).get("workerid", "")
             self._session = Session(
                 self.reports,

@@ -17,7 +17,7 @@ import pytest
 
 from chaoskit.clock import wait_for
 from chaoskit.history import rows as r
-from chaoskit.observers.host import Host
+from chaoskit.observers.host import OURS, Host
 
 RUN = "made-up-run"
 BURN = "import time\nwhile time.process_time() < {seconds}: pass"
@@ -97,6 +97,31 @@ def test_what_others_burn_is_foreign(env: dict[str, str]) -> None:
     assert used(rows, "own") < 0.6
 
 
+@pytest.mark.parametrize("told", [False, True])
+def test_what_runs_beside_us_on_purpose_is_ours(told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As other workers of pytest-xdist: what one process started is one's own load, if that process is named."""
+    script = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {BURN.format(seconds=30.0)!r}])"
+    reader, writer = os.pipe()
+    apart = f"import os\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n"
+    apart += f"os.write({writer}, str(os.getpid()).encode())\n{script}"
+    subprocess.run([sys.executable, "-c", apart], pass_fds=[writer], check=True)
+    pid = int(os.read(reader, 20))
+    if told:
+        monkeypatch.setenv(OURS, str(pid))
+    else:
+        monkeypatch.delenv(OURS, raising=False)
+    side = "own" if told else "foreign"
+    try:
+        with looking() as rows:
+            wait_for(lambda: used(rows, side) > 0.5, what=f"its time counted as {side}", limit=20.0)
+    finally:
+        os.killpg(os.getpgid(pid), signal.SIGKILL)
+        os.close(reader)
+        os.close(writer)
+    if not told:
+        assert used(rows, "own") < 0.5
+
+
 def test_a_service_that_is_no_child_of_ours_is_ours_by_its_pid() -> None:
     """As one in a container, which descends from the daemon."""
     reader, writer = os.pipe()
@@ -145,7 +170,7 @@ def test_it_is_cheap() -> None:
 def test_it_ends_with_us() -> None:
     """The probe of an engine that was killed goes by itself: its standard input has ended."""
     code = (
-        "import os, sys, time\nfrom chaoskit.observers.host import Host\n"
+        "import os, sys, time\nfrom chaoskit.observers.host import OURS, Host\n"
         "host = Host([], lambda row: print('row', flush=True), 'x'); host.start()\n"
         "print(host._process.pid, flush=True); time.sleep(60)"
     )
