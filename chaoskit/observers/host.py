@@ -16,7 +16,6 @@ from chaoskit.history import rows as r
 from chaoskit.observers import _host_probe as probe
 from chaoskit.observers.base import Emit, HasPid, Observer
 
-
 OURS = "CHAOSKIT_OURS"
 """The environment variable that names who started us beside others: pytest-xdist's controller, or a CI job's shell."""
 

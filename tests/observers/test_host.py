@@ -102,7 +102,7 @@ def test_what_runs_beside_us_on_purpose_is_ours(told: bool, monkeypatch: pytest.
     """As other workers of pytest-xdist: what one process started is one's own load, if that process is named."""
     script = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {BURN.format(seconds=30.0)!r}])"
     reader, writer = os.pipe()
-    apart = f"import os\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n"
+    apart = "import os\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n"
     apart += f"os.write({writer}, str(os.getpid()).encode())\n{script}"
     subprocess.run([sys.executable, "-c", apart], pass_fds=[writer], check=True)
     pid = int(os.read(reader, 20))
