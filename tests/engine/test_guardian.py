@@ -283,7 +283,7 @@ def test_faults_end_though_the_engine_hangs(tmp_path):
     (tmp_path / "scenarios" / "worker.py").write_text(WORKER)
     (environments / "leases.yaml").write_text(ENVIRONMENT)
     (tmp_path / "scenarios" / "all.chaos.yaml").write_text(SCENARIO)
-    command = [sys.executable, "-m", "pytest", "--chaos", "scenarios", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "--chaos", "--chaos-attempts=1", "scenarios", "-p", "no:cacheprovider"]
     marked = {**os.environ, "BELONGS_TO": str(tmp_path)}  # by which all its descendants are known
     with subprocess.Popen(
         command, cwd=tmp_path, env=marked, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
