@@ -16,6 +16,9 @@ _IN_CALM_TIME = ("steady_state", "during", "after")
 _WHATEVER_THE_TIME = ("services",)
 """Kinds that no slow machine brings about: a process does not end of it."""
 
+_NEVER_OF_SLOWNESS = {"duplicated", "unexpected", "no_internals", "no_secret", "secrets"}
+"""Last words of ids of findings on what is wrong however late it comes: a write that is there twice, a secret told."""
+
 _SECONDS = {"recovery", "breaker", "alerts", "sop", "backoff", "after_deadline", "within"}
 """Words in the id of a finding that is about seconds: a slowdown moves it, also where it is bounded."""
 
@@ -26,11 +29,13 @@ def excused(finding: Finding, view: View) -> Finding:
     It could where nothing bounds what was lost while the finding looked; where it is about seconds, wherever anything
     was. A steady state that does not come back at all, even when the requests are taken at best, has no such excuse.
     """
-    kind = finding.id.partition(".")[0]
+    kind, *words = finding.id.split(".")
     if finding.outcome not in (Outcome.VIOLATED, Outcome.VACUOUS) or kind in (*_IN_CALM_TIME, *_WHATEVER_THE_TIME):
         return finding
+    if finding.outcome is Outcome.VIOLATED and words and words[-1] in _NEVER_OF_SLOWNESS:
+        return finding
     window = _looked_at(finding, view)
-    seconds = bool(_SECONDS.intersection(finding.id.split("."))) and bool(view.calm.during(window.start, window.end))
+    seconds = bool(_SECONDS.intersection((kind, *words))) and bool(view.calm.during(window.start, window.end))
     if not seconds and not view.calm.overwhelmed(window):
         return finding
     if finding.id == "recovery" and finding.outcome is Outcome.VIOLATED and not _recovers_at_best(view):

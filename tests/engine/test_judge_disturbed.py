@@ -15,11 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_judge import TEXT, ZERO, fault, history, schedule
 
+from chaoskit.engine.disturbed import excused
 from chaoskit.engine.judge import judge
 from chaoskit.engine.verdict import Verdict, judge_control
-from chaoskit.expectations.base import Outcome
+from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
+from chaoskit.history.view import View
 from chaoskit.scenario.loader import load
 from chaoskit.scenario.model import Scenario
 
@@ -159,6 +161,24 @@ def test_a_service_that_ended_has_no_excuse(usual: Scenario) -> None:
     made = with_machine(history(), FLOOD)
     made.add(r.Event(service="stub", at=ZERO + 1, what="exited", pid=7, code=1))
     assert judge(usual, made).outcome is Outcome.VIOLATED
+
+
+@pytest.mark.parametrize(
+    ("id_", "excused_by_load"),
+    [
+        ("ledger.place-order.duplicated", False),
+        ("ledger.place-order.unexpected", False),
+        ("responses.poisoned.no_internals", False),
+        ("logs.orders.panic.secrets", False),
+        ("ledger.place-order.lost", True),
+        ("responses.duplicated.count", True),  # an operation of that name
+    ],
+)
+def test_what_is_wrong_however_late_it_comes_has_no_excuse(usual: Scenario, id_: str, excused_by_load: bool) -> None:
+    """A write that is there twice, or a secret told, is no matter of the machine; work that is missing may be late."""
+    view = View(with_machine(history(), FLOOD), {}, usual.model.steady_state, 1.0)
+    finding = excused(Finding(id_, Outcome.VIOLATED, "= 0", "1", 100), view)
+    assert finding.outcome is (Outcome.INCONCLUSIVE if excused_by_load else Outcome.VIOLATED)
 
 
 def test_a_fault_without_evidence(usual: Scenario) -> None:
