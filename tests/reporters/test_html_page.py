@@ -301,7 +301,7 @@ def test_no_outcome_is_told_by_colour_alone(folders: Folders) -> None:
                             _page(mixed(folders))))  # fmt: skip
     assert badges == {
         ("held", "✓", "held"), ("violated", "✗", "violated"), ("vacuous", "?", "vacuous"), ("broken", "!", "broken"),
-        ("invalid", "!", "invalid"),
+        ("invalid", "!", "invalid"), ("inconclusive", "~", "inconclusive"),
         ("caught", "✓", "caught"), ("not-caught", "✗", "not caught"),
     }  # fmt: skip
 
