@@ -26,7 +26,7 @@ traffic:
     request: GET {{{{ stub.url }}}}/ok
     rate: 50/s
 steady_state:
-  ask: {{success_rate: ">= 99%", p90: "< 200ms"}}
+  ask: {{success_rate: ">= 95%", p90: "< 200ms"}}
 timeline:
   steady: 1s
   faults:

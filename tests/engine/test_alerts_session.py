@@ -89,7 +89,7 @@ sops:
 traffic:
   ask: {request: "GET {{ front.url }}/ok", rate: 10/s}
 steady_state:
-  ask: {success_rate: ">= 99%"}
+  ask: {success_rate: ">= 95%"}
 timeline:
   steady: 3s
   faults:

@@ -102,7 +102,7 @@ traffic:
   ask: {request: "GET {{ edge.url }}/ask", rate: 12/s}
   fail: {request: "GET {{ edge.url }}/fail", rate: 10/s}
 steady_state:
-  ask: {success_rate: ">= 99%"}
+  ask: {success_rate: ">= 95%"}
 timeline:
   steady: 2s
   faults:
