@@ -26,7 +26,8 @@ def test_a_run_that_held(chaoskit: Chaoskit, record: Record) -> None:
     assert lines[0].startswith("made-up: held: ")
     copy = "reports/runs/1/made-up/scenario.chaos.yaml"
     assert f"  + during.ask.p95: expected < 500ms, seen 10ms (100) {copy}:14" in lines
-    assert lines[-2:] == ["  recovery 0s", "(+ held, - violated, ? vacuous, ~ inconclusive, ! broken; in brackets: samples)"]
+    signs = "(+ held, - violated, ? vacuous, ~ inconclusive, ! broken; in brackets: samples)"
+    assert lines[-2:] == ["  recovery 0s", signs]
 
 
 def test_a_run_that_was_violated(chaoskit: Chaoskit, record: Record) -> None:
