@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -78,8 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _original(folder: Path) -> tuple[str, str]:
     """The file of the scenario that was recorded in ``folder``, and its name for pytest; empty where not recorded."""
     from chaoskit.engine.record import META
+    from chaoskit.history.files import read_object
 
-    meta = json.loads((folder / META).read_text(encoding="utf-8"))
+    meta = read_object(folder, META)
     return str(meta.get("file") or ""), str(meta.get("nodeid") or "")
 
 
@@ -87,10 +87,11 @@ def _of(folders: list[Path], file: Path) -> list[Path]:
     """The recordings of the scenarios in ``file``. Raises BrokenError when it is of none of them."""
     from chaoskit.engine.record import META
     from chaoskit.errors import BrokenError
+    from chaoskit.history.files import read_object
     from chaoskit.scenario.loader import names as names_in
 
     names = names_in(file)  # only read: what it refers to lies beside each recording
-    recorded = {folder: json.loads((folder / META).read_text(encoding="utf-8")).get("scenario") for folder in folders}
+    recorded = {folder: read_object(folder, META).get("scenario") for folder in folders}
     found = [folder for folder, name in recorded.items() if not names or name is None or name in names]
     if not found:
         raise BrokenError(

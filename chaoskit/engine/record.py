@@ -15,6 +15,7 @@ from chaoskit.engine.judge import judge
 from chaoskit.engine.others import refuse_another
 from chaoskit.engine.verdict import ControlVerdict, Verdict, after, judge_control
 from chaoskit.errors import BrokenError
+from chaoskit.history.files import read_object, refuse_links, write_kept
 from chaoskit.history.store import load
 from chaoskit.scenario.compose import copies
 from chaoskit.scenario.loader import load as load_scenarios
@@ -32,17 +33,17 @@ _ENVIRONMENT = "environment.yaml"
 
 def keep_sources(scenario: Scenario, folder: Path) -> None:
     """Copy what is needed to judge this run again, wherever the scenario's files may go."""
-    (folder / _SCENARIO).write_text(scenario.source.text, encoding="utf-8")
+    write_kept(folder / _SCENARIO, scenario.source.text)
     for name, text in sop_copies(scenario).items():
         (folder / "sops").mkdir(exist_ok=True)
-        (folder / "sops" / name).write_text(text, encoding="utf-8")
+        write_kept(folder / "sops" / name, text)
     environment = scenario.environment.source
     if scenario.environment.compose:
         for name, text in copies(scenario.environment).items():
-            (folder / name).write_text(text, encoding="utf-8")
+            write_kept(folder / name, text)
     elif environment.file != scenario.source.file:
         text = environment.text if scenario.environment.flat is None else as_yaml(scenario.environment.flat)
-        (folder / _ENVIRONMENT).write_text(text, encoding="utf-8")
+        write_kept(folder / _ENVIRONMENT, text)
 
 
 def describe(scenario: Scenario, *, control: bool, seed: int) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def describe(scenario: Scenario, *, control: bool, seed: int) -> dict[str, Any]:
 
 def write(file: Path, data: Mapping[str, Any]) -> None:
     """Write :data:`META` or :data:`VERDICT`."""
-    file.write_text(json.dumps(data, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    write_kept(file, json.dumps(data, indent=1, ensure_ascii=False, default=str) + "\n")
 
 
 def rejudge(folder: Path, scenario_file: Path | None = None) -> tuple[Scenario, Verdict, ControlVerdict | None]:
@@ -77,13 +78,11 @@ def rejudge(folder: Path, scenario_file: Path | None = None) -> tuple[Scenario, 
 
     Raises BrokenError when the folder holds no run, InputError when the scenario has mistakes or ran otherwise.
     """
-    file = folder / META
-    if not file.exists():
-        raise BrokenError(f"{folder} holds no recorded scenario ({META} is missing)")
-    try:
-        meta = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BrokenError(f"{file} cannot be read: {error}") from None
+    meta = read_object(folder, META)
+    refuse_links(folder)
+    control = bool(meta.get("control"))
+    if not isinstance(meta.get("matrix"), dict):
+        raise BrokenError(f"{folder / META} is no record of a scenario: it has no matrix")
     source = scenario_file or folder / _SCENARIO
     environment = folder / _ENVIRONMENT
     found = load_scenarios(source, environment_file=environment if environment.exists() else None, recorded=folder)
@@ -92,9 +91,9 @@ def rejudge(folder: Path, scenario_file: Path | None = None) -> tuple[Scenario, 
         raise BrokenError(f"{source}: no scenario with the matrix values {meta['matrix']}")
     scenario = matching[0]
     if scenario_file is not None:
-        refuse_another(folder / _SCENARIO, scenario, control=meta["control"])
+        refuse_another(folder / _SCENARIO, scenario, control=control)
     verdict, attempts = judge(scenario, load(folder), meta.get("broken")), meta.get("attempts") or ()
-    return scenario, after(verdict, attempts), control_verdict(scenario, verdict, control=meta["control"])
+    return scenario, after(verdict, attempts), control_verdict(scenario, verdict, control=control)
 
 
 def control_verdict(scenario: Scenario, verdict: Verdict, *, control: bool) -> ControlVerdict | None:

@@ -11,6 +11,7 @@ from chaoskit.clock import now
 from chaoskit.errors import BrokenError
 from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.history import rows as r
+from chaoskit.history.files import read_kept
 from chaoskit.history.view import View
 
 NAME = "fault-reports"
@@ -25,8 +26,8 @@ def read(folder: Path) -> r.Read:
 
 def _facts(file: Path) -> list[Any]:
     try:
-        report = decode(file.read_bytes())
-    except BrokenError as error:
+        report = decode(read_kept(file.parent.parent, f"{FOLDER}/{file.name}"))
+    except (BrokenError, OSError) as error:
         return [file.name, "", [str(error)]]
     return [file.name, report.incident, list(_missing(report, file))]
 

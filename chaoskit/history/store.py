@@ -15,6 +15,7 @@ import msgspec
 
 from chaoskit.errors import BrokenError
 from chaoskit.history import rows as r
+from chaoskit.history.files import open_kept
 from chaoskit.mask import STORED, mask_values
 
 R = TypeVar("R", bound=r.Row)
@@ -107,14 +108,19 @@ def load(folder: Path) -> History:
     history = History()
     for name, kind in r.KINDS.items():
         file = folder / f"{name}.jsonl"
-        if file.exists():
-            history._rows[kind].extend(_read(file, kind))
+        try:
+            with open_kept(folder, file.name) as stream:
+                history._rows[kind].extend(_read(file, stream.read(), kind))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise BrokenError(f"{file} cannot be read: {error.strerror}") from None
     return history
 
 
-def _read(file: Path, kind: type[r.Row]) -> Iterator[r.Row]:
+def _read(file: Path, data: bytes, kind: type[r.Row]) -> Iterator[r.Row]:
     decode = msgspec.json.Decoder(kind).decode
-    lines = file.read_bytes().split(b"\n")
+    lines = data.split(b"\n")
     for number, line in enumerate(lines, 1):
         if not line:
             continue

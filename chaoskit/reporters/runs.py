@@ -17,6 +17,7 @@ from chaoskit.engine.record import META, rejudge
 from chaoskit.engine.verdict import Verdict, urgency
 from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.expectations.base import Outcome
+from chaoskit.history.files import read_kept, read_object, write_kept
 from chaoskit.mask import mask
 from chaoskit.reporters.summary import recovered
 
@@ -144,8 +145,16 @@ def read(folder: Path) -> Recorded:
 
     Raises BrokenError when the folder holds no recorded scenario or its files cannot be read.
     """
-    meta = _json(folder / META)
-    verdict = _json(folder / VERDICT) if (folder / VERDICT).exists() else {}
+    try:
+        return _read(folder)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise BrokenError(f"{folder}: {META} and {VERDICT} are no record of a scenario ({what})") from None
+
+
+def _read(folder: Path) -> Recorded:
+    meta = read_object(folder, META)
+    verdict = read_object(folder, VERDICT) if (folder / VERDICT).exists() else {}
     control = bool(meta.get("control"))
     if "operations" not in verdict or (control and "control" not in verdict):
         verdict = _judged_now(folder, control)
@@ -204,29 +213,17 @@ def write_not_run(folder: Path, recorded: Sequence[Recorded]) -> None:
     """Keep what failed without being run in the run's ``folder``. Raises OSError when it cannot be written."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps([each.as_dict() for each in recorded], indent=1, ensure_ascii=False)
-    (folder / NOT_RUN).write_text(text + "\n", encoding="utf-8")
+    write_kept(folder / NOT_RUN, text + "\n")
 
 
 def _not_run(folder: Path) -> list[Recorded]:
     file = folder / NOT_RUN
-    if not file.exists():
-        return []
     try:
-        return [from_dict(each) for each in json.loads(file.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
-        raise BrokenError(f"{file} cannot be read: {error}") from None
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        return [from_dict(each) for each in json.loads(read_kept(folder, NOT_RUN))]
     except FileNotFoundError:
-        raise BrokenError(f"{file.parent} holds no recorded scenario ({file.name} is missing)") from None
-    except (OSError, ValueError) as error:
+        return []
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BrokenError(f"{file} cannot be read: {error}") from None
-    if not isinstance(data, dict):
-        raise BrokenError(f"{file} cannot be read: it holds no object")
-    return data
 
 
 def _judged_now(folder: Path, control: bool) -> dict[str, Any]:

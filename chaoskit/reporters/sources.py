@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chaoskit.errors import InputError
+from chaoskit.history.files import read_kept
 from chaoskit.scenario import source
 
 COPY = "scenario.chaos.yaml"
@@ -19,8 +20,8 @@ _TEXTS = ("scenario", "case", "severity", "owner", "tags", "links", "description
 def data(folder: Path) -> Mapping[str, Any] | None:
     """What the copy in a scenario's ``folder`` says; None where there is none that can be read."""
     try:
-        found = source.read(folder / COPY).data
-    except InputError:
+        found = source.read(folder / COPY, read_kept(folder, COPY).decode()).data
+    except (InputError, OSError, UnicodeDecodeError):
         return None
     return found if isinstance(found, dict) else None
 
@@ -37,7 +38,7 @@ def place(folder: Path, file: str, nodeid: str) -> str:
     if not original.is_file():
         return named or original.name
     try:
-        if original.read_bytes() != (folder / COPY).read_bytes():
+        if original.read_bytes() != read_kept(folder, COPY):
             return ""
     except OSError:
         return ""

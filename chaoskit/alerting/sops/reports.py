@@ -15,6 +15,7 @@ from chaoskit.alerting.report_metrics import metrics
 from chaoskit.alerting.report_text import markdown
 from chaoskit.alerting.sops.incident import Incident
 from chaoskit.clock import now
+from chaoskit.history.files import write_kept
 from chaoskit.history.store import History
 from chaoskit.mask import mask, mask_values
 
@@ -44,8 +45,8 @@ class FaultReports:
             report = self._report(incident)
             file = self._folder / name
             file.parent.mkdir(exist_ok=True)
-            _replace(file, msgspec.json.format(msgspec.json.encode(report), indent=1))
-            _replace(file.with_suffix(".md"), markdown(report).encode())
+            write_kept(file, msgspec.json.format(msgspec.json.encode(report), indent=1))
+            write_kept(file.with_suffix(".md"), markdown(report).encode())
             incident.report, incident.trace_ids = name, report.trace_ids
             return name
 
@@ -104,10 +105,3 @@ class FaultReports:
     def _clock(self, moment: float) -> str:
         told = datetime.fromtimestamp(moment + self._offset, UTC).isoformat(timespec="milliseconds")
         return told.replace("+00:00", "Z")
-
-
-def _replace(file: Path, data: bytes) -> None:
-    """A reader finds the old text or the new one, never half of one."""
-    draft = file.with_name(f".{file.name}.new")
-    draft.write_bytes(data)
-    draft.replace(file)

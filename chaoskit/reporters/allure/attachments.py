@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chaoskit.history import rows as r
+from chaoskit.history.files import open_kept, read_object
 from chaoskit.mask import mask_values
 from chaoskit.reporters.allure.words import clean
 from chaoskit.reporters.figures.facts import Facts
@@ -46,7 +47,7 @@ def attach_all(result: Result, reproduce: str) -> bytes | None:
         ("environment.yaml", result.folder / "environment.yaml"),
     ):
         if file.exists():
-            _text(file.read_text(encoding="utf-8"), name, kinds.YAML)
+            _text(_head(file), name, kinds.YAML)
     for file in _fault_reports(result.folder):
         # Markdown as plain text: Allure would render it, and what services wrote stands in it. So is JSON that is cut.
         whole = file.suffix == ".json" and file.stat().st_size <= LIMIT
@@ -69,8 +70,7 @@ def attach_all(result: Result, reproduce: str) -> bytes | None:
 
 def _alerting_changes(folder: Path) -> list[str]:
     """What a team's rules and routing were changed in, in the copies that the rehearsal ran."""
-    file = folder / "run.json"
-    meta = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    meta = read_object(folder, "run.json") if (folder / "run.json").exists() else {}
     return list((meta.get("alerting") or {}).get("changes", ()))
 
 
@@ -142,8 +142,11 @@ def _masked(line: str) -> str:
 
 def _head(file: Path) -> str:
     """The file, or as many whole lines of it as fit."""
-    with file.open("rb") as stream:
-        data = stream.read(LIMIT + 1)
+    try:
+        with open_kept(file.parent, file.name) as stream:
+            data = stream.read(LIMIT + 1)
+    except OSError as error:
+        return f"({file.name} cannot be read: {error.strerror})"
     if len(data) <= LIMIT:
         return data.decode("utf-8", "replace")
     return data[:LIMIT].rpartition(b"\n")[0].decode("utf-8", "replace") + f"\n(cut; the whole lies in {file.name})"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from chaoskit.history.files import read_object
 from chaoskit.reporters.allure.attachments import attach_all
 from chaoskit.reporters.allure.steps import Steps
 from chaoskit.reporters.allure.words import clean, description, message
@@ -21,7 +21,7 @@ def attach(result: Result, listener: Any) -> None:
     """
     from allure_commons.model2 import Parameter
 
-    meta = json.loads((result.folder / "run.json").read_text(encoding="utf-8"))
+    meta = read_object(result.folder, "run.json")
     reproduce = clean(meta.get("reproduce", ""))
     steps = Steps(result, meta["wall_clock_minus_monotonic"])
     test = listener.allure_logger.get_test(None)

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from chaoskit.history.files import read_object
 from chaoskit.reporters.allure.categories import CATEGORIES
 from chaoskit.reporters.allure.executor import executor
 from chaoskit.reporters.allure.words import clean
@@ -24,7 +25,7 @@ def write_run_files(results: Path, folders: Iterable[Path], env: Mapping[str, st
     ``folders`` are those of the scenarios that were run; ``env`` are the variables of the process.
     """
     results.mkdir(parents=True, exist_ok=True)
-    metas = [json.loads((folder / "run.json").read_text(encoding="utf-8")) for folder in folders]
+    metas = [read_object(folder, "run.json") for folder in folders]
     (results / "categories.json").write_text(json.dumps(CATEGORIES, indent=1) + "\n", encoding="utf-8")
     lines = (f"{_escaped(key, key=True)}={_escaped(value)}" for key, value in _environment(metas).items())
     (results / "environment.properties").write_text("\n".join(lines) + "\n", encoding="ascii")

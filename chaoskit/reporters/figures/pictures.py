@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from chaoskit.engine.verdict import Verdict
 from chaoskit.expectations.retries import Retries
+from chaoskit.history.files import write_kept
 from chaoskit.history.store import History
 from chaoskit.reporters.figures.facts import Facts
 from chaoskit.scenario.model import Scenario
@@ -87,8 +88,8 @@ def _save(name: str, facts: Facts, folder: Path) -> Saved:
     svg, png, failed = (folder / f"{name}.{kind}" for kind in ("svg", "png", "error.txt"))
     try:
         picture = _draw(name, facts)
-        svg.write_bytes(picture.svg)
-        png.write_bytes(picture.png)
+        write_kept(svg, picture.svg)
+        write_kept(png, picture.png)
     except Exception as error:  # whatever matplotlib or the disk may raise: the verdict stands without a picture
         why = f"the figure {name!r} could not be drawn: {type(error).__name__}: {error}"
         text = f"{why}\n\n{traceback.format_exc()}"
@@ -101,7 +102,7 @@ def _save(name: str, facts: Facts, folder: Path) -> Saved:
 def _leave(file: Path, text: str) -> None:
     """A text beside the history, if the folder takes one: the disk may be what failed."""
     with contextlib.suppress(OSError):
-        file.write_text(text, encoding="utf-8")
+        write_kept(file, text)
 
 
 def _warn(why: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from chaoskit.errors import ChaosError
+from chaoskit.history.files import write_kept
 from chaoskit.reporters.gate.decision import BLOCKED, INCONCLUSIVE, NOTHING, PASSED, Decision
 from chaoskit.reporters.reasons import gist
 from chaoskit.reporters.score import told
@@ -134,7 +135,7 @@ def write(decision: Decision, folder: Path, environ: Mapping[str, str] = os.envi
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file, data in files.items():
-            file.write_bytes(data)
+            write_kept(file, data)
         if environ.get(SUMMARY):
             with Path(environ[SUMMARY]).open("a", encoding="utf-8") as summary:
                 summary.write(told_to_people + "\n")

@@ -69,6 +69,8 @@ class Database:
         self.file = file
         if not create and not file.exists():
             raise ChaosError(f"no history: {file} does not exist (a run of pytest --chaos makes it)")
+        if file.is_symlink():  # SQLite would follow it, and its journal would lie beside what it leads to
+            raise ChaosError(f"{file} is a symbolic link, which is not followed: put the file itself there")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(file, timeout=PATIENCE, isolation_level=None)

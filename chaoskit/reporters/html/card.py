@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from chaoskit.history.files import read_kept
 from chaoskit.history.rows import Fault, Phase
 from chaoskit.mask import mask
 from chaoskit.reporters import sources
@@ -124,7 +125,7 @@ def _card(one: Recorded, anchor: str, page: Path) -> Card:
     faults, phases = list(rows(folder, Fault)), list(rows(folder, Phase))
     if faults or phases:
         card.zero = min(row.started for row in faults or phases)
-    text = mask(_text(folder / sources.COPY))
+    text = mask(_text(folder))
     lines = [line.strip() for line in text.split("\n")]
     failed = [_with_source(finding, lines) for finding in one.failed]
     causes = folded(failed, lambda line: line.finding["id"], lambda line: line.finding.get("because", ""))
@@ -184,8 +185,12 @@ def _when(one: Recorded, phases: Sequence[Phase]) -> str:
     )
 
 
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+def _text(folder: Path) -> str:
+    """What was run; empty where the copy is missing or cannot be read."""
+    try:
+        return read_kept(folder, sources.COPY).decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def evidence(data: Mapping[str, Any]) -> str:

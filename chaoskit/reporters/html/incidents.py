@@ -11,6 +11,7 @@ import msgspec
 
 from chaoskit.alerting.fault_report import FOLDER, FaultReport, decode
 from chaoskit.errors import BrokenError
+from chaoskit.history.files import read_kept
 from chaoskit.history.rows import Alert, SopRun
 from chaoskit.mask import mask_values
 from chaoskit.reporters.html.rows import rows
@@ -70,7 +71,7 @@ def _read(file: Path, *, shown: bool) -> ReportFile:
     if not shown:
         return ReportFile(file, text)
     try:
-        report = decode(file.read_bytes())
+        report = decode(read_kept(file.parent.parent, f"{FOLDER}/{file.name}"))
     except (BrokenError, OSError) as error:
         return ReportFile(file, text, problem=str(error))
     return ReportFile(file, text, _masked(report))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from chaoskit.alerting.report_text import answer, number, sender, why
+from chaoskit.history.files import write_kept
 from chaoskit.reporters.html import trend as trends
 from chaoskit.reporters.html.card import SIGNS, Card, cards, evidence, link, shell_path
 from chaoskit.reporters.html.clean import clean, clip
@@ -57,7 +58,7 @@ def write_page(
         left_out = fit(embedded, room - 300 * len(embedded) - 200)
         text = _render(shown, recorded, file, trend, reports, left_out)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    write_kept(file, text)
 
 
 def _shorten_logs(shown: Sequence[Card]) -> None:

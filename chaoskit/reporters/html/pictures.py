@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from chaoskit.history.files import read_kept
 from chaoskit.reporters.html.slim import data_url, slim
 
 _SIZE = re.compile(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"')
@@ -39,7 +40,7 @@ def of(folder: Path) -> list[Picture]:
 def _picture(file: Path) -> Picture:
     picture = Picture(file.stem, file, _ABOUT.get(file.stem, f"Figure {file.stem}"))
     try:
-        svg = slim(file.read_bytes())
+        svg = slim(read_kept(file.parent, file.name))
     except (OSError, ValueError) as error:
         picture.missing = f"The figure cannot be shown here: {error}"
         return picture

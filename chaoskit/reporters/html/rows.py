@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from chaoskit.history.files import open_kept
 from chaoskit.history.rows import KINDS, Row
 
 R = TypeVar("R", bound=Row)
@@ -16,11 +17,12 @@ _NAMES = {kind: name for name, kind in KINDS.items()}
 
 def rows(folder: Path, kind: type[R]) -> Iterator[R]:
     """In the order of the file. Lines that are no such row (the last of a run that was killed) are passed over."""
-    file = folder / f"{_NAMES[kind]}.jsonl"
-    if not file.exists():
+    try:
+        lines = open_kept(folder, f"{_NAMES[kind]}.jsonl")
+    except OSError:
         return
     decode = msgspec.json.Decoder(kind).decode
-    with file.open("rb") as lines:
+    with lines:
         for line in lines:
             try:
                 yield decode(line)
