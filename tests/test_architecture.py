@@ -245,6 +245,7 @@ PRIVATE_PARTS = {
     ("chaoskit.failpoints.active", "_local"),  # the standard library's, without the price of threading's
     ("chaoskit.failpoints.actions", "_exit"),  # documented in os
     ("chaoskit.traffic.worker", "_exit"),
+    ("chaoskit.engine.interposer", "_replace"),  # documented in collections, of named tuples
 }
 
 
