@@ -37,6 +37,7 @@ HEAD = ["key", "type", "default", "meaning"]
 LINKS = {
     "Operation": "[operation](#traffic)",
     "OperationBounds": "[bounds](#bounds-by-operation)",
+    "SteadyBounds": "[bounds](#bounds-by-operation)",
     "ServiceChange": "[change](#changes-to-services)",
     "Control": "[control](#control)",
     "Timeline": "[timeline](#timeline)",

@@ -19,6 +19,7 @@ from chaoskit.engine.unrehearsed import unrehearsed
 from chaoskit.engine.verdict import SERVICES, STEADY_STATE, Judged, Verdict, linked
 from chaoskit.expectations._because import Cure, cured
 from chaoskit.expectations._operations import judge_operations
+from chaoskit.expectations._relative import steady_windows
 from chaoskit.expectations._steady import recovered_at
 from chaoskit.expectations.base import Expectation, Finding, Outcome
 from chaoskit.expectations.recovery import Recovery
@@ -28,9 +29,7 @@ from chaoskit.history import rows as r
 from chaoskit.history.ends import DiedOf
 from chaoskit.history.store import History
 from chaoskit.history.view import OperationFacts, View
-from chaoskit.history.windows import Window
 from chaoskit.scenario.model import Scenario
-from chaoskit.scenario.samples import steady_guard
 from chaoskit.units import counted, format_duration
 
 # A generator that is later than this at its 99th percentile has measured itself, not the service.
@@ -81,7 +80,7 @@ def judge_python(view: View, expected: Sequence[Finding] = (), may_end: Sequence
     """
     told = {finding.id for finding in expected}
     ends = [finding for finding in unasked_ends(view, may_end) if finding.id not in told]
-    steady = judge_operations("steady_state", view.steady_state, view, _steady(view))
+    steady = judge_operations("steady_state", view.steady_state, view, steady_windows(view))
     findings = [*steady, *expected, *ends, *map(_evidence, view.faults)]
     return _verdict(view, lambda: _unplaced(ends), lambda: _unplaced(findings), _broken(view))
 
@@ -155,7 +154,7 @@ def _broken(view: View, planned: Sequence[str] = ()) -> str | None:
 
 
 def _findings(scenario: Scenario, view: View) -> Iterator[Judged]:
-    steady = list(judge_operations("steady_state", scenario.model.steady_state, view, _steady(view)))
+    steady = list(judge_operations("steady_state", scenario.model.steady_state, view, steady_windows(view)))
     ill = any(finding.outcome is Outcome.VIOLATED for finding in steady)
     for finding in steady:
         yield _placed(scenario, finding, ("steady_state",))
@@ -188,21 +187,6 @@ def _ends(scenario: Scenario, view: View) -> Iterator[Judged]:
     ]
     for finding in unasked_ends(view, [*allowed, *asked]):
         yield _placed(scenario, finding, ("environment",), asked=False)
-
-
-def _steady(view: View) -> list[Window]:
-    """The steady phase up to the earliest request that was still under way when the first fault struck.
-
-    Such a request belongs neither to the steady state nor to the fault. Only the last moments are left out for it
-    (:func:`chaoskit.scenario.samples.steady_guard`): one that hangs for longer is the steady state's own trouble.
-    """
-    phase = view.phases.get("steady")
-    if phase is None:
-        return []
-    end = phase.end if view.first_fault is None else min(phase.end, view.first_fault)
-    last = Window(end - steady_guard(phase.length), end)
-    under_way = [row.intended for row in view.requests(None, [last]) if row.ended >= end]
-    return [Window(phase.start, min(under_way, default=end))]
 
 
 def _placed(scenario: Scenario, finding: Finding, base: tuple[str | int, ...], *, asked: bool = True) -> Judged:

@@ -27,11 +27,12 @@ from math import ceil, isnan, nan
 
 from chaoskit.expectations._calm import in_calm_time
 from chaoskit.expectations._evidence import excess, first_few, latency, moment
+from chaoskit.expectations._relative import against_steady
 from chaoskit.expectations.base import Finding, Outcome, check, hopeless
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window, percentile
-from chaoskit.scenario.bounds import Bound
+from chaoskit.scenario.bounds import Bound, RelativeBound
 from chaoskit.scenario.model import OperationBounds
 from chaoskit.scenario.samples import PERCENTS, SHARES, needed
 
@@ -95,8 +96,13 @@ def judge_operations(
     for op, asked in bounds.items():
         requests = view.requests(op, windows)
         for metric, bound in asked.bounds():
-            judge = partial(_judge, f"{prefix}.{op}.{metric}", (op, metric), view)
-            yield in_calm_time(judge, metric, bound, requests, view, windows)
+            name, path = f"{prefix}.{op}.{metric}", (op, metric)
+            judge = partial(_judge, name, path, view)
+            in_time = partial(in_calm_time, judge, metric, requests=requests, view=view, windows=windows)
+            if isinstance(bound, RelativeBound):
+                yield against_steady(name, path, bound, view, measure, in_time)
+            else:
+                yield in_time(bound)
 
 
 def _judge(

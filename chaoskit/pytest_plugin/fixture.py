@@ -25,7 +25,7 @@ from chaoskit.history.store import History
 from chaoskit.history.view import OperationFacts, View
 from chaoskit.scenario.alert_names import alert_names
 from chaoskit.scenario.loader import load_environment, slug
-from chaoskit.scenario.model import Operation, OperationBounds
+from chaoskit.scenario.model import Operation, SteadyBounds
 from chaoskit.scenario.reach import outside_requests
 from chaoskit.scenario.setting import Setting
 from chaoskit.units import counted, parse_duration
@@ -46,7 +46,7 @@ class Chaos:
         self._setting = setting
         self._allow = allow
         self._operations: dict[str, OperationFacts] = {}
-        self._steady_state: dict[str, OperationBounds] = {}
+        self._steady_state: dict[str, SteadyBounds] = {}
         self._started = 0.0
         self._injected = 0
         self._active: list[tuple[str, Fault]] = []
@@ -72,7 +72,7 @@ class Chaos:
 
     def steady_state(self, **bounds: Mapping[str, str]) -> None:
         """Bounds by operation, as under ``steady_state:`` in a scenario file; ``recovery`` is judged by them."""
-        self._steady_state = {name: _typed(OperationBounds, dict(body), name) for name, body in bounds.items()}
+        self._steady_state = {name: _typed(SteadyBounds, dict(body), name) for name, body in bounds.items()}
 
     def wait(self, duration: str) -> None:
         """Let traffic flow for a while (``"3s"``). Raises BrokenError when something of chaoskit's own died."""

@@ -1,4 +1,4 @@
-"""Bounds: what a figure must satisfy. ``>= 99%``, ``< 250ms``, ``= 3``, ``1.5..2.5``, ``1s ± 30%``."""
+"""Bounds: what a figure must satisfy. ``>= 99%``, ``< 250ms``, ``1.5..2.5``, ``1s ± 30%``, ``<= 3x steady``."""
 
 from __future__ import annotations
 
@@ -35,20 +35,30 @@ _DIMENSIONS = {
 _COMPARISON = re.compile(r"\s*(>=|<=|==|=|>|<|≥|≤)\s*(.+?)\s*\Z")
 _RANGE = re.compile(r"\s*(.+?)\s*\.\.\s*(.+?)\s*\Z")
 _AROUND = re.compile(r"\s*(.+?)\s*(?:±|\+-|\+/-)\s*(.+?)\s*\Z")
+_FACTOR = r"([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*x"
+_RELATIVE = re.compile(rf"\s*(?:(>=|<=|==|=|>|<|≥|≤)\s*{_FACTOR}|{_FACTOR}\s*\.\.\s*{_FACTOR})\s+steady\s*\Z")
+_MEANT_RELATIVE = re.compile(r"(?<![a-z])x\b|\bst\w*y\b", re.IGNORECASE)
+"""Text that means the steady state, right or wrong: no unit has a lone x in it."""
+
+NOT_RELATIVE = "only a figure of an operation in 'during' or 'after' may be relative to its steady state"
 
 
 class BoundError(ValueError):
     """Text that is no bound. ``legal`` lists the forms."""
 
-    def __init__(self, text: object, dimension: str, why: str = "") -> None:
+    def __init__(self, text: object, dimension: str, why: str = "", legal: tuple[str, ...] = ()) -> None:
         example = _DIMENSIONS[dimension].example
-        self.legal = (f">= {example}", f"< {example}", f"= {example}", "A..B", f"{example} ± 30%")
+        self.legal = legal or (f">= {example}", f"< {example}", f"= {example}", "A..B", f"{example} ± 30%")
         super().__init__(f"{text!r} is not a bound for a {dimension}" + (f" ({why})" if why else ""))
 
 
 @dataclass(frozen=True)
 class Bound:
-    """An interval of one dimension, with the text it was written as. Values are in base units."""
+    """An interval of one dimension, with the text it was written as. Values are in base units.
+
+    ``steady`` is the figure of the steady state that the limits are multiples of, where they are
+    (:class:`RelativeBound`).
+    """
 
     text: str
     dimension: str
@@ -56,12 +66,15 @@ class Bound:
     high: float = inf
     open_low: bool = False
     open_high: bool = False
+    steady: float | None = None
 
     @classmethod
     def parse(cls, text: object, dimension: str) -> Bound:
         """Read a bound. Raises :class:`BoundError` that lists the legal forms."""
         if not isinstance(text, str):
             raise BoundError(text, dimension, "a comparison is missing")
+        if _MEANT_RELATIVE.search(text):
+            raise BoundError(text, dimension, NOT_RELATIVE)
 
         def parse(part: str) -> float:
             value = _DIMENSIONS[dimension].parse(part)
@@ -107,8 +120,62 @@ class Bound:
         return above and below
 
     def show(self, value: float) -> str:
-        """``value`` as text with the unit of this bound."""
-        return _DIMENSIONS[self.dimension].show(value)
+        """``value`` as text with the unit of this bound, and as a multiple of ``steady`` where there is one."""
+        text = _DIMENSIONS[self.dimension].show(value)
+        return f"{text} ({value / self.steady:.3g}x)" if self.steady else text
 
     def __str__(self) -> str:
         return self.text
+
+
+@dataclass(frozen=True)
+class RelativeBound(Bound):
+    """Multiples of what the same figure was in the steady state: ``<= 3x steady``, ``0.5x..2x steady``.
+
+    It has no limits of its own: :meth:`of` gives a bound that has. ``factors`` are what the steady figure is multiplied
+    by.
+    """
+
+    factors: Bound = Bound("", "number")
+
+    @classmethod
+    def parse(cls, text: object, dimension: str) -> Bound:
+        """Read a bound, relative or not. Raises :class:`BoundError` that lists the legal forms."""
+        if not isinstance(text, str) or not _MEANT_RELATIVE.search(text):
+            return Bound.parse(text, dimension)
+        legal = ("<= 3x steady", ">= 0.5x steady", "0.5x..2x steady")
+        match = _RELATIVE.match(text)
+        if match is None:
+            raise BoundError(
+                text, dimension, "a multiple of its steady state is a comparison, a factor with x, and 'steady'", legal
+            )
+        sign, factor, low, high = match.groups()
+        try:
+            factors = Bound.parse(f"{sign} {factor}" if sign else f"{low}..{high}", "number")
+        except BoundError:
+            raise BoundError(text, dimension, "the factors are no numbers, or no range", legal) from None
+        if factors.high <= 0 or factors.low == 0:
+            raise BoundError(text, dimension, "a factor is above 0", legal)
+        return cls(text, dimension, factors=factors)
+
+    def of(self, steady: float) -> Bound:
+        """The bound where the figure was ``steady`` (base units) in the steady state: ``<= 3x steady (= 96ms)``."""
+        factors = self.factors
+        low, high = (limit * steady if isfinite(limit) else limit for limit in (factors.low, factors.high))
+        show = _DIMENSIONS[self.dimension].show
+        told = "..".join(dict.fromkeys(show(limit) for limit in (low, high) if isfinite(limit)))
+        text = f"{self.text.strip()} (= {told})"
+        return Bound(text, self.dimension, low, high, factors.open_low, factors.open_high, steady)
+
+    def holds(self, value: float) -> bool:
+        """Never asked: raises ValueError."""
+        raise ValueError(f"{self.text} holds or not against a steady state, and not for {value} alone")
+
+
+def resolved(text: str, dimension: str) -> Bound:
+    """The bound that a finding expected, read from its text, also ``<= 3x steady (= 96ms)``. Raises BoundError."""
+    head, relative, limits = text.removesuffix(")").partition(" steady (= ")
+    if not relative:
+        return Bound.parse(text, dimension)
+    sign = re.match(r"\s*[<>=≤≥]*", head)
+    return Bound.parse(f"{sign.group() if sign else ''} {limits}", dimension)

@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from chaoskit.scenario.bounds import Bound
+from chaoskit.scenario.bounds import NOT_RELATIVE, Bound, BoundError, RelativeBound
 from chaoskit.scenario.service import ServiceSpec
 from chaoskit.scenario.setting import Need
 from chaoskit.scenario.source import Source
 from chaoskit.scenario.types import (
     CountBound,
     Duration,
-    DurationBound,
     JsonPath,
     Model,
     Rate,
-    RateBound,
-    RatioBound,
+    RelativeDurationBound,
+    RelativeRateBound,
+    RelativeRatioBound,
     problem,
 )
 
@@ -103,20 +103,23 @@ class Operation(Model):
 
 
 class OperationBounds(Model):
-    """Bounds on what one operation's callers saw. Latency counts from the intended send time."""
+    """Bounds on what one operation's callers saw. Latency counts from the intended send time.
 
-    success_rate: RatioBound | None = None
-    error_rate: RatioBound | None = None
-    fallback_rate: RatioBound | None = None
-    p50: DurationBound | None = None
-    p75: DurationBound | None = None
-    p90: DurationBound | None = None
-    p95: DurationBound | None = None
-    p99: DurationBound | None = None
-    p999: DurationBound | None = None
-    max: DurationBound | None = None
-    mean: DurationBound | None = None
-    throughput: RateBound | None = None
+    Those on figures may be relative to what they were in the steady state (:class:`RelativeBound`).
+    """
+
+    success_rate: RelativeRatioBound | None = None
+    error_rate: RelativeRatioBound | None = None
+    fallback_rate: RelativeRatioBound | None = None
+    p50: RelativeDurationBound | None = None
+    p75: RelativeDurationBound | None = None
+    p90: RelativeDurationBound | None = None
+    p95: RelativeDurationBound | None = None
+    p99: RelativeDurationBound | None = None
+    p999: RelativeDurationBound | None = None
+    max: RelativeDurationBound | None = None
+    mean: RelativeDurationBound | None = None
+    throughput: RelativeRateBound | None = None
     requests: CountBound | None = None
 
     @model_validator(mode="after")
@@ -128,6 +131,18 @@ class OperationBounds(Model):
     def bounds(self) -> list[tuple[str, Bound]]:
         """The bounds that were given, by metric name."""
         return [(name, bound) for name in type(self).model_fields if (bound := getattr(self, name)) is not None]
+
+
+class SteadyBounds(OperationBounds):
+    """Bounds that tell what the steady state is: not relative to it."""
+
+    @field_validator("*")
+    @classmethod
+    def _absolute(cls, bound: Bound | None) -> Bound | None:
+        if isinstance(bound, RelativeBound):
+            legal = BoundError(bound.text, bound.dimension).legal
+            raise problem(f"{bound.text!r} would be relative to itself: {NOT_RELATIVE}", list(legal))
+        return bound
 
 
 class ServiceChange(Model):
@@ -180,7 +195,7 @@ class ScenarioFile(Model):
     data: dict[str, Any] = {}
     sops: list[Any] = []  # typed one by one, by sop.py
     traffic: dict[str, Operation] = Field(min_length=1)
-    steady_state: dict[str, OperationBounds] = Field(min_length=1)
+    steady_state: dict[str, SteadyBounds] = Field(min_length=1)
     timeline: Timeline
     expect: dict[str, Any] = {}
 

@@ -12,6 +12,9 @@ A share that is counted on n requests moves in steps of 1/n, and a percentile is
 a limit next to 100 % (or 0 %) cannot be told from 100 % itself, and a percentile is nothing but the maximum. Both are
 one idea, the resolution of an empirical distribution (Hyndman and Fan, "Sample Quantiles in Statistical Packages", The
 American Statistician 50, 1996, definition 1). A bound of 100 % or 0 % means every single one of those that were seen.
+
+A bound that is relative to the steady state needs as many of the steady phase, too: of a share 20, as only the run
+tells its limits.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from math import ceil, inf, sqrt
 from typing import TYPE_CHECKING
 
 from chaoskit.errors import InputError, Problem
-from chaoskit.scenario.bounds import Bound
+from chaoskit.scenario.bounds import Bound, RelativeBound
 from chaoskit.units import format_duration, format_rate
 
 if TYPE_CHECKING:
@@ -82,7 +85,8 @@ def demands(phase: str, bounds: Mapping[str, OperationBounds]) -> Iterator[Deman
     """What bounds by operation need."""
     for op, asked in bounds.items():
         for metric, bound in asked.bounds():
-            yield Demand((op, metric), f"{metric} {bound}", op, phase, needed(metric, bound))
+            for each in (phase, "steady") if isinstance(bound, RelativeBound) else (phase,):
+                yield Demand((op, metric), f"{metric} {bound}", op, each, needed(metric, bound))
 
 
 def steady_guard(steady: float, answers_within: float = inf) -> float:

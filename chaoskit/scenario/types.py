@@ -15,7 +15,7 @@ from pydantic.functional_validators import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from chaoskit import units
-from chaoskit.scenario.bounds import Bound, BoundError
+from chaoskit.scenario.bounds import Bound, BoundError, RelativeBound
 
 
 class Model(BaseModel):
@@ -100,12 +100,12 @@ _COMPARED = r"^\s*(>=|<=|==|=|>|<|≥|≤)|\.\.|±|\+/?-|\{\{"
 """What a bound must hold somewhere: a sign of comparison, a range, a spread, or a matrix value."""
 
 
-def _bound(dimension: str, example: str) -> Any:
+def _bound(dimension: str, example: str, kind: type[Bound] = Bound) -> Any:
     def validate(value: object) -> Bound:
         if isinstance(value, Bound):
             return value
         try:
-            return Bound.parse(value, dimension)
+            return kind.parse(value, dimension)
         except BoundError as error:
             raise problem(str(error), list(error.legal)) from None
 
@@ -121,6 +121,9 @@ RatioBound = _bound("ratio", ">= 99.9%")
 RateBound = _bound("rate", ">= 30/s")
 SizeBound = _bound("size", "< 64MB")
 CountBound = _bound("number", "<= 3")
+RelativeDurationBound = _bound("duration", "<= 3x steady", RelativeBound)
+RelativeRatioBound = _bound("ratio", ">= 0.9x steady", RelativeBound)
+RelativeRateBound = _bound("rate", ">= 0.5x steady", RelativeBound)
 
 
 def _reference(kind: str, plural: str) -> AfterValidator:

@@ -32,7 +32,7 @@ timeline:
   faults: [{faults}]
   recovery: 8s
 expect:
-  during: {{ask: {{p95: "< 1s", success_rate: ">= 90%"}}}}
+  during: {{ask: {{p95: "{during}", success_rate: ">= 90%"}}}}
   recovery: {{within: 4s}}
 {expect}
 """
@@ -43,7 +43,7 @@ START, FAULT = 1000.0, 1003.0
 
 def scenarios(
     folder: Path, *, faults: int = 1, every: int = 1, length: int = 1, operations: int = 0, name: str = "Made up",
-    more: str = "", expect: str = "",
+    more: str = "", expect: str = "", during: str = "< 1s",
 ) -> list[Scenario]:  # fmt: skip
     """Scenarios of one file with ``faults`` faults of ``length`` seconds, ``every`` so many, and more operations."""
     others = [f'  op-{number}: {{request: "GET {{{{ stub.url }}}}/", rate: 5/s}}' for number in range(operations)]
@@ -52,7 +52,8 @@ def scenarios(
     )
     file = folder / "made-up.chaos.yaml"
     file.write_text(
-        TEXT.format(name=name, faults=entries, more=more, expect=expect, operations="\n".join(others)), encoding="utf-8"
+        TEXT.format(name=name, faults=entries, more=more, expect=expect, during=during, operations="\n".join(others)),
+        encoding="utf-8",
     )
     return load(file)
 

@@ -130,7 +130,10 @@ def test_the_scenarios_own_limit():
 
     steady = finding("steady_state.decide.p95", "< 100ms")
     during = [finding("during.decide.p50", "< 50ms"), finding("during.decide.p99", "200ms..300ms")]
-    for found, name in (([steady], "over 100ms"), ([steady, *during], "over 300ms"), ([], None)):
+    told = (("<= 3", "96ms"), ("1x..2", "1s..2s"), (">= 1", "9ms"))
+    relative = [finding("during.decide.p99", f"{bound}x steady (= {of})") for bound, of in told]
+    cases = [([one, steady], name) for one, name in zip(relative, ("over 96ms", "over 2s", "over 100ms"), strict=True)]
+    for found, name in [*cases, ([steady], "over 100ms"), ([steady, *during], "over 300ms"), ([], None)]:
         one = made("decide", operations=decisions(60), findings=found)
         (change,) = compare(("a", [one]), ("b", [one])).changes
         names = [figure.name for _, figure in change.figures() if figure.name.startswith("over")]

@@ -11,6 +11,7 @@ from figures_histories import FAULT, SVG, Drawing, Made, drawn, scenarios, usual
 
 from chaoskit.history import rows as r
 from chaoskit.reporters.figures import Picture, draw, gauges, lanes
+from chaoskit.reporters.figures.bounds import lines
 from chaoskit.reporters.figures.facts import Facts
 
 
@@ -72,6 +73,21 @@ def test_bounds_stand_at_the_right_with_what_was_seen(tmp_path: Path) -> None:
     assert "✓ steady p95 < 400ms · 50ms" in text
     assert "✗ during p95 < 1s · 2s" in text
     assert "✓ during success ≥ 90% · 100%" in text
+
+
+def test_a_bound_of_the_steady_state_stands_at_its_limit(tmp_path: Path) -> None:
+    """A line at the milliseconds that it came to, and both beside it."""
+    made = Made().phases(0.0, 1.0, 4.0).fault(0, 0.0, 1.0).closed()
+    made.requests(-3.0, 4.0, rate=200, seconds=lambda at: 0.2 if 0 <= at < 1 else 0.05)
+    (scenario,) = scenarios(tmp_path, during="<= 3x steady")
+    (line,) = [
+        each
+        for each in lines(Facts(scenario, made.history, made.judged(scenario)), "ask", {"p95"})
+        if each.note.text.startswith("during")
+    ]
+    assert line.levels == pytest.approx([0.15], rel=0.002)
+    words = " ".join(drawn(scenario, made)["timeline"].text.split())
+    assert "✗ during p95 ≤ 3x steady (= 150ms) · 200ms" in words
 
 
 def test_every_finding_that_failed_is_named(tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ def test_the_schema_accepts_the_librarys_environments(file: Path) -> None:
         ("  recovery: {within: 5s}", "  recovery: [{within: 5s}, {within: 6s}]"),
         ('p99: "< 1s"', 'p99: "0.5s..1.5s"'),
         ('p99: "< 1s"', 'p99: "1s ± 30%"'),
+        ('p99: "< 1s"', 'p99: "<= 3x steady"'),
+        ('p99: "< 1s"', 'p99: "0.5x..3x steady"'),
         ("steady: 3s", "steady: 1.5e3 ms"),
     ],
 )

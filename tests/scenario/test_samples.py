@@ -139,3 +139,15 @@ def test_what_is_shipped_has_enough() -> None:
     """Scenarios and examples of this repository."""
     for file in find([ROOT / "scenarios", ROOT / "examples"]):
         refuse_too_few(load(file))
+
+
+def test_what_is_relative_needs_the_steady_phase_too(tmp_path: Path) -> None:
+    """As many there as under the faults: told with the line of the bound."""
+    relative = ('p99: "< 1s"', 'p99: "<= 3x steady"')
+    assert told(tmp_path, relative) == []
+    assert told(tmp_path, relative, ("steady: 3s", "steady: 2.5s"), (">= 99%", ">= 95%")) == [
+        "12: p99 <= 3x steady needs 100 requests; 50/s in a steady phase of 2.5s, less 1s for requests that the fault "
+        "strikes under way, gives 75; legal: rate: 67/s, steady: 3s"
+    ]
+    (few,) = told(tmp_path, relative, ("for: 2s", "for: 1s"))
+    assert few.startswith("12: p99 <= 3x steady needs 100 requests; 50/s in 1s of faults gives 50")

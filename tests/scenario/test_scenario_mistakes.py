@@ -74,6 +74,16 @@ TABLE = [
     mistake("empty range", STEADY, STEADY.replace("< 250ms", "2s..1s"), "'2s..1s'", "(the range is empty)"),
     mistake("empty range around", STEADY, STEADY.replace("< 250ms", "1s ± -9%"), "(the range is empty)"),
     mistake("not a number", STEADY, STEADY.replace('p95: "< 250ms"', 'requests: ">= nan"'), "nan is not a finite number"),
+    # Relative to the steady state
+    mistake("relative steady state", STEADY, STEADY.replace("< 250ms", "<= 3x steady"), "p95: '<= 3x steady' would be relative to itself", "legal: >= 250ms"),
+    mistake("misspelt steady", DURING, DURING.replace("< 1s", "3x stedy"), "p99: '3x stedy' is not a bound for a duration", "legal: <= 3x steady, >= 0.5x steady, 0.5x..2x steady"),
+    mistake("no factor", DURING, DURING.replace("< 1s", "<= x steady"), "p99: '<= x steady' is not a bound for a duration", "legal: <= 3x steady"),
+    mistake("factor without x", DURING, DURING.replace("< 1s", "<= 3 steady"), "p99: '<= 3 steady' is not a bound for a duration", "legal: <= 3x steady"),
+    mistake("of what", DURING, DURING.replace("< 1s", "<= 3x"), "a factor with x, and 'steady'", "legal: <= 3x steady"),
+    mistake("no factor at all", DURING, DURING.replace("< 1s", "<= 0x steady"), "(a factor is above 0)", "legal: <= 3x steady"),
+    mistake("empty range of factors", DURING, DURING.replace("< 1s", "2x..1x steady"), "(the factors are no numbers, or no range)"),
+    mistake("relative share", DURING, DURING.replace(">= 99%", ">= 0.9 steady"), "success_rate: '>= 0.9 steady' is not a bound for a ratio", "legal: <= 3x steady"),
+    mistake("relative number", DURING, DURING.replace('"< 1s"', '"< 1s", requests: ">= 1x steady"'), "requests: '>= 1x steady' is not a bound for a number", "only a figure of an operation in 'during' or 'after'"),
     mistake("no bound at all", STEADY, "  place: {}", "place: nothing is expected here"),
     # Structure
     mistake("key twice", "owner: orders", "owner: orders\nowner: x #!", "'owner' stands here again; first in line 4"),

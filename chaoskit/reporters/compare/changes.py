@@ -12,7 +12,7 @@ from chaoskit.errors import ChaosError, unknown
 from chaoskit.reporters.runs import Recorded
 from chaoskit.reporters.score import score
 from chaoskit.reporters.sources import differing
-from chaoskit.scenario.bounds import Bound, BoundError
+from chaoskit.scenario.bounds import BoundError, resolved
 from chaoskit.units import format_duration
 
 ALL = "*"
@@ -204,7 +204,7 @@ def own_limit(op: str, *recorded: Recorded | None) -> float | None:
 
 def _high(text: str) -> float | None:
     try:
-        high = Bound.parse(text, "duration").high
+        high = resolved(text, "duration").high
     except BoundError:
         return None
     return high if isfinite(high) else None

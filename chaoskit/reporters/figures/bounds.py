@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 
+from chaoskit.expectations._operations import measure
+from chaoskit.expectations._relative import steady_figure
 from chaoskit.expectations.after import After
 from chaoskit.expectations.during import During
 from chaoskit.history.windows import Window
 from chaoskit.reporters.figures.facts import Facts
 from chaoskit.reporters.figures.lane import Note, note_of
+from chaoskit.scenario.bounds import RelativeBound
 from chaoskit.scenario.model import OperationBounds
 
 
@@ -31,6 +34,9 @@ def lines(facts: Facts, op: str, metrics: set[str]) -> list[Line]:
         for metric, bound in asked.bounds():
             if metric not in metrics:
                 continue
+            if isinstance(bound, RelativeBound):
+                steady = steady_figure(op, metric, bound, facts.view, measure).value
+                bound = bound.of(steady) if steady > 0 else bound  # the line stands at the limit
             words = f"{prefix.removesuffix('_state')} {metric.removesuffix('_rate')} {bound}"
             finding = facts.finding(f"{prefix}.{op}.{metric}")
             note = note_of(finding, words) if finding else Note(words)
