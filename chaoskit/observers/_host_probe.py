@@ -17,7 +17,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,6 +86,7 @@ class Family:
     _ours: dict[int, bool] = field(default_factory=dict)
     _processes: dict[int, _Process] = field(default_factory=dict)
     _threads: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
+    _alive: set[int] = field(default_factory=set)
     _in_containers: bool = False
 
     def __post_init__(self) -> None:
@@ -107,7 +108,11 @@ class Family:
         for pid in pids:
             if self._is_ours(pid) and (stat := _stat(pid)) is not None:
                 self._processes[pid] = _Process(stat.parent, stat.own, stat.reaped, _disk(pid))
-        return Used(self._used(before), *self._scheduled(), self._moved(before))
+        # What one that was there before we knew that it is ours has used until now is not of this look.
+        joined = {pid: now for pid, now in self._processes.items() if pid in self._alive and pid not in before}
+        before.update(joined)
+        self._alive = alive
+        return Used(self._used(before), *self._scheduled(joined.keys()), self._moved(before))
 
     def _is_ours(self, pid: int) -> bool:
         known = self._ours.get(pid)
@@ -147,8 +152,8 @@ class Family:
         new = _Process(0, 0.0, 0.0, 0)
         return sum(max(0, process.disk - before.get(pid, new).disk) for pid, process in self._processes.items())
 
-    def _scheduled(self) -> tuple[float | None, float | None]:
-        """Seconds that threads waited, and that those of the busiest process ran or waited.
+    def _scheduled(self, joined: Collection[int]) -> tuple[float | None, float | None]:
+        """Seconds that threads waited, and that those of the busiest process ran or waited; of ``joined`` from now on.
 
         The engine and this process are left out: no request goes through them.
         """
@@ -158,6 +163,8 @@ class Family:
             ready = 0
             for thread, ran, waiting in _scheduled(pid):
                 self._threads[pid, thread] = ran, waiting
+                if pid in joined:
+                    continue
                 ran_before, waiting_before = before.get((pid, thread), (0, 0))
                 waited += max(0, waiting - waiting_before)
                 ready += max(0, ran - ran_before) + max(0, waiting - waiting_before)

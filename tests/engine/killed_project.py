@@ -54,12 +54,12 @@ SCENARIO = """
 scenario: A little of everything
 environment: kills
 traffic:
-  ask: {request: "GET {{ stub.url }}/ok", rate: 50/s}
+  ask: {request: "GET {{ stub.url }}/ok", rate: 100/s}
   work: {request: "GET {{ worker.url }}/", rate: 20/s}
 steady_state:
   ask: {success_rate: ">= 50%"}
 timeline:
-  steady: 400ms
+  steady: 600ms
   recovery: 5s
   faults:
     - slow: {latency: {on: stub, delay: 20ms}, at: 0s, for: 800ms}

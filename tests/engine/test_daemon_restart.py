@@ -29,7 +29,7 @@ SCENARIO = """
 scenario: Slow
 environment: small
 traffic:
-  ask: {request: "GET {{ stub.url }}/ok", rate: 60/s}
+  ask: {request: "GET {{ stub.url }}/ok", rate: 100/s}
 steady_state:
   ask: {success_rate: ">= 50%"}
 timeline:

@@ -111,6 +111,8 @@ def test_what_runs_beside_us_on_purpose_is_ours(told: bool, monkeypatch: pytest.
     else:
         monkeypatch.delenv(OURS, raising=False)
     side = "own" if told else "foreign"
+    burnt = lambda: [sum(child.cpu_times()[:2]) for child in psutil.Process(pid).children()]  # noqa: E731
+    wait_for(lambda: max(burnt(), default=0) > 1.0, what="a second of its child", limit=20.0)
     try:
         with looking() as rows:
             wait_for(lambda: used(rows, side) > 0.5, what=f"its time counted as {side}", limit=20.0)
@@ -120,6 +122,8 @@ def test_what_runs_beside_us_on_purpose_is_ours(told: bool, monkeypatch: pytest.
         os.close(writer)
     if not told:
         assert used(rows, "own") < 0.5
+    # What it had used before we looked is no part of any look.
+    assert all(row.own <= 1.5 * row.cores for row in rows if isinstance(row, r.Host))
 
 
 def test_a_service_that_is_no_child_of_ours_is_ours_by_its_pid() -> None:

@@ -15,6 +15,7 @@ import redis
 
 from chaoskit.clock import wait_for
 from chaoskit.errors import BrokenError, ChaosError
+from chaoskit.journal import Journal
 from chaoskit.pids import family, identify
 from chaoskit.services.create import PROVIDERS
 from chaoskit.services.providers import _postgres_server
@@ -201,7 +202,8 @@ def test_the_other_way_not_to_be_root(tmp_path_factory, bench, monkeypatch):
     open_folder.chmod(0o755)
     try:
         spec = ServiceSpec(provider="postgres")
-        service = create("db", spec, folder=open_folder, journal=bench.journal, emit=bench.rows.append)
+        journal = Journal(open_folder / "run.journal")
+        service = create("db", spec, folder=open_folder / "run", journal=journal, emit=bench.rows.append)
         try:
             service.start()
             assert service.read("select 1") == [[1]]
@@ -209,6 +211,8 @@ def test_the_other_way_not_to_be_root(tmp_path_factory, bench, monkeypatch):
             service.start()
         finally:
             service.stop()
+            assert journal.open_entries() == []
+            journal.close()
     finally:
         shutil.rmtree(open_folder)
 

@@ -61,10 +61,9 @@ def test_latency_holds_much(proxy: Any, toxic: Any, connect: Any, wire: Any) -> 
     sender.join()
 
 
-@pytest.mark.parametrize("rate", [0, -1])
-def test_bandwidth_without_limit(proxy: Any, toxic: Any, connect: Any, wire: Any, rate: int) -> None:
-    """A rate of zero or less does not limit."""
-    toxic("bandwidth", rate=rate)
+def test_bandwidth_below_zero(proxy: Any, toxic: Any, connect: Any, wire: Any) -> None:
+    """Does not limit. (It ends the original; 0 lets nothing pass on both: see the conformance suite.)"""
+    toxic("bandwidth", rate=-1)
     assert wire.round_trip(connect(proxy), b"x" * 300_000) < 1
 
 
