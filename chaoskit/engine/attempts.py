@@ -55,8 +55,8 @@ def rehearse(
 def left_open(result: Result) -> bool:
     """Whether the machine is why it says nothing: inconclusive, or broken by late traffic.
 
-    What else is broken (a service that does not start, a daemon that is lost) has a cause of its own, which another attempt
-    would hide.
+    What else is broken (a service that does not start, a daemon that is lost) has a cause of its own, which another
+    attempt would hide.
     """
     outcome = result.control.outcome if result.control else str(result.verdict.outcome)
     late = outcome == Outcome.BROKEN and result.verdict.reason.startswith(LAG)
