@@ -77,11 +77,25 @@ class Edges:
             return Sides(self.view.requests(op, self.windows), [])
         clear, edge = [], []
         for row in self.view.requests(op):
-            if any(row.intended in span and row.ended <= self._until(span) for span in self.settled):
+            if self.phase == "faults" and (sender := self._senders.get(row.stream)) is not None:
+                # What a fault itself sends is wholly its own; only the edges of others count.
+                (edge if self._crossed(row, sender) else clear).append(row)
+            elif any(row.intended in span and row.ended <= self._until(span) for span in self.settled):
                 clear.append(row)
             elif any(row.intended < span.end and row.ended > span.start for span in self.windows):
                 edge.append(row)
         return Sides(clear, edge)
+
+    @cached_property
+    def _senders(self) -> dict[str, r.Fault]:
+        """The faults that send requests themselves, by the stream that they tell of in their evidence."""
+        return {str(row.evidence["stream"]): row for row in self.view.faults if "stream" in row.evidence}
+
+    def _crossed(self, row: r.Request, sender: r.Fault) -> bool:
+        """Whether a request of ``sender`` was under way when another fault began or ended."""
+        others = [fault for fault in self.view.faults if fault is not sender]
+        moments = [moment for fault in others for moment in (fault.started, fault.injected, fault.planned_end)]
+        return any(row.intended < moment < row.ended for moment in moments)
 
     def lines(self, logs: Iterable[r.Log]) -> Sides[r.Log]:
         """Those of ``logs`` that were written in the phase, and not about a request that an edge met under way."""

@@ -167,3 +167,22 @@ def test_nobody_is_on_two_sides(rehearse, drawn):
         start, end = row.intended - run.origin, row.ended - run.origin
         met = any(start < moment < end for moment in (0.0, 6.0))
         assert sum(seq in rows for rows in sides.values()) == (0 if met else 1)
+
+
+@pytest.mark.parametrize(("passed", "held"), [(100, True), (101, False), (98, False)])
+def test_what_a_burst_itself_sends_is_wholly_its_own(rehearse, by_id, passed, held):
+    """Its first and last requests meet its own beginning and end: none of them is left open by that."""
+    run = rehearse(fault=0.0)
+    run.add(
+        r.Fault(
+            name="greedy", kind="burst", target="place-order", touched=160, unit="requests", planned_start=1000.0,
+            started=1000.0, injected=1000.001, planned_end=1004.0, ended=1004.001,
+            evidence={"stream": "burst-place-order-1"},
+        )
+    )  # fmt: skip
+    for seq in range(160):
+        at = seq / 40
+        run.request(at, seq=seq, stream="burst-place-order-1", latency=0.05, status=201 if seq < passed else 429)
+    run.request(3.99, seq=999, latency=0.05, status=201)  # the operation's own, under way at the end: on neither side
+    asked = {"of": "place-order", "where": {"status": 201}, "count": "= 100"}
+    assert judged(by_id, run, Responses, **asked).held == held
