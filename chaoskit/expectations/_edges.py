@@ -75,7 +75,8 @@ class Edges:
         """The requests of an operation, or of all, in the phase."""
         if self.windows is None or self.phase == "after":  # where ``after`` begins, no fault ends
             return Sides(self.view.requests(op, self.windows), [])
-        clear, edge = [], []
+        clear: list[r.Request] = []
+        edge: list[r.Request] = []
         for row in self.view.requests(op):
             if self.phase == "faults" and (sender := self._senders.get(row.stream)) is not None:
                 # What a fault itself sends is wholly its own; only the edges of others count.
