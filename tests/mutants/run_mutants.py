@@ -33,9 +33,12 @@ def test_it_is_violated(mutant: Mutant, tmp_path: Path) -> None:
     # What the other workers run is load of our own, and no disturbance.
     ours = {OURS: str(os.getppid())} if "PYTEST_XDIST_WORKER" in os.environ else {}
     command, env = [*COMMAND, scenario], {**os.environ, **ours}
-    run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=LIMIT)
-    runs = sorted(tmp_path.glob("reports/runs/*/*/run.json"), key=lambda file: file.stat().st_mtime)
-    assert runs, f"{run.stdout}\n{run.stderr}"
-    _, verdict, _ = rejudge(runs[-1].parent)
-    found = judge_control(verdict, mutant.violates)
+    for _ in range(3):  # a scenario that is violated elsewhere is not tried again by itself for what stayed open here
+        run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=LIMIT)
+        runs = sorted(tmp_path.glob("reports/runs/*/*/run.json"), key=lambda file: file.stat().st_mtime)
+        assert runs, f"{run.stdout}\n{run.stderr}"
+        _, verdict, _ = rejudge(runs[-1].parent)
+        found = judge_control(verdict, mutant.violates)
+        if found.outcome != "inconclusive":
+            break
     assert found.caught, f"{found.reason}\n{run.stdout}"
