@@ -54,6 +54,11 @@ class FailpointFault(Fault):
         return self.service
 
     @property
+    def to_ask(self) -> str:
+        """For the place in the code."""
+        return f"does {self.service} come through {self.at}"
+
+    @property
     def follows(self) -> bool:
         """Whether it is set again in a process that was started during the window."""
         return self.rearmed

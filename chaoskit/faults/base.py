@@ -94,6 +94,11 @@ class Fault(Model, ABC):
     def target(self) -> str:
         """Name of what it acts on, for plans and reports."""
 
+    @property
+    def to_ask(self) -> str:
+        """What to ask where it has touched nothing; ``while the fault lasts?`` follows."""
+        return f"does traffic of this scenario reach {self.target}"
+
     def refusal(self, setting: Setting) -> Refusal | None:  # noqa: ARG002  # for faults that need something
         """Why it cannot be injected in ``setting``, or None.
 

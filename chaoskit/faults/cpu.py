@@ -64,6 +64,11 @@ class Cpu(Fault):
         """The service."""
         return self.service
 
+    @property
+    def to_ask(self) -> str:
+        """For its quota."""
+        return f"does {self.service} need more than {self.quota * 100:g}% of a core"
+
     def refusal(self, setting: Setting) -> Refusal | None:
         """On processes without control groups."""
         return None if setting.runtime == "docker" else lacking("root", "cgroups")

@@ -85,6 +85,11 @@ class DiskFull(Fault):
         """The service."""
         return self.service
 
+    @property
+    def to_ask(self) -> str:
+        """For who writes there."""
+        return f"does {self.service} write to {self.path}"
+
     def refusal(self, setting: Setting) -> Refusal | None:  # noqa: ARG002  # the same for both runtimes
         """Without root."""
         return lacking("root")

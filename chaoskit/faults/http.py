@@ -73,3 +73,11 @@ class Http(ProxyFault):
         attributes |= {"status": self.status or 0, "delay": millis(self.delay), "cut": _CUTS[self.cut]}
         attributes |= {"share": self.share, **(self.requests.chosen() if self.requests else {})}
         return [Toxic("http", attributes, "upstream", own=True)]
+
+    @property
+    def to_ask(self) -> str:
+        """For a request that matches."""
+        header = f"{self.header}: {self.value}" if self.value else self.header
+        asked = {"method": self.method, "path": self.path, "header": header}
+        told = " and ".join(f"the {name} {text}" for name, text in asked.items() if text)
+        return f"does a request to {self.on} have {told}" if told else super().to_ask

@@ -53,6 +53,11 @@ class Oom(Fault):
         """The service."""
         return self.service
 
+    @property
+    def to_ask(self) -> str:
+        """For what it needs beyond the limit."""
+        return f"does {self.service} take more memory"
+
     def refusal(self, setting: Setting) -> Refusal | None:
         """On processes without control groups."""
         return None if setting.runtime == "docker" else lacking("root", "cgroups")

@@ -61,6 +61,11 @@ class OpenFiles(Fault):
         """The service."""
         return self.service
 
+    @property
+    def to_ask(self) -> str:
+        """For what it opens."""
+        return f"does {self.service} open files or connections"
+
     @contextmanager
     def inject(self, world: World) -> Iterator[Evidence]:
         """Lower the limit on entering, restore it on leaving."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from chaoskit.expectations.base import Outcome
@@ -14,7 +14,7 @@ from chaoskit.units import counted
 if TYPE_CHECKING:
     from chaoskit.engine.session import Result
     from chaoskit.engine.verdict import Judged, Verdict
-    from chaoskit.scenario.source import Source
+    from chaoskit.scenario.model import Scenario
 
 _PAGE = "docs/verdicts.md"
 _TOO_FEW = re.compile(r"\b(?:is|are) needed$")
@@ -31,7 +31,7 @@ def circumstances(result: Result) -> Iterator[str]:
             yield "the run itself came to its end, but this could not be evaluated: it says nothing about the service"
         elif not history.of(r.Schedule):  # which is written when all phases are over
             yield broke(history.of(r.Phase), verdict.samples)
-    if told := _hint(verdict, result.scenario.source):
+    if told := _hint(verdict, result.scenario):
         yield f"what to do: {told}"
 
 
@@ -40,9 +40,10 @@ def _unread(verdict: Verdict) -> list[Judged]:
     return [judged for judged in verdict.failed() if judged.finding.outcome is Outcome.BROKEN]
 
 
-def _hint(verdict: Verdict, source: Source) -> str:
+def _hint(verdict: Verdict, scenario: Scenario) -> str:
+    source = scenario.source
     if verdict.outcome is Outcome.VACUOUS:
-        return _vacuous(verdict)
+        return _vacuous(verdict, {planned.name: planned.fault.to_ask for planned in scenario.faults})
     if verdict.outcome is Outcome.INCONCLUSIVE:
         return f"run it again when others take less of the machine ({_PAGE}#calm-and-disturbed-time)"
     if verdict.outcome is not Outcome.BROKEN or not (unread := _unread(verdict)):
@@ -55,7 +56,7 @@ def _hint(verdict: Verdict, source: Source) -> str:
     return f"look at what {judged.finding.id} asks for, and of whom (query, key, name), at {file}:{line}"
 
 
-def _vacuous(verdict: Verdict) -> str:
+def _vacuous(verdict: Verdict, to_ask: Mapping[str, str]) -> str:
     failed = [judged.finding for judged in verdict.failed()]
     if any(found.id.startswith("steady_state.") for found in failed):
         return f"nothing was tested: the service was not well before the first fault; mend that first ({_PAGE})"
@@ -63,11 +64,9 @@ def _vacuous(verdict: Verdict) -> str:
         return f"nothing was tested: no fault was injected; put one under timeline.faults ({_PAGE})"
     untouched = [fault for fault in verdict.faults if not fault.touched]
     if untouched:
-        name, target = untouched[0].name, untouched[0].target
-        return (
-            f"nothing was tested: {name} touched nothing; does traffic of this scenario reach {target} while the "
-            f"fault lasts? ({_PAGE}#evidence)"
-        )
+        name = untouched[0].name
+        ask = to_ask.get(name, f"does traffic of this scenario reach {untouched[0].target}")
+        return f"nothing was tested: {name} touched nothing; {ask} while the fault lasts? ({_PAGE}#evidence)"
     if failed and _TOO_FEW.search(failed[0].seen):
         return f"too little was seen: raise the rate, or let the fault last longer ({_PAGE}#needed-samples)"
     return f"nothing was there to judge: make the finding below come about, or do not ask for it ({_PAGE})"
