@@ -33,6 +33,12 @@ class Named:
     pid: int | None
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another worker of pytest-xdist does counts as another's here, although it is this run's own load."""
+    monkeypatch.delenv(OURS, raising=False)
+
+
 @contextmanager
 def looking(*services: Named) -> Iterator[list[r.Row]]:
     """Rows, as long as this context lasts; there is one already when it begins."""
