@@ -23,6 +23,7 @@ from chaoskit.clock import now
 from chaoskit.errors import BrokenError, TimeoutExpired
 from chaoskit.journal import Journal
 from chaoskit.pids import MARK, Pid, family, identify, signal_all, stragglers, wait_gone
+from chaoskit.priority import MEASURED, prioritise
 from chaoskit.undo import lease_end
 
 OnLine = Callable[[str, str, float], None]
@@ -254,13 +255,14 @@ def start_process(
     on_exit: Callable[[ManagedProcess], None] | None = None,
     stop_signal: int = signal.SIGTERM,
     leased: bool = False,
+    niceness: int = MEASURED,
 ) -> ManagedProcess:
     """Start a program in a session of its own, journaled before it exists.
 
     ``env`` is added to our environment, with CHAOSKIT_RUN_ID. ``on_line``, and ``on_exit`` once there is an exit
     status, are called on the process's watching thread. ``pidfile`` must not exist. ``stop_signal`` is what a
-    sweep sends first. One that is ``leased`` is part of a fault, and ends with its lease. Raises BrokenError when
-    the program cannot be started.
+    sweep sends first. One that is ``leased`` is part of a fault, and ends with its lease. Its ``niceness`` is
+    as given where this user may raise it. Raises BrokenError when the program cannot be started.
     """
     full = {**os.environ, **(env or {}), "CHAOSKIT_RUN_ID": journal.run_id, MARK: str(pidfile)}
     program = shutil.which(argv[0], path=full.get("PATH")) if "/" not in argv[0] else argv[0]
@@ -285,6 +287,7 @@ def start_process(
     except OSError as error:
         journal.done(entry)
         raise BrokenError(f"cannot start {name}: {error}") from error
+    prioritise(child.pid, niceness)
     try:
         return ManagedProcess(child, name, journal, entry, on_line, on_exit, pidfile)
     except BaseException:  # nobody would follow it, nor close its pipes; its entry stays open, for what it has started

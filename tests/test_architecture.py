@@ -28,6 +28,7 @@ FLOORS = [
         "sweep",
         "journal",
         "layers",
+        "priority",
         "processes",
         "sockets",
         "guardian",

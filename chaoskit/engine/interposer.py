@@ -14,6 +14,7 @@ from chaoskit.clock import wait_for
 from chaoskit.errors import BrokenError, ChaosError, unknown
 from chaoskit.journal import Journal, register_kind
 from chaoskit.ports import free_port
+from chaoskit.priority import MEASURES
 from chaoskit.processes import ManagedProcess, OnLine, start_process
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.toxiproxy.facts import ProxyAddress, Toxic
@@ -214,6 +215,7 @@ class Interposer:
             journal=self._journal,
             pidfile=self._folder / f"{name}.pid",
             on_line=on_line,
+            niceness=MEASURES,
         )
         self._processes.append(process)
         return process

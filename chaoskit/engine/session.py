@@ -29,6 +29,7 @@ from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.guardian import start_guardian
 from chaoskit.history.store import History
 from chaoskit.journal import Journal
+from chaoskit.priority import measuring
 from chaoskit.scenario.loader import changed
 from chaoskit.scenario.model import Environment, Scenario
 from chaoskit.scenario.reach import outside, outside_of, refuse_outside
@@ -123,7 +124,8 @@ class Session:
         # Written first, so that what is left of a run that was killed can be judged too.
         write(folder / META, {**meta, "broken": broken})
         try:
-            broken = self._rehearse(scenario, history, meta, control=control, on_progress=on_progress)
+            with measuring(self.runs):
+                broken = self._rehearse(scenario, history, meta, control=control, on_progress=on_progress)
         finally:
             history.close()
             meta.update(broken=broken, wall=now() - began)

@@ -20,6 +20,7 @@ from chaoskit.faults._cgroup import group_of
 from chaoskit.faults._container import container_of
 from chaoskit.faults._machine import lacking, needs_docker
 from chaoskit.faults.base import Evidence, Fault, World
+from chaoskit.priority import niceness_of, prioritise
 from chaoskit.processes import ManagedProcess, start_process
 from chaoskit.scenario.types import ServiceName, Size, problem
 
@@ -165,7 +166,7 @@ class Stress(Fault):
             return
         with contextlib.suppress(ProcessLookupError):
             os.sched_setaffinity(pid, os.sched_getaffinity(main))
-            os.setpriority(os.PRIO_PROCESS, pid, self.nice)
+            prioritise(pid, min(19, niceness_of(main) + self.nice))
         if container_of(service) is None:
             return
         for controller in ("cpu", "memory"):

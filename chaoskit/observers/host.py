@@ -15,6 +15,7 @@ import msgspec
 from chaoskit.history import rows as r
 from chaoskit.observers import _host_probe as probe
 from chaoskit.observers.base import Emit, HasPid, Observer
+from chaoskit.priority import MEASURES, prioritise
 
 OURS = "CHAOSKIT_OURS"
 """The environment variable that names who started us beside others: pytest-xdist's controller, or a CI job's shell."""
@@ -45,7 +46,8 @@ class Host(Observer):
         self._told = set()
         beside = [pid for pid in [os.environ.get(OURS, "")] if pid.isdigit()]
         argv = [sys.executable, "-m", probe.__name__, f"CHAOSKIT_RUN_ID={self._run_id}", str(os.getpid()), *beside]
-        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        prioritise(self._process.pid, MEASURES)  # what it felt, the worker and the proxies felt
         self._reader = threading.Thread(target=self._read, args=(self._process,), name="chaoskit-host", daemon=True)
         self._reader.start()
         super().start()

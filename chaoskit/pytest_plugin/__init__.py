@@ -91,8 +91,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(EndingSignals(), "chaoskit-signals")
         if getattr(config.option, "allure_report_dir", None):
             from chaoskit.pytest_plugin.allure_results import AllureResults
+            from chaoskit.pytest_plugin.collect import ALLURE_RESULTS
 
-            config.pluginmanager.register(AllureResults(config), "chaoskit-allure")
+            config.pluginmanager.register(AllureResults(config), ALLURE_RESULTS)
 
 
 @pytest.fixture

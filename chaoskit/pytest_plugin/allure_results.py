@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from chaoskit.pytest_plugin.collect import InvalidItem, ScenarioItem
 from chaoskit.pytest_plugin.plugin import REPORT
 from chaoskit.units import counted
+
+if TYPE_CHECKING:
+    from chaoskit.engine.session import Result
 
 
 class AllureResults:
@@ -23,6 +26,7 @@ class AllureResults:
         self._folders: list[Path] = []
         self._names: dict[tuple[Path, str, bool], str] = {}
         self._controller = not hasattr(config, "workerinput")
+        self._without_pictures: dict[str, Result] = {}
         self._earlier = 0
 
     @property
@@ -33,6 +37,14 @@ class AllureResults:
         """allure-pytest's result of an item, or None."""
         uuid = self._listener._cache.get(item.nodeid)
         return self._listener.allure_logger.get_test(uuid) if uuid else None
+
+    def attach(self, result: Result) -> None:
+        """Fill the running test. Beside other workers, whose scenarios are measured, pictures are left to the end."""
+        from chaoskit.reporters.allure.result import attach
+
+        uuid = attach(result, self._listener, pictures=self._controller)
+        if not self._controller:
+            self._without_pictures[uuid] = result
 
     @pytest.hookimpl
     def pytest_sessionstart(self) -> None:
@@ -84,9 +96,14 @@ class AllureResults:
         if summary is not None:
             self._folders.append(Path(summary["folder"]))
 
-    @pytest.hookimpl
+    @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Categories, environment and CI build."""
+        """Pictures that are left; categories, environment and CI build."""
+        if self._without_pictures:
+            from chaoskit.reporters.allure.result import add_pictures
+
+            runs = next(iter(self._without_pictures.values())).folder.parents[1]
+            add_pictures(self.results, self._without_pictures, runs)
         if self._controller and (self._folders or session.testscollected):
             from chaoskit.reporters.allure.run_files import write_run_files
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from chaoskit.pytest_plugin.plugin import ChaosPlugin
 
 
+ALLURE_RESULTS = "chaoskit-allure"
+"""Name of the plugin that fills allure-pytest's results."""
+
 _TITLE = re.compile(r"^scenario:[ \t]*(?P<quote>[\"']?)(?P<title>.+?)(?P=quote)[ \t]*$", re.MULTILINE)
 """The name of a scenario in a file that may be no YAML."""
 
@@ -141,7 +144,6 @@ class ScenarioItem(pytest.Item):
         from chaoskit.engine.attempts import keep, rehearse
         from chaoskit.pytest_plugin.progress import ProgressLine
         from chaoskit.reporters import summary
-        from chaoskit.reporters.allure.result import attach
         from chaoskit.reporters.failure import failure
 
         with ProgressLine(self.config, self.nodeid) as line:
@@ -160,7 +162,8 @@ class ScenarioItem(pytest.Item):
         self.result = result
         self.summary = {**summary.of(result), **meta}
         if self.config.getoption("allure_report_dir", None):
-            attach(result, self.config.pluginmanager.get_plugin("allure_listener"))
+            results: Any = self.config.pluginmanager.get_plugin(ALLURE_RESULTS)
+            results.attach(result)
         if self.summary["passed"]:
             return
         text = failure(result)

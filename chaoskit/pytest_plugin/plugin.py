@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaoskit.errors import ChaosError, unknown
+from chaoskit.priority import may_go_first
 from chaoskit.pytest_plugin.collect import InvalidItem, ScenarioFile, ScenarioItem
 from chaoskit.pytest_plugin.failed import summed_up
 from chaoskit.scenario.loader import SUFFIX, room
@@ -188,7 +189,8 @@ class ChaosPlugin:
             raise pytest.UsageError(str(error)) from None
         return (
             f"chaoskit: Toxiproxy {engine}; runtime {self.runtime}; alerting {alerting}; "
-            f"seed {'random' if seed is None else seed}; reports {self.reports.name}/"
+            f"seed {'random' if seed is None else seed}; reports {self.reports.name}/; "
+            f"priority {'raised' if may_go_first() else 'as it is (raised by root or with CAP_SYS_NICE)'}"
         )
 
     @pytest.hookimpl(hookwrapper=True)

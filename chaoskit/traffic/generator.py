@@ -14,6 +14,7 @@ import msgspec
 from chaoskit.clock import now
 from chaoskit.errors import BrokenError, ChaosError, TimeoutExpired, unknown
 from chaoskit.history.rows import Request, Row, Schedule
+from chaoskit.priority import MEASURES, prioritise
 from chaoskit.traffic.commands import Begin, Command, End, Line, Quit, StartStream, Stop
 from chaoskit.traffic.spec import Operation, Stream
 
@@ -28,8 +29,11 @@ _LAST_MOMENT = 2.0
 
 
 def spawn_worker(argv: list[str]) -> subprocess.Popen[bytes]:
-    """Start ``argv`` with three pipes."""
-    return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    """Start ``argv`` with three pipes, to go before others. A session of its own has a priority of its own."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+    prioritise(process.pid, MEASURES)
+    return process
 
 
 class TrafficGenerator:

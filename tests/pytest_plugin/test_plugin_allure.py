@@ -37,10 +37,28 @@ def identities(folder: Path) -> set[tuple[str, ...]]:
     }
 
 
+def pictures(folder: Path) -> dict[str, list[str]]:
+    """What is attached to each scenario that was run, by its history: pictures first and, as PNG, last."""
+    found = {}
+    for result in results(folder):
+        if result["status"] == "skipped":
+            continue
+        attached = result["attachments"]
+        first, last = (folder / attached[place]["source"] for place in (0, -1))
+        assert b"<svg" in first.read_bytes()[:1000]
+        assert last.read_bytes().startswith(b"\x89PNG")
+        assert "data:image/svg+xml;base64," in result["descriptionHtml"]
+        found[result["historyId"]] = [f"{each['name']}: {each['type']}" for each in attached]
+    return found
+
+
 def test_history_is_one_serial_in_parallel_and_elsewhere(
     project: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Two workers in a copy of the project, started in another folder with another root, make the same ids."""
+    """Two workers in a copy of the project, started in another folder with another root, make the same ids.
+
+    So are the pictures, which workers draw when all scenarios have been measured.
+    """
     without = ("control:\n  with: {front: {env: {PROTECTION: none}}}\n  violates: [during.get.p90]\n", "")
     several = project.edit(*QUICK, without, ("delay: 60ms", 'delay: "{{ matrix.pause }}"'))
     skipped = project.edit(*QUICK, without, ("latency: {on: front, delay: 60ms}", "netem: {on: front, loss: 1%}"))
@@ -61,6 +79,9 @@ def test_history_is_one_serial_in_parallel_and_elsewhere(
     assert len(first) == 5
     assert len({identity[0] for identity in first}) == 5
     assert identities(there.folder / "reports" / "allure-results") == first
+    drawn = pictures(project.folder / "reports" / "allure-results")
+    assert len(drawn) == 4
+    assert pictures(there.folder / "reports" / "allure-results") == drawn
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)

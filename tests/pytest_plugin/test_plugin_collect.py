@@ -136,7 +136,8 @@ def test_the_options_explain_themselves(project: Any) -> None:
     project.write(slow=project.scenario)
     outcome = project.run("--chaos", "--collect-only", "--chaos-seed", "7", "--chaos-reports", "out")
     assert re.search(
-        "chaoskit: Toxiproxy embedded; runtime auto; alerting (embedded|prometheus); seed 7; reports out/", outcome.out
+        "chaoskit: Toxiproxy embedded; runtime auto; alerting (embedded|prometheus); seed 7; reports out/; priority ",
+        outcome.out,
     )
 
 

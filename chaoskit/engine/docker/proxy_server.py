@@ -11,6 +11,7 @@ from chaoskit.engine.docker.toxiproxy import IMAGE
 from chaoskit.errors import BrokenError
 from chaoskit.journal import Journal
 from chaoskit.ports import free_port
+from chaoskit.priority import SHARES
 from chaoskit.services.docker import undo
 from chaoskit.services.docker.container import Container
 from chaoskit.services.docker.daemon import ask, client
@@ -84,7 +85,7 @@ class ProxyServer:
             ports[self._original.port] = self._original.port
         # A dead container has no name: what Docker then asks of this machine's name servers must not take long.
         impatient = ["timeout:1", "attempts:1"]
-        container = self._runtime.create(plan, env, ports, dns_opt=impatient)
+        container = self._runtime.create(plan, env, ports, dns_opt=impatient, cpu_shares=2 * SHARES)
         self._follow(container, self._tap)
         if self._original is not None:
             self._follow(self._original.create(container), self._original.control)

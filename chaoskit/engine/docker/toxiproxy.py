@@ -10,6 +10,7 @@ from chaoskit.errors import BrokenError
 from chaoskit.journal import Journal
 from chaoskit.pids import Pid, identify
 from chaoskit.ports import free_port
+from chaoskit.priority import SHARES
 from chaoskit.services.docker import undo
 from chaoskit.services.docker.daemon import ask, client
 from chaoskit.services.docker.images import ensure
@@ -88,6 +89,7 @@ class ToxiproxyContainer:
             name=self.name,
             network_mode="host",
             labels=undo.labels(self._journal),
+            cpu_shares=2 * SHARES,
         )
 
     def _state(self) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from chaoskit.history import rows as r
-from chaoskit.history.files import open_kept, read_object
+from chaoskit.history.files import open_kept, read_object, write_kept
 from chaoskit.mask import mask_values
+from chaoskit.priority import at_last
 from chaoskit.reporters.allure.words import clean
 from chaoskit.reporters.figures.facts import Facts
 from chaoskit.units import counted
@@ -30,15 +32,17 @@ _LOUD = {"samples", "connections", "logs", "schedules", "reads"}
 """Kinds of rows that are not attached: figures and logs show them, and they are long."""
 
 
-def attach_all(result: Result, reproduce: str) -> bytes | None:
-    """Attach everything to the running Allure test, the pictures first. Returns the timeline as SVG, or None."""
+def attach_all(result: Result, reproduce: str, drawn: Sequence[Saved] = ()) -> None:
+    """Attach everything to the running Allure test, the pictures of ``drawn`` first."""
     import allure
 
     attach: Any = allure.attach  # ships no types
     kinds = allure.attachment_type
-    drawn = list(_figures(result))
     for figure in drawn:
-        attach.file(str(figure.svg), name=figure.name, attachment_type=kinds.SVG)
+        if figure.svg is None:
+            _text(figure.error, _missing(figure), kinds.TEXT)
+        else:
+            attach.file(str(figure.svg), name=figure.name, attachment_type=kinds.SVG)
     _text(f"{reproduce}\n# seed {result.seed}\n", "run it again", kinds.TEXT)
     if result.verdict.findings:
         _text(_findings(result), "findings", kinds.CSV)
@@ -64,28 +68,51 @@ def attach_all(result: Result, reproduce: str) -> bytes | None:
         if name not in _LOUD and file.exists() and file.stat().st_size:
             _text(_rows(file), f"history: {name.replace('_', ' ')}", kinds.TEXT)
     for figure in drawn:
-        attach.file(str(figure.png), name=f"{figure.name} (PNG)", attachment_type=kinds.PNG)
+        if figure.png is not None:
+            attach.file(str(figure.png), name=f"{figure.name} (PNG)", attachment_type=kinds.PNG)
+
+
+def draw(result: Result) -> list[Saved]:
+    """The pictures, made at the lowest priority and kept in the scenario's folder."""
+    from chaoskit.reporters import figures
+
+    note = f"control, run with the protection off: {result.control.reason}" if result.control else ""
+    return at_last(lambda: figures.save(result.scenario, result.history, result.verdict, result.folder, note=note))
+
+
+def timeline(drawn: Iterable[Saved]) -> bytes | None:
+    """The timeline as SVG, if there is one."""
     return next((figure.svg.read_bytes() for figure in drawn if figure.svg and figure.name == "timeline"), None)
+
+
+def attach_later(results: Path, attachments: list[dict[str, str]], drawn: Iterable[Saved]) -> list[dict[str, str]]:
+    """Lay pictures into a folder of Allure results. Gives a test's ``attachments`` with them, as results have them."""
+    first, last = [], []
+    for figure in drawn:
+        if figure.svg is None or figure.png is None:
+            first.append(_laid(results, clean(figure.error).encode(), _missing(figure), "text/plain", "txt"))
+            continue
+        first.append(_laid(results, figure.svg.read_bytes(), figure.name, "image/svg+xml", "svg"))
+        last.append(_laid(results, figure.png.read_bytes(), f"{figure.name} (PNG)", "image/png", "png"))
+    return [*first, *attachments, *last]
+
+
+def _laid(results: Path, data: bytes, name: str, mime: str, extension: str) -> dict[str, str]:
+    from allure_commons.model2 import ATTACHMENT_PATTERN
+
+    source = ATTACHMENT_PATTERN.format(prefix=uuid4(), ext=extension)
+    write_kept(results / source, data)
+    return {"name": name, "source": source, "type": mime}
+
+
+def _missing(figure: Saved) -> str:
+    return f"{figure.name}: no picture"
 
 
 def _alerting_changes(folder: Path) -> list[str]:
     """What a team's rules and routing were changed in, in the copies that the rehearsal ran."""
     meta = read_object(folder, "run.json") if (folder / "run.json").exists() else {}
     return list((meta.get("alerting") or {}).get("changes", ()))
-
-
-def _figures(result: Result) -> Iterator[Saved]:
-    """The pictures, kept in the scenario's folder; instead of one that could not be drawn, why."""
-    import allure
-
-    from chaoskit.reporters import figures
-
-    note = f"control, run with the protection off: {result.control.reason}" if result.control else ""
-    for figure in figures.save(result.scenario, result.history, result.verdict, result.folder, note=note):
-        if figure.svg is None:
-            _text(figure.error, f"{figure.name}: no picture", allure.attachment_type.TEXT)
-        else:
-            yield figure
 
 
 def _text(text: str, name: str, kind: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from chaoskit.errors import BrokenError
 from chaoskit.journal import Journal
 from chaoskit.ports import free_port
+from chaoskit.priority import SHARES
 from chaoskit.processes import OnLine
 from chaoskit.services.docker import undo
 from chaoskit.services.docker.container import Container
@@ -134,7 +135,7 @@ class ContainerRuntime(Runtime):
                 # Without an init process a program as pid 1 ignores every signal that it has no handler for.
                 init=True,
                 tmpfs=self._tmpfs,
-                **host,
+                **{"cpu_shares": SHARES, **host},
             ),
             networking_config=api.create_networking_config(
                 {self._network.name: api.create_endpoint_config(aliases=self.aliases)}
