@@ -15,10 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from chaoskit.clock import wait_for
 from chaoskit.errors import TimeoutExpired
+from chaoskit.undo import Facts, register_kind
+
+if TYPE_CHECKING:
+    from chaoskit.journal import Journal
 
 T = TypeVar("T")
 
@@ -28,6 +32,9 @@ MEASURED = -5
 """Niceness of the services."""
 REPORTS = 19
 """Niceness of pictures and reports."""
+
+KIND = "session-priority"
+"""Of the journal's entries."""
 
 AT_ONCE, IN_THE_END = 10.0, 900.0
 """Seconds that a scenario waits for pictures which are being drawn, and pictures for all scenarios of other workers."""
@@ -66,6 +73,40 @@ def prioritise(pid: int, niceness: int) -> None:
         os.setpriority(os.PRIO_PROCESS, pid, niceness)
         if os.getsid(pid) == pid:
             Path(f"/proc/{pid}/autogroup").write_text(str(niceness), encoding="ascii")
+
+
+def session_first(journal: Journal) -> None:
+    """Have the session that we were started in (a terminal, a CI job) go before others, until ``journal`` undoes it.
+
+    Threads of the engine cannot leave it, and where sessions are weighed they would wait behind all services. One that
+    somebody has given a weight keeps it. No effect where it is not allowed.
+    """
+    group, before = _weight("self")
+    if not group or before != 0 or not may_go_first():
+        return
+    journal.add(KIND, group=group, niceness=before)
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(MEASURES), encoding="ascii")
+
+
+def _undo_session(facts: Facts) -> None:
+    """By whatever process is still in it, and only if it has the weight that we gave it."""
+    for process in Path("/proc").glob("[0-9]*"):
+        if _weight(process.name) == (facts["group"], MEASURES):
+            (process / "autogroup").write_text(str(facts["niceness"]), encoding="ascii")
+            return
+
+
+register_kind(KIND, _undo_session, lasting=True)  # {group, niceness}: give the session the weight it had
+
+
+def _weight(process: str) -> tuple[str, int]:
+    """How the kernel weighs the session of a process: the group's name, and its niceness. No name where it does not."""
+    with suppress(OSError, ValueError):
+        text = Path(f"/proc/{process}/autogroup").read_text(encoding="ascii")  # "/autogroup-12 nice 0"
+        group, _, niceness = text.strip().partition(" nice ")
+        return group, int(niceness)
+    return "", 0
 
 
 def niceness_of(pid: int) -> int:

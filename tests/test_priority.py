@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from chaoskit import priority
 from chaoskit.clock import wait_for
 from chaoskit.journal import Journal
 from chaoskit.processes import start_process
+from chaoskit.sweep import sweep
 
 needs_rights = pytest.mark.skipif(
     not priority.may_go_first(), reason="only root, or who has CAP_SYS_NICE, may raise a priority"
@@ -107,6 +109,45 @@ def test_a_service_goes_after_what_measures_it(tmp_path: Path) -> None:
             process.terminate(1.0)
     finally:
         journal.close()
+
+
+@needs_rights
+@pytest.mark.parametrize("end", ["undone", "killed", "weighed by another"])
+def test_the_session_we_were_started_in(end: str, tmp_path: Path) -> None:
+    """Its weight comes back, by our own journal or by the sweep of another process; a weight of another's stays."""
+    if not autogroup(os.getpid()):
+        pytest.skip("this kernel does not weigh sessions (no autogroup)")
+    code = (
+        "import sys, pathlib\n"
+        "from chaoskit import priority\n"
+        "from chaoskit.journal import Journal\n"
+        f"journal = Journal.of_run('priority-session', pathlib.Path({str(tmp_path)!r}))\n"
+        "priority.session_first(journal)\n"
+        "print(pathlib.Path('/proc/self/autogroup').read_text(), flush=True)\n"
+        "sys.stdin.readline()\n"
+        "journal.undo_all(); journal.close()"
+    )
+    given, before = (5, 5) if end == "weighed by another" else (priority.MEASURES, 0)
+    # Our process is one of a session that outlives it, as a shell's job is.
+    script = f'echo {before} > /proc/self/autogroup; {{ {sys.executable} -c "$0"; }}; cat'
+    shell = subprocess.Popen(
+        ["/bin/sh", "-c", script, code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    with shell:
+        assert shell.stdin is not None
+        assert shell.stdout is not None
+        assert shell.stdout.readline().decode().strip().endswith(f"nice {given}")
+        if end == "killed":
+            (child,) = psutil.Process(shell.pid).children()
+            child.kill()
+            wait_for(lambda: not child.is_running() or child.status() == "zombie", what="its end", limit=10.0)
+            assert autogroup(shell.pid).endswith(f"nice {given}")
+            sweep()
+        else:
+            shell.stdin.write(b"\n")
+            shell.stdin.flush()
+        wait_for(lambda: autogroup(shell.pid).endswith(f"nice {before}"), what="the weight it had", limit=10.0)
+        shell.stdin.close()
 
 
 def test_who_may_not_loses_nothing() -> None:

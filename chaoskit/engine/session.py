@@ -29,7 +29,7 @@ from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.guardian import start_guardian
 from chaoskit.history.store import History
 from chaoskit.journal import Journal
-from chaoskit.priority import measuring
+from chaoskit.priority import measuring, session_first
 from chaoskit.scenario.loader import changed
 from chaoskit.scenario.model import Environment, Scenario
 from chaoskit.scenario.reach import outside, outside_of, refuse_outside
@@ -92,6 +92,7 @@ class Session:
         self.folder = self.runs / self.id
         self.folder.mkdir(parents=True, exist_ok=True)
         self.journal = Journal.of_run(self.id, self.folder)
+        session_first(self.journal)
         self._guardian = start_guardian(self.journal)
         self._generator = TrafficGenerator(discard)
         self._environments: dict[tuple[str, Path], LiveEnvironment] = {}
