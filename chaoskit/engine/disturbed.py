@@ -1,7 +1,14 @@
-"""What disturbed time can explain of what is judged by order: retries, breaker, recovery, alerts, evidence."""
+"""What disturbed time can explain of what is judged by order: answers, retries, breaker, recovery, alerts, evidence.
+
+One rule: what failed is judged again by the same judge, on the same history, with the benefit of the doubt for what
+disturbed time can explain (:meth:`View.doubted`, :meth:`View.took`). What fails even so is violated. Each expectation
+says what that is; what it does not doubt (a write that is there twice, a process that ended) no machine brings about.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 
 from chaoskit.expectations._calm import at_best, inconclusive
@@ -13,34 +20,45 @@ from chaoskit.history.windows import Window
 _IN_CALM_TIME = ("steady_state", "during", "after")
 """Kinds whose figures were judged on calm time already."""
 
-_WHATEVER_THE_TIME = ("services",)
-"""Kinds that no slow machine brings about: a process does not end of it."""
+_BY_EVENTS = ("recovery", "alerts", "sop")
+"""Kinds about chains of events, in which what is late once may make all that follows late by any time: an alert whose
+metric was read late pends anew. Nothing bounds that, so any disturbed time explains them."""
 
-_NEVER_OF_SLOWNESS = {"duplicated", "unexpected", "no_internals", "no_secret", "secrets"}
-"""Last words of ids of findings on what is wrong however late it comes: a write that is there twice, a secret told."""
+_CONTENT = {"severity", "labels", "annotations", "runbook", "priority", "payload", "once_per_incident"}
+"""Words in ids of these that say what an alert or a run is, and not when: no machine changes that."""
 
-_SECONDS = {"recovery", "breaker", "alerts", "sop", "backoff", "after_deadline", "within"}
-"""Words in the id of a finding that is about seconds: a slowdown moves it, also where it is bounded."""
+_SECONDS = {*_BY_EVENTS, "breaker", "backoff", "after_deadline", "within"}
+"""Words in the id of a finding that is about seconds: too few samples of it may come of any disturbed time."""
 
 
-def excused(finding: Finding, view: View) -> Finding:
-    """The finding, inconclusive where disturbed time could explain that it failed.
+def excused(findings: Sequence[Finding], view: View, judge: Callable[[View], Iterable[Finding]]) -> list[Finding]:
+    """The findings of ``judge``; inconclusive are those for which disturbed time could explain that they failed."""
+    failed = any(finding.outcome is Outcome.VIOLATED for finding in findings)
+    again: dict[str, Finding] = {}
+    if failed and view.calm.disturbed:
+        again = {finding.id: finding for finding in judge(dataclasses.replace(view, in_doubt=True))}
+    return [
+        inconclusive(finding, view, _disturbed(finding, view)) if _explained(finding, view, again) else finding
+        for finding in findings
+    ]
 
-    It could where nothing bounds what was lost while the finding looked; where it is about seconds, wherever anything
-    was. A steady state that does not come back at all, even when the requests are taken at best, has no such excuse.
-    """
+
+def _explained(finding: Finding, view: View, again: Mapping[str, Finding]) -> bool:
     kind, *words = finding.id.split(".")
-    if finding.outcome not in (Outcome.VIOLATED, Outcome.VACUOUS) or kind in (*_IN_CALM_TIME, *_WHATEVER_THE_TIME):
-        return finding
-    if finding.outcome is Outcome.VIOLATED and words and words[-1] in _NEVER_OF_SLOWNESS:
-        return finding
+    if not view.calm.disturbed or kind in _IN_CALM_TIME:
+        return False
+    if finding.outcome is Outcome.VIOLATED and kind not in _BY_EVENTS:
+        return finding.id in again and again[finding.id].outcome is not Outcome.VIOLATED
+    if finding.outcome not in (Outcome.VIOLATED, Outcome.VACUOUS):
+        return False
+    if finding.outcome is Outcome.VIOLATED and _CONTENT.intersection(words[1:] if kind == "alerts" else words):
+        return False
     window = _looked_at(finding, view)
     seconds = bool(_SECONDS.intersection((kind, *words))) and bool(view.calm.during(window.start, window.end))
     if not seconds and not view.calm.overwhelmed(window):
-        return finding
-    if finding.id == "recovery" and finding.outcome is Outcome.VIOLATED and not _recovers_at_best(view):
-        return finding
-    return inconclusive(finding, view, window)
+        return False
+    # A steady state that does not come back at all, even when the requests are taken at best, has no such excuse.
+    return finding.id != "recovery" or finding.outcome is Outcome.VACUOUS or _recovers_at_best(view)
 
 
 def lag_explained(view: View) -> str:
@@ -51,12 +69,20 @@ def lag_explained(view: View) -> str:
     return view.calm.told(Window(-inf, inf), view.calm.windows[0].start if start is None else start)
 
 
+def _disturbed(finding: Finding, view: View) -> Window:
+    """The time whose disturbances are told."""
+    window = _looked_at(finding, view)
+    return window if view.calm.during(window.start, window.end) else Window(-inf, inf)
+
+
 def _looked_at(finding: Finding, view: View) -> Window:
     """From when to when: a fault's own window; for recovery from the last fault on; else from the first on."""
     kind, _, name = finding.id.partition(".")
     for fault in view.faults:
         if kind == "fault" and fault.name == name:
             return Window(fault.started, fault.ended)
+    if name.endswith("not_before_fault"):
+        return Window(-inf, inf)
     if kind == "recovery" and view.last_fault_end is not None:
         phase = view.phases.get("recovery")
         return Window(view.last_fault_end, inf if phase is None else phase.end)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from chaoskit.engine.disturbed import excused, lag_explained
 from chaoskit.engine.follows import following
@@ -81,7 +80,7 @@ def judge_python(view: View, expected: Sequence[Finding] = (), may_end: Sequence
     told = {finding.id for finding in expected}
     ends = [finding for finding in unasked_ends(view, may_end) if finding.id not in told]
     steady = judge_operations("steady_state", view.steady_state, view, steady_windows(view))
-    findings = [*steady, *expected, *ends, *map(_evidence, view.faults)]
+    findings = [*steady, *expected, *ends, *_evidence(view)]
     return _verdict(view, lambda: _unplaced(ends), lambda: _unplaced(findings), _broken(view))
 
 
@@ -108,8 +107,7 @@ def _verdict(
     try:
         findings = list(ends())
         if broken is None:
-            found = (replace(each, finding=excused(each.finding, view)) for each in judged())
-            findings = linked(following(list(found)))
+            findings = linked(following(list(judged())))
         recovery, by_sop = _recovery(view), _sop_recovery(view)
         operations = during(view)
     except Exception as error:
@@ -162,18 +160,21 @@ def _findings(scenario: Scenario, view: View) -> Iterator[Judged]:
         findings = list(planned.expectation.judge(view))
         if not ill:
             findings = unrehearsed(planned.expectation, view, findings)
+        findings = excused(findings, view, planned.expectation.judge)
         # An expectation that found nothing to judge must not pass for one that was met.
         for finding in findings or [Finding(planned.kind, Outcome.VACUOUS, "a finding", "nothing was judged", 0)]:
             yield _placed(scenario, finding, planned.path, asked=_asked(planned.expectation, finding))
     yield from _ends(scenario, view)
     if not any(planned.kind == "recovery" for planned in scenario.expectations):
         # Steady state must hold again after the last fault, asked for or not.
-        for finding in Recovery.model_construct(within=scenario.model.timeline.recovery).judge(view):
+        recovery = Recovery.model_construct(within=scenario.model.timeline.recovery)
+        for finding in excused(list(recovery.judge(view)), view, recovery.judge):
             yield _placed(scenario, dataclasses.replace(finding, path=()), ("timeline", "recovery"), asked=False)
+    evidence = list(zip(view.faults, _evidence(view), strict=True))
     for planned_fault in scenario.faults:
-        for fault in view.faults:
+        for fault, finding in evidence:
             if fault.name == planned_fault.name:
-                yield _placed(scenario, _evidence(fault), planned_fault.path)
+                yield _placed(scenario, finding, planned_fault.path)
 
 
 def _ends(scenario: Scenario, view: View) -> Iterator[Judged]:
@@ -218,15 +219,21 @@ def _sop_recovery(view: View) -> float | None:
     return found.again - view.first_fault if isinstance(found, Cure) else None
 
 
-def _evidence(fault: r.Fault) -> Finding:
-    return Finding(
-        f"fault.{fault.name}",
-        Outcome.HELD if fault.touched else Outcome.VACUOUS,
-        f"the fault acts on {fault.unit}",
-        counted(fault.touched, fault.unit),
-        fault.touched,
-        rows=tuple(f"{key}={value}" for key, value in fault.evidence.items()),
-    )
+def _evidence(view: View) -> list[Finding]:
+    """One finding for each fault: it acted on something."""
+
+    def judge(view: View) -> Iterator[Finding]:
+        for fault in view.faults:
+            yield Finding(
+                f"fault.{fault.name}",
+                Outcome.HELD if fault.touched else Outcome.VACUOUS,
+                f"the fault acts on {fault.unit}",
+                counted(fault.touched, fault.unit),
+                fault.touched,
+                rows=tuple(f"{key}={value}" for key, value in fault.evidence.items()),
+            )
+
+    return excused(list(judge(view)), view, judge)
 
 
 def _conclude(findings: list[Judged], view: View) -> tuple[Outcome, str]:

@@ -4,7 +4,8 @@ A disturbed machine never makes a violation a pass, and never fails a service fo
 
 - The requests that were to be sent in calm time are judged where they are enough, else all of them.
 - What is violated stays so if it is even at best: without what each request can have lost, and with every request that
-  met a time without bound taken as answered at once. Else it is inconclusive. What it can have lost is
+  met a time without bound taken as answered at once, unless it failed in spite of more time to itself than the slowest
+  answer took, and than it had to share. Else it is inconclusive. What it can have lost is
 
       min(latency × (1 - 1 / slowdown), 10 × what our threads waited for a processor / requests in that time)
 
@@ -21,6 +22,7 @@ from math import inf
 
 import msgspec
 
+from chaoskit.expectations._evidence import latency
 from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.calm import AFTERMATH
@@ -55,7 +57,8 @@ def in_calm_time(
     hurt = _hurt(metric, bound)
     if judge(hurt, calm, time).held:
         return found  # it is out of the bound on the side to which no machine pushes it
-    best = [at_best(row, view, fallback=not bound.holds(0.0)) for row in calm]
+    slowest = max((latency(row) for row in requests if row.ok), default=0.0)
+    best = [at_best(row, view, fallback=not bound.holds(0.0), slowest=slowest) for row in calm]
     return found if judge(hurt, best, time).outcome is Outcome.VIOLATED else inconclusive(found, view, _span(calm))
 
 
@@ -77,10 +80,17 @@ def _hurt(metric: str, bound: Bound) -> Bound:
     return dataclasses.replace(bound, text=f"{bound} (from above)", low=-inf) if helped else bound
 
 
-def at_best(row: r.Request, view: View, *, fallback: bool) -> r.Request:
-    """The request as a machine without anybody else would have seen it, at best."""
+def at_best(row: r.Request, view: View, *, fallback: bool, slowest: float = inf) -> r.Request:
+    """The request as a machine without anybody else would have seen it, at best.
+
+    Where nothing bounds what it lost, it is taken as answered at once. Not so one that failed although it had longer
+    than the ``slowest`` answer took, and longer than others kept it waiting: it hung by itself.
+    """
     slowdown = view.calm.slowdown(row.intended, row.ended)
     if slowdown == inf:
+        had = view.calm.progress(row.intended, row.ended)
+        if not row.ok and had > max(slowest, latency(row) / 2):
+            return msgspec.structs.replace(row, ended=row.intended + had)
         return msgspec.structs.replace(row, ended=row.intended, ok=True, error=None, fallback=fallback)
     met = view.calm.during(row.intended, row.ended)
     if not met:

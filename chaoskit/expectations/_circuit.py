@@ -150,9 +150,9 @@ def probes_of(calls: Sequence[Call], opened: float, end: float, apart: float) ->
     return probes
 
 
-def pauses_between(probes: Sequence[Sequence[Call]]) -> list[float]:
-    """Seconds from the end of each probe to the start of the next: how long the circuit stayed open."""
-    return [after[0].started - max(call.ended for call in before) for before, after in pairwise(probes)]
+def pauses_between(probes: Sequence[Sequence[Call]]) -> list[Window]:
+    """From the end of each probe to the start of the next: the time in which the circuit stayed open."""
+    return [Window(max(call.ended for call in before), after[0].started) for before, after in pairwise(probes)]
 
 
 def closed_at(calls: Sequence[Call], since: float, until: float, rate: float) -> float | None:

@@ -15,10 +15,12 @@ from typing import Generic, Literal, TypeVar
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window, inside, merge
-from chaoskit.scenario.bounds import Bound
 
 Phase = Literal["faults", "steady", "recovery", "after", "all"]
 T = TypeVar("T")
+
+UNDECIDED = "those that were under way when a fault began or ended may count or not; phase: all has no such edges"
+"""Why a count may be open."""
 
 _TELLING = 8
 """Characters that an id has at least to be looked for in lines of a log."""
@@ -30,11 +32,6 @@ class Sides(Generic[T]):
 
     clear: list[T]
     edge: list[T]
-
-    def count(self, bound: Bound) -> int:
-        """How many there are: with as many of the edge as let the bound hold, if any number does."""
-        least = len(self.clear)
-        return next((n for n in range(least, least + len(self.edge) + 1) if bound.holds(n)), least)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
@@ -96,6 +97,21 @@ class Series:
             [row for row in rows if any(row.at in window for window in view.fault_windows)],
             [row for row in rows if row.at > lifted],
         )
+
+    def undoubted(self, view: View) -> Series:
+        """Without the samples that the machine could have made what they are. Memory that was taken while it was in the
+        way may be kept: so neither with those that come later and are no larger."""
+        kept = -inf
+        left: list[r.Sample] = []
+        for row in self.all:
+            if view.doubted_at(row.at):
+                kept = max(kept, row.value)
+            elif dimension(self.metric) != "size" or row.value > kept:
+                left.append(row)
+        if len(left) == len(self.all):
+            return self
+        spans = (self.all, self.steady, self.later, self.during, self.after)
+        return Series(self.metric, *([row for row in rows if row in left] for rows in spans))
 
     @property
     def slack(self) -> float:

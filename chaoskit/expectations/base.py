@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -79,6 +79,35 @@ def check(
     if samples < need and not lost:
         return too_few(id, str(bound), samples, need, path=path, seen=seen)
     outcome = Outcome.HELD if bound.holds(value) else Outcome.VIOLATED
+    return Finding(id, outcome, str(bound), seen, samples, path, worst, tuple(rows))
+
+
+def check_between(
+    id: str,
+    bound: Bound,
+    least: float,
+    most: float,
+    samples: int,
+    *,
+    show: Callable[[str], str],
+    open_: str,
+    path: Path_ = (),
+    worst: str = "",
+    rows: Iterable[str] = (),
+) -> Finding:
+    """Compare a figure that is known no closer than ``least`` to ``most``; ``show`` puts it into words.
+
+    Held where the bound holds for all between, violated where for none; else it proves nothing (vacuous), and ``open_``
+    says why it is not known.
+    """
+    if not samples:
+        return too_few(id, str(bound), 0, 1, path=path)
+    if least == most or (bound.holds(least) and bound.holds(most)):
+        outcome = Outcome.HELD if bound.holds(least) else Outcome.VIOLATED
+    else:
+        outcome = Outcome.VACUOUS if bound.reaches(least, most) else Outcome.VIOLATED
+    text = bound.show(least) if least == most else f"between {bound.show(least)} and {bound.show(most)}"
+    seen = f"{show(text)}: {open_}" if outcome is Outcome.VACUOUS else show(text)
     return Finding(id, outcome, str(bound), seen, samples, path, worst, tuple(rows))
 
 

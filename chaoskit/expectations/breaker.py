@@ -149,7 +149,7 @@ class Breaker(Expectation):
             if isinstance(seen, str):
                 yield vacuous(f"breaker.{self.on}.{name}", expected, seen, (name,))
                 continue
-            told = [judges[name](circuit) for circuit in seen]
+            told = [judges[name](circuit, view) for circuit in seen]
             worst = max(told, key=lambda one: (_ORDER.index(one.outcome), one.size))
             text = worst.seen
             if len(told) > 1:
@@ -234,7 +234,7 @@ class Breaker(Expectation):
 
     # Judging one fault
 
-    def _opens(self, circuit: Circuit) -> _Judged:
+    def _opens(self, circuit: Circuit, view: View) -> _Judged:
         assert self.opens_within is not None
         fault, opened = circuit.fault, circuit.opened
         rates = (
@@ -242,7 +242,7 @@ class Breaker(Expectation):
         )
         if opened is None:
             needed = self.opens_within + circuit.quiet
-            lasted = fault.end - circuit.in_place
+            lasted = view.took(circuit.in_place, fault.end)
             if lasted + LATE < needed:
                 why = (
                     f"not open {format_duration(lasted)} after the fault, which is too short to know; "
@@ -250,16 +250,17 @@ class Breaker(Expectation):
                 )
                 return _Judged(Outcome.VACUOUS, why, circuit.called, rates)
             return _Judged(Outcome.VIOLATED, "never opened", circuit.called, rates, size=inf)
-        took = max(0.0, opened - circuit.in_place)
+        took = view.took(circuit.in_place, max(opened, circuit.in_place))
         outcome = Outcome.HELD if took <= self.opens_within else Outcome.VIOLATED
         return _Judged(outcome, f"after {format_duration(took)}", circuit.called, rates, _firsts(circuit), took)
 
-    def _probes(self, circuit: Circuit) -> _Judged:
+    def _probes(self, circuit: Circuit, view: View) -> _Judged:
         assert self.probes_every is not None
         bound, probes, opened = self.probes_every, circuit.probes, circuit.opened
         if opened is None:
             return self._not_open(circuit)
-        pauses = pauses_between(probes)
+        all_ = pauses_between(probes)
+        pauses = [pause.length for pause in all_ if not view.doubted(pause.start, pause.end, slowed=True)]
         if len(pauses) >= PAUSES_NEEDED:
             value = statistics.median(pauses)
             spread = f"{format_duration(min(pauses))} to {format_duration(max(pauses))} between {len(probes)} probes"
@@ -271,24 +272,26 @@ class Breaker(Expectation):
             f"{format_duration(circuit.fault.end - opened)}"
         )
         # Calls that follow each other for so long without a pause are no probe; so few in so long are too rare.
-        restless = max((probe[-1].started - probe[0].started for probe in probes), default=0.0)
+        restless = max((view.took(probe[0].started, probe[-1].started) for probe in probes), default=0.0)
         enough = (PAUSES_NEEDED + 1) * bound.high
-        if restless >= 2 * bound.high or circuit.waited + LATE >= enough:
+        waited = min(circuit.waited, view.took(opened, circuit.fault.end))
+        too_rare = len(all_) < PAUSES_NEEDED and waited + LATE >= enough
+        if restless >= 2 * bound.high or too_rare:
             return _Judged(Outcome.VIOLATED, told, len(pauses), calls=_firsts(circuit), size=inf)
-        needed = format_duration(circuit.fault.length + enough - circuit.waited)
+        needed = format_duration(circuit.fault.length + enough - waited)
         why = f"{told}; {PAUSES_NEEDED + 1} probes are needed, so let the fault last {needed}"
         return _Judged(Outcome.VACUOUS, why, len(pauses), calls=_firsts(circuit))
 
-    def _closes(self, circuit: Circuit) -> _Judged:
+    def _closes(self, circuit: Circuit, view: View) -> _Judged:
         assert self.closes_within is not None
         if circuit.opened is None:
             return self._not_open(circuit)
         end = circuit.fault.end
         if circuit.closed is not None:
-            took = circuit.closed - end
+            took = view.took(end, circuit.closed)
             outcome = Outcome.HELD if took <= self.closes_within else Outcome.VIOLATED
             return _Judged(outcome, f"after {format_duration(took)}", 1, size=took)
-        watched = max(0.0, circuit.until - end - CLOSED_SPAN)
+        watched = view.took(end, max(end, circuit.until - CLOSED_SPAN))
         if watched + LATE >= self.closes_within:
             return _Judged(Outcome.VIOLATED, f"not within {format_duration(watched)}", 1, size=inf)
         why = (
@@ -297,7 +300,7 @@ class Breaker(Expectation):
         )
         return _Judged(Outcome.VACUOUS, why)
 
-    def _calls(self, circuit: Circuit) -> _Judged:
+    def _calls(self, circuit: Circuit, view: View) -> _Judged:
         assert self.calls_while_open is not None
         if circuit.opened is None:
             return self._not_open(circuit)
@@ -305,10 +308,13 @@ class Breaker(Expectation):
             lasted = format_duration(circuit.fault.end - circuit.opened)
             return _Judged(Outcome.VACUOUS, f"no probe in the {lasted} that it was open")
         bound = self.calls_while_open
-        worst = max(circuit.probes, key=lambda probe: excess(bound, len(probe)))
+        probes = [probe for probe in circuit.probes if not _doubted(probe, circuit.quiet, view)]
+        if not probes:
+            return _Judged(Outcome.VACUOUS, "no probe that others were not in the way of")
+        worst = max(probes, key=lambda probe: excess(bound, len(probe)))
         outcome = Outcome.HELD if bound.holds(len(worst)) else Outcome.VIOLATED
-        over = sum(not bound.holds(len(probe)) for probe in circuit.probes)
-        told, all_ = f"{many(str(len(worst)), 'call')} in one probe", len(circuit.probes)
+        over = sum(not bound.holds(len(probe)) for probe in probes)
+        told, all_ = f"{many(str(len(worst)), 'call')} in one probe", len(probes)
         many_over = f"{over} of {many(str(all_), 'probe')} are out of bounds"
         return _Judged(outcome, told, all_, many_over, worst, excess(bound, len(worst)))
 
@@ -316,6 +322,12 @@ class Breaker(Expectation):
         because = f"breaker.{self.on}.opens_within" if self.opens_within is not None else ""
         why = f"it did not open in {format_duration(circuit.fault.length)}"
         return _Judged(Outcome.VACUOUS, why, circuit.called, because=because)
+
+
+def _doubted(probe: Sequence[Call], quiet: float, view: View) -> bool:
+    """Whether the machine could be why so many calls are one probe: it was in the way while they were made, or in the
+    time around them in which none came."""
+    return view.doubted(probe[0].started - quiet, max(call.ended for call in probe) + quiet)
 
 
 def _firsts(circuit: Circuit) -> list[Call]:

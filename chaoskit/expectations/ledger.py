@@ -21,22 +21,27 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
+from math import inf
 from typing import Any, Literal
 
 import msgspec
 from pydantic import Field, model_validator
 
 from chaoskit.clock import now, wait_for
-from chaoskit.errors import BrokenError, TimeoutExpired
+from chaoskit.errors import BrokenError
 from chaoskit.expectations._body import ABSENT, value
 from chaoskit.expectations._evidence import first_few, vacuous, with_unit
 from chaoskit.expectations._fields import NONE, Count, Statuses, at_least_one, listed
 from chaoskit.expectations.base import Expectation, Finding, Outcome, Path_, Reader, check
 from chaoskit.history import rows as r
+from chaoskit.history.calm import Calm
 from chaoskit.history.view import View
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.types import Duration, JsonPath, Model, OperationName, ServiceName, problem
 from chaoskit.units import counted, format_duration
+
+LONGER = 2
+"""How many times ``within`` is waited at most while others keep it from passing undisturbed."""
 
 POLL = 0.1
 """Seconds between two reads while deferred work is waited for."""
@@ -112,21 +117,26 @@ class Ledger(Expectation):
         """The rows of every query, read until they satisfy and are quiet, or the time is over."""
         latest: list[r.Read] = []
         began = changed = now()
+        changing = False
 
         def settled() -> bool:
-            nonlocal changed
+            nonlocal changed, changing
             before, latest[:] = _contents(latest), [_read(reader, on, sql) for on, sql in self._queries()]
             if before and before != _contents(latest):
                 changed = now()
             if any(read.error is not None for read in latest) or not self._satisfied(latest, view):
-                return now() - began >= self.within  # what is still missing is for the judge to say
-            return now() - changed >= self.quiet
+                changing = False
+                return over(self.within)  # what is still missing is for the judge to say
+            changing = now() - changed < self.quiet
+            return not changing or over(self.within + self.quiet)  # what else would have come nobody knows
 
-        try:
-            wait_for(settled, what="acknowledged writes", limit=self.within + self.quiet, every=POLL)
-        except TimeoutExpired:  # what else would have come nobody knows
-            return [msgspec.structs.replace(read, changing=True) for read in latest]
-        return latest
+        def over(seconds: float) -> bool:
+            moment = now()
+            undisturbed = Calm.of(view.history.of(r.Host)).uninterrupted(began, moment, slowed=False)
+            return undisturbed >= seconds or moment - began >= LONGER * seconds
+
+        wait_for(settled, what="acknowledged writes", limit=inf, every=POLL)
+        return [msgspec.structs.replace(read, changing=True) for read in latest] if changing else latest
 
     def judge(self, view: View) -> Iterator[Finding]:
         """``ledger.OPERATION.lost``, ``.duplicated``, ``.unexpected`` and ``.invariants.N``."""
@@ -141,6 +151,8 @@ class Ledger(Expectation):
                 continue
             value = _value(read.rows)
             outcome = Outcome.HELD if value == invariant.equals else Outcome.VIOLATED
+            if self._may_come(read, view):
+                outcome = Outcome.VACUOUS
             yield Finding(key, outcome, expected, repr(value), len(read.rows), path, worst=invariant.sql)
 
     def _judge_rows(self, view: View, read: r.Read | None) -> Iterator[Finding]:
@@ -148,9 +160,10 @@ class Ledger(Expectation):
         if self.unexpected is not None:
             bounds.append(("unexpected", self.unexpected))
         for name, bound in bounds:
-            yield self._judge_keys(name, bound, view.requests(self.writes), read)
+            yield self._judge_keys(name, bound, view, read)
 
-    def _judge_keys(self, name: str, bound: Bound, requests: list[r.Request], read: r.Read | None) -> Finding:
+    def _judge_keys(self, name: str, bound: Bound, view: View, read: r.Read | None) -> Finding:
+        requests = view.requests(self.writes)
         id_, path = f"ledger.{self.writes}.{name}", (name,)
         if read is None or read.error is not None:
             return _broken(id_, str(bound), self.read.sql, read, path)
@@ -160,6 +173,8 @@ class Ledger(Expectation):
             return vacuous(id_, str(bound), why, path, len(requests))
         keyless = [row for row in promised if self._key(row) is None]
         keys = self._found(name, requests, read)
+        if name == "lost" and self._may_come(read, view):
+            return vacuous(id_, str(bound), "others took the time in which it may come", path, len(promised))
         finding = check(
             id_, bound, len(keys), len(promised) - len(keyless), path=path,
             worst=f"{len(read.rows)} rows for {len(promised)} acknowledged writes",
@@ -197,6 +212,11 @@ class Ledger(Expectation):
         }
         strangers = [key for key in there if key not in sent][self._unknown(requests) :]
         return refused | dict.fromkeys(strangers, "was never sent" if self.key == "id" else "stands in no answer")
+
+    def _may_come(self, read: r.Read, view: View) -> bool:
+        """Whether the machine could be why something was not there yet: it was in the way of the last of ``within``."""
+        end = max((phase.end for phase in view.phases.values()), default=read.at)
+        return view.took(end, read.at, slowed=False) < min(self.within, read.at - end)
 
     def _unknown(self, requests: list[r.Request]) -> int:
         """How many keys may be there that nobody was told."""

@@ -14,12 +14,12 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from chaoskit.expectations._body import ABSENT
-from chaoskit.expectations._edges import Edges, Phase
-from chaoskit.expectations._evidence import SHOWN, many, vacuous, with_unit
+from chaoskit.expectations._edges import UNDECIDED, Edges, Phase
+from chaoskit.expectations._evidence import SHOWN, many, vacuous
 from chaoskit.expectations._fields import Count, Regex, at_least_one
 from chaoskit.expectations._lines import field
 from chaoskit.expectations._secrets import Planted, excerpt, given_away, planted_in
-from chaoskit.expectations.base import Expectation, Finding, Outcome, check
+from chaoskit.expectations.base import Expectation, Finding, Outcome, check_between
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window, inside
@@ -42,7 +42,7 @@ class Logs(Expectation):
     phase, or, in one that is longer, in its fullest minute. Every selected line must have the fields ``with``, and
     not empty; with ``absent`` there must be none. What was written about a request that was under way when a fault
     began or ended (while it was, after the end; or where the line names its id) belongs to neither side for these
-    two, and ``count`` holds with it or without it. With ``no_secret`` nothing that looks like a password, token or key
+    two, and a ``count`` that it decides is vacuous. With ``no_secret`` nothing that looks like a password, token or key
     stands in any line of the service, selected or not, in the whole run; with ``secrets`` none of these planted values.
     """
 
@@ -114,14 +114,20 @@ class Logs(Expectation):
         selected = [row for row in lines if self._selects(row)]
         there = [row for row in selected if windows is None or inside(row.at, windows)]
         sides = edges.lines(selected)
+        # Of each request that the machine was in the way of, it may have kept a line from being there.
+        unwritten = edges.view.doubted_requests
         match name:
             case "within":
-                return self._first(expected, there, lines, edges.view)
+                return self._first(expected, there, lines, edges)
             case "count" if self.count is not None:
-                return self._counted(name, self.count, sides.count(self.count), sides.clear or sides.edge, lines)
+                least = sum(not edges.view.doubted_at(row.at) for row in sides.clear)
+                at_most = len(sides.clear) + len(sides.edge) + unwritten
+                return self._counted(name, self.count, (least, at_most), sides.clear or sides.edge, lines)
             case "per_minute" if self.per_minute is not None:
                 span = [Window(lines[0].at, lines[-1].at)] if windows is None else windows
-                return self._counted(name, self.per_minute, a_minute(there, span), there, lines)
+                certain = [row for row in there if not edges.view.doubted_at(row.at)]
+                between = (a_minute(certain, span), a_minute(there, span) + unwritten / _minutes(span))
+                return self._counted(name, self.per_minute, between, there, lines)
             case "with":
                 if not sides.clear:
                     return vacuous(self._id(name), expected, f"no such line ({self.phase})", (name,))
@@ -130,31 +136,39 @@ class Logs(Expectation):
                 if windows is not None and not any(window.length for window in edges.quiet):
                     why = f"there was no time in {self.phase} without requests that the end of a fault met under way"
                     return vacuous(self._id(name), expected, why, (name,))
-                bad = {id(row) for row in sides.clear}
+                bad = {id(row) for row in sides.clear if not edges.view.doubted_at(row.at)}
                 return self._every(name, expected, lines, lambda row: "it is there" if id(row) in bad else "")
             case "no_secret":
                 return self._every(name, expected, lines, lambda row: ", ".join(given_away(row.line)))
         planted = self.secrets or []
         return self._every(name, expected, lines, lambda row: ", ".join(planted_in(row.line, planted)))
 
-    def _first(self, expected: str, selected: list[r.Log], lines: list[r.Log], view: View) -> Finding:
+    def _first(self, expected: str, selected: list[r.Log], lines: list[r.Log], edges: Edges) -> Finding:
+        view = edges.view
         key, path, origin = self._id("within"), ("within",), view.first_fault
         if origin is None or self.within is None:
             return vacuous(key, expected, "there was no fault to count from", path)
         first = next((row for row in selected if row.at >= origin), None)
         if first is None:
             seen = f"no such line among {len(lines)}"
+            end = edges.windows[-1].end if edges.windows else lines[-1].at
+            if view.in_doubt and view.took(origin, end) < self.within:
+                return vacuous(key, expected, seen, path, len(lines))
             return Finding(key, Outcome.VIOLATED, expected, seen, len(lines), path)
-        after = first.at - origin
+        after = view.took(origin, first.at)
         outcome = Outcome.HELD if after <= self.within else Outcome.VIOLATED
         rows = (self._excerpt(first),)
         return Finding(key, outcome, expected, f"after {format_duration(after)}", len(lines), path, rows=rows)
 
-    def _counted(self, name: str, bound: Bound, value: float, selected: list[r.Log], lines: list[r.Log]) -> Finding:
+    def _counted(
+        self, name: str, bound: Bound, between: tuple[float, float], selected: list[r.Log], lines: list[r.Log]
+    ) -> Finding:
         rows = [self._excerpt(row) for row in selected[:SHOWN]]
-        finding = check(self._id(name), bound, value, len(lines), path=(name,), rows=rows)
         unit = " a minute" if name == "per_minute" else f" of {len(lines)}"
-        return with_unit(finding, lambda text: f"{many(text, 'line')}{unit}")
+        return check_between(
+            self._id(name), bound, *between, len(lines), show=lambda text: f"{many(text, 'line')}{unit}",
+            open_=UNDECIDED, path=(name,), rows=rows,
+        )  # fmt: skip
 
     def _every(self, name: str, expected: str, lines: list[r.Log], wrong: Callable[[r.Log], str]) -> Finding:
         bad = [(row, text) for row in lines if (text := wrong(row))]
@@ -181,10 +195,14 @@ def _is(value: Any, wanted: Any) -> bool:
     return bool(value == wanted) and isinstance(value, bool) == isinstance(wanted, bool)
 
 
+def _minutes(windows: list[Window]) -> float:
+    """How many a rate is measured over: at most 1, as the fullest counts."""
+    return min(max(sum(window.length for window in windows), _SHORTEST), MINUTE) / MINUTE
+
+
 def a_minute(lines: list[r.Log], windows: list[Window]) -> float:
     """Lines a minute: over the length of ``windows`` together, or in the fullest minute when that is longer."""
-    length = sum(window.length for window in windows)
-    if length <= MINUTE:
-        return len(lines) / max(length, _SHORTEST) * MINUTE
+    if sum(window.length for window in windows) <= MINUTE:
+        return len(lines) / _minutes(windows)
     moments = [row.at for row in lines]
     return float(max((bisect_left(moments, at + MINUTE) - index for index, at in enumerate(moments)), default=0))

@@ -18,6 +18,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 from pydantic import ConfigDict, RootModel, ValidationError, model_validator
@@ -44,6 +45,7 @@ from chaoskit.units import format_duration
 SPANS = ("during", "after", "increase")
 Spec = str | int | dict[str, str | int]
 
+_SOME = Bound.parse("> 0", "number")
 _STALE = 2.0
 """Seconds without a sample, or five times the usual interval if that is longer, after which a process is gone."""
 
@@ -111,18 +113,21 @@ class _Resource:
         self.metric = metric
         self.id = f"resources.{service}.{metric}"
         self.path: Path_ = (service, metric)
-        self.series = Series.of(view, service, metric)
+        self.counter = Series.of(view, service, metric)
+        self.series = self.counter if metric == "pid" else self.counter.undoubted(view)
 
     def within(self, span: str, bound: Bound) -> Finding:
         """Every sample of ``span`` (all, during, after), or the counter's increase, satisfies ``bound``."""
         key, path = (f"{self.id}.{span}", (*self.path, span)) if span else (self.id, self.path)
-        series = self.series
+        series = self.counter if span == "increase" else self.series
         rows = {"during": series.during, "after": series.after, "increase": series.later}.get(span, series.all)
         if not series.all:
             return self._unseen(key, str(bound), path)
         if not rows or (span == "increase" and not series.steady):
             return too_few(key, str(bound), 0, 1, path=path)
         if span == "increase":
+            if self._may_have_grown(bound):
+                return vacuous(key, str(bound), "others were in the way", path, len(rows))
             value = series.increase
             return self._finding(key, bound.holds(value), str(bound), show(self.metric, value), rows, path)
         worst = max(rows, key=lambda row: excess(bound, row.value))
@@ -130,9 +135,20 @@ class _Resource:
         held, seen = bound.holds(worst.value), show(self.metric, worst.value)
         return self._finding(key, held, str(bound), seen, rows, path, self._at(worst), outside)
 
+    def _may_have_grown(self, bound: Bound) -> bool:
+        """Whether the bound may have been met, had the machine not been in the way: what the counter grew by then may
+        come of it, and one of each request that it was in the way of may be missing."""
+        steps = list(pairwise([*self.counter.steady[-1:], *self.counter.later]))
+        certain = [(before, after) for before, after in steps if not self.view.doubted(before.at, after.at)]
+        if len(certain) == len(steps):
+            return False
+        least = sum(max(0.0, after.value - before.value) for before, after in certain)
+        missing = self.view.doubted_requests if dimension(self.metric) == "number" else inf
+        return bound.reaches(least, self.counter.increase + missing)
+
     def rule(self, rule: str) -> Finding:
         """The metric follows a rule."""
-        series = self.series
+        series = self.counter if rule == "increases" else self.series
         if not series.all:
             return self._unseen(self.id, rule, self.path)
         if len(series.steady) < NEEDED:
@@ -148,6 +164,8 @@ class _Resource:
                 return self._below(0.20, max(row.value for row in series.later), series.later, "stays at most")
             case "increases":
                 grown = series.increase
+                if self._may_have_grown(_SOME):
+                    return vacuous(self.id, rule, "others were in the way", self.path, len(series.later))
                 seen = f"grew by {show(self.metric, grown)}"
                 return self._finding(self.id, grown > 0, "increases", seen, series.later, self.path)
         return self._unchanged(rule)
@@ -187,7 +205,7 @@ class _Resource:
             ):
                 return f"exited with {event.code} at {moment(self.view, event.at, rows[0].at)}"
         usual = statistics.median(after.at - before.at for before, after in pairwise(rows))
-        if end - rows[-1].at > max(_STALE, 5 * usual):
+        if self.view.took(rows[-1].at, end) > max(_STALE, 5 * usual):
             return f"not seen for the last {format_duration(end - rows[-1].at)}"
         return ""
 

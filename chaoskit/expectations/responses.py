@@ -12,16 +12,20 @@ from pydantic import Field, model_validator
 
 from chaoskit.expectations._body import ABSENT, document
 from chaoskit.expectations._body import value as value_at
-from chaoskit.expectations._edges import Edges, Phase, Sides
-from chaoskit.expectations._evidence import SHOWN, first_few, many, told, vacuous, with_unit
+from chaoskit.expectations._edges import UNDECIDED, Edges, Phase, Sides
+from chaoskit.expectations._evidence import SHOWN, first_few, many, told, vacuous
 from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
 from chaoskit.expectations._internals import internals_in
 from chaoskit.expectations._secrets import Planted, given_away, planted_in
-from chaoskit.expectations.base import Expectation, Finding, Outcome, check, check_share
+from chaoskit.expectations.base import Expectation, Finding, Outcome, check_between, check_share
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
+from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.samples import Demand, share_needs
 from chaoskit.scenario.types import JsonPath, Model, OperationName, RatioBound
+
+_HOWEVER_LATE = ("no_internals", "no_secret", "secrets")
+"""What no answer may hold, whatever the machine is like."""
 
 
 class Where(Model):
@@ -57,7 +61,7 @@ class Responses(Expectation):
     nothing that looks like a password, token or key, and with ``secrets`` none of these planted values. ``count``
     bounds how many were selected, ``share`` their share of all requests of the operation in the phase. Only the first
     2,048 characters of a body are known, but for the values in ``json``. A request that was under way when a fault
-    began or ended belongs to neither side: nothing is asked of it, and ``count`` holds with it or without it.
+    began or ended belongs to neither side: nothing is asked of it, and a ``count`` that it decides is vacuous.
     """
 
     of: OperationName
@@ -92,22 +96,43 @@ class Responses(Expectation):
         sides = edges.requests(self.of)
         clear, edge = self._selected(sides.clear), self._selected(sides.edge)
         for name, expected, wrong in self._demands():
-            yield self._every(name, expected, wrong, clear, len(edge))
+            asked = [row for row in clear if not (view.in_doubt and self._explained(name, row, view))]
+            yield self._every(name, expected, wrong, asked, len(edge))
         if self.count is not None:
-            found = Sides(clear, edge).count(self.count)
-            total = len(sides.clear) + found - len(clear)
-            count = check(
-                f"responses.{self.of}.count", self.count, found, len(sides.clear) + len(sides.edge),
+            total = len(sides.clear) + len(sides.edge)
+            yield check_between(
+                f"responses.{self.of}.count", self.count, *self._counted(sides, view), total,
+                show=lambda text: f"{text} of {many(str(total), 'answer')}", open_=UNDECIDED,
                 path=("count",), worst=_statuses(sides.clear), rows=first_few(clear),
             )  # fmt: skip
-            yield with_unit(count, lambda text: f"{text} of {many(str(total), 'answer')}")
         if self.share is not None:
             requests = view.requests(self.of, edges.windows)
-            selected = self._selected(requests)
-            yield check_share(
-                f"responses.{self.of}.share", self.share, len(selected), len(requests),
-                path=("share",), worst=_statuses(requests), rows=first_few(selected),
-            )  # fmt: skip
+            least, most = self._counted(Sides(requests, []), view)
+            found = [self._shared(self.share, part, requests) for part in range(least, most + 1)]
+            yield next((each for each in found if each.outcome is not Outcome.VIOLATED), found[0])
+
+    def _shared(self, share: Bound, part: int, requests: list[r.Request]) -> Finding:
+        return check_share(
+            f"responses.{self.of}.share", share, part, len(requests),
+            path=("share",), worst=_statuses(requests), rows=first_few(self._selected(requests)),
+        )  # fmt: skip
+
+    def _counted(self, sides: Sides[r.Request], view: View) -> tuple[int, int]:
+        """How many are selected at least and at most. What is in doubt may have been any answer."""
+        certain: list[r.Request] = []
+        open_ = self._selected(sides.edge)
+        for row in sides.clear:
+            (open_ if view.doubted(row.intended, row.ended) else certain).append(row)
+        least = len(self._selected(certain))
+        return least, least + len(open_)
+
+    def _explained(self, name: str, row: r.Request, view: View) -> bool:
+        """Whether a slow machine could be why an answer differs: there is none, it is a refusal, or a fallback. It
+        never puts other content into one that is as good as any, or that was selected for being a refusal."""
+        if name in _HOWEVER_LATE or not view.doubted(row.intended, row.ended):
+            return False
+        refusal = self.where is not None and self.where.status is not None and row.status in listed(self.where.status)
+        return name == "status" or not (refusal or (row.ok and not row.fallback))
 
     def _selected(self, requests: list[r.Request]) -> list[r.Request]:
         return [row for row in requests if self.where is None or self.where.selects(row)]

@@ -46,6 +46,9 @@ from chaoskit.units import counted, format_duration
 NEEDED = 10
 """Calls a figure must come from."""
 
+_NO_ANSWER = (None, 408, 504)
+"""Ends of an attempt that a slow machine can bring about."""
+
 GRACE = 0.02
 """Seconds after the deadline that do not count: a call that left in time is seen a little later."""
 
@@ -104,7 +107,7 @@ class Retries(Expectation):
         seen = self.seen(view)
         for name, bound in self._bounds():
             if seen:
-                yield self._judge(name, bound, seen, view)
+                yield self._judge(name, bound, [call for call in seen if not _explained(name, bound, call, view)], view)
             else:
                 yield vacuous(f"retries.{self.on}.{name}", str(bound), self._nothing(view), _path(name))
 
@@ -149,13 +152,15 @@ class Retries(Expectation):
                 worst = max(seen, key=lambda call: excess(bound, call.count))
                 over = [call for call in seen if not bound.holds(call.count)]
                 finding = check(
-                    key, bound, worst.count, len(seen), need=NEEDED, path=path,
+                    key, bound, worst.count, len(seen), need=1 if view.in_doubt else NEEDED, path=path,
                     worst=f"{_told(worst)}; {len(over)} of {len(seen)} calls are out of bounds",
                     rows=map(_told, over[:SHOWN]),
                 )  # fmt: skip
                 return with_unit(finding, lambda text: many(text, "attempt"))
             case "amplification":
-                total = sum(len(call.exchanges) for call in seen)
+                if not seen:
+                    return too_few(key, str(bound), 0, NEEDED, path=path)
+                total = sum(len(call.exchanges) - _unanswered(call, view) for call in seen)
                 asked = sum(len(call.requests) for call in seen)
                 most = sorted(seen, key=lambda call: -call.count)
                 finding = check(
@@ -194,10 +199,32 @@ class Retries(Expectation):
                     late.append((after, f"{_named(call)} ({format_duration(after)} late)"))
         late.sort(reverse=True)
         finding = check(
-            id, bound, len(late), len(seen), need=NEEDED, path=path,
+            id, bound, len(late), len(seen), need=1 if view.in_doubt else NEEDED, path=path,
             worst=late[0][1] if late else "", rows=[text for _, text in late[:SHOWN]],
         )  # fmt: skip
         return with_unit(finding, lambda text: f"{many(text, 'attempt')} after the deadline")
+
+
+def _explained(name: str, bound: Bound, call: Attempts, view: View) -> bool:
+    """Whether the machine could have made a call what it is: a pause longer, an attempt late, one too many, or one too
+    few that the time was too short for."""
+    if name not in ("attempts", "amplification"):
+        return view.doubted(*_span(call), slowed=True)
+    if not view.doubted(*_span(call)):
+        return False
+    if name == "amplification":  # the others are counted at best
+        return call.count < bound.low
+    return call.count < bound.low or bound.reaches(call.count - _unanswered(call, view), call.count)
+
+
+def _unanswered(call: Attempts, view: View) -> int:
+    """How many attempts the machine may have led to: the one before had no answer while others were in the way."""
+    return sum(row.status in _NO_ANSWER and view.doubted(row.started, row.ended) for row in call.exchanges[:-1])
+
+
+def _span(call: Attempts) -> tuple[float, float]:
+    rows = [(row.intended, row.ended) for row in call.requests] + [(row.started, row.ended) for row in call.exchanges]
+    return min(start for start, _ in rows), max(end for _, end in rows)
 
 
 def _phase(view: View, name: str) -> list[Window]:

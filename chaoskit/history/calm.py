@@ -19,9 +19,10 @@ what has piled up is worked off. All other time is *calm*, also where nobody loo
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from math import inf
 
 from chaoskit.history.rows import Host
@@ -86,12 +87,14 @@ class Calm:
     def _starts(self) -> list[float]:
         return [each.window.start for each in self.disturbed]
 
+    @cached_property
+    def _ends(self) -> list[float]:
+        return [each.window.end for each in self.disturbed]
+
     def during(self, start: float, end: float) -> Sequence[Disturbed]:
         """What disturbed the time from ``start`` to ``end``."""
-        # Rows follow each other, so that their windows begin, and but for a hair end, in order.
-        first = bisect_left(self._starts, start - AFTERMATH - 2.0)
-        found = self.disturbed[first : bisect_right(self._starts, end)]
-        return [each for each in found if each.window.end > start]
+        # Rows follow each other, so that their windows end, and but for a hair begin, in order.
+        return self.disturbed[bisect_right(self._ends, start) : bisect_right(self._starts, end)]
 
     def calm(self, moment: float) -> bool:
         """Whether a moment lies in calm time."""
@@ -108,6 +111,27 @@ class Calm:
         own = sum(each.row.own * each.row.seconds for each in found)
         waited = sum((each.row.waited or 0.0) * each.row.seconds for each in found)
         return 1.0 if not found else (own + waited) / own if own > 0 else inf
+
+    def progress(self, start: float, end: float) -> float:
+        """Seconds of calm time that work had at least from ``start`` to ``end``: a slowed second is worth the share of
+        one that the slowdown leaves, an overwhelmed one nothing."""
+        return sum(seconds * worth for seconds, worth in self._worth(start, end))
+
+    def uninterrupted(self, start: float, end: float, *, slowed: bool = True) -> float:
+        """The longest time without an overwhelmed moment from ``start`` to ``end``: seconds, or, ``slowed``, as
+        :meth:`progress` has them."""
+        longest = lasts = 0.0
+        for seconds, worth in self._worth(start, end):
+            lasts = lasts + seconds * (worth if slowed else 1.0) if worth else 0.0
+            longest = max(longest, lasts)
+        return longest
+
+    def _worth(self, start: float, end: float) -> Iterator[tuple[float, float]]:
+        """The time from ``start`` to ``end`` in parts, in order: seconds, and what each of them is worth."""
+        edges = {edge for each in self.during(start, end) for edge in (each.window.start, each.window.end)}
+        for first, last in pairwise([start, *sorted(edge for edge in edges if start < edge < end), end]):
+            middle = (first + last) / 2
+            yield last - first, 1 / self.slowdown(middle, middle)
 
     def overwhelmed(self, window: Window) -> bool:
         """Whether work may have queued up within ``window``."""

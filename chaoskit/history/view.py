@@ -32,7 +32,8 @@ class View:
     """A finished history, ready to be judged. All spans are :class:`Window` of monotonic seconds.
 
     ``recovery_window`` is for how many seconds steady state must hold to count as recovered, ``died_of`` tells which
-    faults end their target.
+    faults end their target. ``in_doubt`` is for judging again what failed: what met time in which others took too much
+    of the machine has the benefit of the doubt (:meth:`doubted`, :meth:`took`).
     """
 
     history: History
@@ -40,6 +41,7 @@ class View:
     steady_state: Mapping[str, OperationBounds] = field(default_factory=dict)
     recovery_window: float = 1.0
     died_of: DiedOf = lambda _fault, _event: False
+    in_doubt: bool = False
 
     @cached_property
     def phases(self) -> dict[str, Window]:
@@ -65,6 +67,30 @@ class View:
     def calm(self) -> Calm:
         """When somebody else took of the machine, and when nobody did."""
         return Calm.of(self.history.of(r.Host))
+
+    def doubted(self, start: float, end: float, *, slowed: bool = False) -> bool:
+        """Whether the machine, and not the service, could have made what lasted from ``start`` to ``end`` what it is:
+        work may have queued up; with ``slowed``, for what is about seconds, it was disturbed at all. Never, unless in
+        doubt.
+        """
+        if not self.in_doubt:
+            return False
+        return bool(self.calm.during(start, end)) if slowed else self.calm.overwhelmed(Window(start, end))
+
+    def doubted_at(self, moment: float) -> bool:
+        """Whether it could be why something is there at a ``moment``, which is left of a request that it was in the way
+        of."""
+        return self.doubted(moment - max((facts.timeout for facts in self.operations.values()), default=0.0), moment)
+
+    @property
+    def doubted_requests(self) -> int:
+        """How many requests it could have made what they are."""
+        return sum(self.doubted(row.intended, row.ended) for row in self.requests())
+
+    def took(self, start: float, end: float, *, slowed: bool = True) -> float:
+        """Seconds from ``start`` to ``end``; in doubt the most that went on without the machine in the way: who waits
+        may have had to begin anew after each time that others took it. ``slowed`` seconds are worth less, too."""
+        return self.calm.uninterrupted(start, end, slowed=slowed) if self.in_doubt else end - start
 
     @cached_property
     def _requests(self) -> dict[str, list[r.Request]]:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from chaoskit.blast_radius import OPTION
 from chaoskit.clock import now, sleep_until
+from chaoskit.engine.disturbed import excused
 from chaoskit.engine.judge import died_of, judge_python
 from chaoskit.engine.observation import Observation
 from chaoskit.engine.operations import start_traffic
@@ -164,7 +165,8 @@ class Chaos:
         if isinstance(expectation, Collects):
             for row in expectation.collect(self.live, self._view()):
                 self.history.add(row)
-        found = list(expectation.judge(self._view()))
+        view = self._view()
+        found = excused(list(expectation.judge(view)), view, expectation.judge)
         # What found nothing to judge must not pass for one that was met.
         return found or [Finding(kind, Outcome.VACUOUS, "a finding", "nothing was judged", 0)]
 

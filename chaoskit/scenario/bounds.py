@@ -119,6 +119,10 @@ class Bound:
         below = value < self.high - slack if self.open_high else value <= self.high + slack
         return above and below
 
+    def reaches(self, least: float, most: float) -> bool:
+        """Whether it holds for any value from ``least`` to ``most``."""
+        return self.holds(min(max(least, self.low), most)) or self.holds(max(min(most, self.high), least))
+
     def show(self, value: float) -> str:
         """``value`` as text with the unit of this bound, and as a multiple of ``steady`` where there is one."""
         text = _DIMENSIONS[self.dimension].show(value)

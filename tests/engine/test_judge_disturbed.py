@@ -164,21 +164,43 @@ def test_a_service_that_ended_has_no_excuse(usual: Scenario) -> None:
 
 
 @pytest.mark.parametrize(
-    ("id_", "excused_by_load"),
+    ("flood", "latency", "outcome"),
     [
-        ("ledger.place-order.duplicated", False),
-        ("ledger.place-order.unexpected", False),
-        ("responses.poisoned.no_internals", False),
-        ("logs.orders.panic.secrets", False),
-        ("ledger.place-order.lost", True),
-        ("responses.duplicated.count", True),  # an operation of that name
+        ((1.0, 1.25), 2.0, Outcome.VIOLATED),  # it had 1.25 s to itself, where answers take 10 ms
+        ((0.0, 2.0), 2.0, Outcome.INCONCLUSIVE),
+        ((1.0, 1.25), 1.0, Outcome.INCONCLUSIVE),  # half of its time was shared
     ],
 )
-def test_what_is_wrong_however_late_it_comes_has_no_excuse(usual: Scenario, id_: str, excused_by_load: bool) -> None:
-    """A write that is there twice, or a secret told, is no matter of the machine; work that is missing may be late."""
-    view = View(with_machine(history(), FLOOD), {}, usual.model.steady_state, 1.0)
-    finding = excused(Finding(id_, Outcome.VIOLATED, "= 0", "1", 100), view)
-    assert finding.outcome is (Outcome.INCONCLUSIVE if excused_by_load else Outcome.VIOLATED)
+def test_a_hang_is_no_slowness(usual: Scenario, flood: tuple[float, float], latency: float, outcome: Outcome) -> None:
+    """Half of all requests get no answer. That others took the machine for a part of their time explains it only where
+    the rest was shorter than answers take, or than what they took."""
+    made = history(late(0.5 if latency < 2 else 0, 1, latency, ok=False))
+    assert judge(usual, with_machine(made, FLOOD, *flood)).outcome is outcome
+
+
+def test_what_is_violated_whatever_the_machine_was_like_is_violated(tmp_path: Path) -> None:
+    """The judge asks again: half of all answers are no 200 in calm time, and all of what others met."""
+    text = TEXT.replace("  noop:", "  responses: {of: ask, status: 200}\n  noop:").replace('">= 90%"', '">= 0%"')
+    for start, outcome in ((0.5, Outcome.VIOLATED), (-0.25, Outcome.INCONCLUSIVE)):
+        made = history(late(0, 2, 0.01, ok=False))
+        assert judge(scenario(tmp_path, text), with_machine(made, FLOOD, start, 2.0)).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("id_", "explained"),
+    [
+        ("alerts.Down.fires_within", True),
+        ("alerts.Down.labels.team", False),
+        ("alerts.severity.times", True),  # an alert of that name
+        ("sop.restart.payload.alert", False),
+        ("sop.restart.times", True),
+    ],
+)
+def test_chains_of_events(usual: Scenario, id_: str, explained: bool) -> None:
+    """When an alert fires, and a run begins, any disturbed time explains; what they say none."""
+    view = View(with_machine(history(), MILD), {}, usual.model.steady_state, 1.0)
+    (finding,) = excused([Finding(id_, Outcome.VIOLATED, "= 0", "1", 100)], view, lambda _: ())
+    assert finding.outcome is (Outcome.INCONCLUSIVE if explained else Outcome.VIOLATED)
 
 
 def test_a_fault_without_evidence(usual: Scenario) -> None:

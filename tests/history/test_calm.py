@@ -126,3 +126,24 @@ def test_calm_and_slowdown_agree(kinds: list[dict[str, Any]], start: float, leng
     assert (slowdown == 1.0) == (not meets)
     assert (slowdown == inf) == any(each.overwhelmed for each in meets)
     assert calm.calm(start) or any(start in each.window for each in meets)
+
+
+def test_a_look_that_was_long_in_coming_disturbs_all_its_time() -> None:
+    """The probe itself had no processor for ten seconds."""
+    calm = Calm.of([Host(at=10.0, seconds=10.0, cores=2, **FLOOD)])
+    assert calm.overwhelmed(Window(5.0, 5.1))
+    assert not calm.overwhelmed(Window(10.6, 11.0))
+
+
+@given(st.lists(st.sampled_from([QUIET, LOAD, FLOOD]), min_size=1, max_size=30), st.floats(0, 6), st.floats(0.01, 6))
+def test_what_went_on_is_no_more_than_there_was(kinds: list[dict[str, Any]], start: float, length: float) -> None:
+    """In one piece at most as much as in all, and that at most the time; all of it where it was calm."""
+    calm = Calm.of(rows(*kinds))
+    end = start + length
+    assert 0 <= calm.uninterrupted(start, end) <= calm.progress(start, end) + 1e-9
+    assert calm.progress(start, end) <= calm.slowdown(start, end) * length + 1e-9
+    assert calm.uninterrupted(start, end) <= calm.uninterrupted(start, end, slowed=False) <= length + 1e-9
+    if not calm.during(start, end):
+        assert calm.uninterrupted(start, end) == pytest.approx(length)
+    if calm.overwhelmed(Window(start, end)):
+        assert calm.uninterrupted(start, end, slowed=False) < length
