@@ -19,6 +19,7 @@ _REASONS = {
     200: "OK", 201: "Created", 204: "No Content", 301: "Moved Permanently", 400: "Bad Request",
     401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 409: "Conflict",
     413: "Request Entity Too Large", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
+    501: "Not Implemented",
 }  # fmt: skip
 _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 
@@ -79,6 +80,8 @@ class _Connection(Messages):
         self._head = head
         self._body = []
         self._size = 0
+        if (head.get("transfer-encoding") or "chunked").lower() != "chunked":
+            raise Malformed("transfer-encoding", 501)
         length = head.body_length() or 0
         if length > _MAX_BODY:
             raise Malformed("body too long", 413)
@@ -97,8 +100,9 @@ class _Connection(Messages):
         assert head is not None
         method, _, rest = head.first_line.partition(" ")
         target, _, version = rest.partition(" ")
-        if not version.startswith("HTTP/1."):
+        if not (version.startswith("HTTP/1.") and version[7:].isdigit()):
             raise Malformed("version")
+        version = version if version == "HTTP/1.0" else "HTTP/1.1"
         self._done()
         self._answered = True
         started = monotonic()

@@ -64,6 +64,9 @@ class Head:
             raise Malformed("content-length")
         if len(length) > 18:
             raise Malformed("content-length", 413)
+        others = self._lower.split("\r\ncontent-length:")[2:]
+        if any(other.partition("\r\n")[0].strip(" \t") != length for other in others):
+            raise Malformed("two lengths")
         return int(length)
 
 

@@ -303,3 +303,32 @@ def test_a_port_taken_meanwhile(api: Any, call: tuple[str, str, Any]) -> None:
     with socket.create_server((host, int(port))):
         assert api.call(*call)[::2] == (500, error(f"listen tcp {listen}: bind: address already in use", 500))
     assert json.loads(api.call("GET", "/proxies/a")[2])["enabled"] is False
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ("POST /populate HTTP/1.1\nTransfer-Encoding: gzip\n\n[]", "HTTP/1.1 501"),
+        ("POST /populate HTTP/1.1\nTransfer-Encoding: Chunked\n\n2;a=b\n[]\n0\nX: y\n\n", "HTTP/1.1 201"),
+        ("POST /populate HTTP/1.1\nContent-Length: 2\nContent-Length: 3\n\n[] ", "HTTP/1.1 400"),
+        ("POST /populate HTTP/1.1\nContent-Length: 2\nContent-Length: 2\n\n[]", "HTTP/1.1 201"),
+        ("POST /populate HTTP/1.1\nContent-Length: 2\nTransfer-Encoding: chunked\n\n2\n[]\n0\n\n", "HTTP/1.1 201"),
+        ("POST /populate HTTP/1.1\nContent-Length: -2\n\n[]", "HTTP/1.1 400"),
+        ("POST /populate HTTP/1.1\nContent-Length: +2\n\n[]", "HTTP/1.1 400"),
+        ("POST /reset HTTP/1.1\n\n", "HTTP/1.1 204"),
+        ("GET /version HTTP/1.2\n\n", "HTTP/1.1 200"),
+        ("GET /version HTTP/1.x\n\n", "HTTP/1.1 400"),
+        ("GET /version HTTP/1.0\n\n", "HTTP/1.0 200"),
+        ("GET /version\n\n", "HTTP/1.1 400"),
+        ("GET /ver sion HTTP/1.1\n\n", "HTTP/1.1 400"),
+        ("GET /version HTTP/1.1\nX: a\0b\n\n", "HTTP/1.1 400"),
+        ("OPTIONS /version HTTP/1.1\n\n", "HTTP/1.1 405"),
+        ("FOO /version HTTP/1.1\n\n", "HTTP/1.1 405"),
+    ],
+)
+def test_framing(api: Any, lines: str, status: str) -> None:
+    """Where a body ends is never guessed."""
+    first, _, rest = lines.partition("\n")
+    with socket.create_connection((api.host, api.port), timeout=5) as sock:
+        sock.sendall(f"{first}\nHost: localhost\n{rest}".replace("\n", "\r\n").encode())
+        assert sock.recv(4096).decode().startswith(status)
