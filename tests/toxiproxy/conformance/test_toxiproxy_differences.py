@@ -130,21 +130,28 @@ def test_reset_of_spared(run_as: Any, upstream: Any, wire: Any, engine: str) -> 
             assert wire.end(sock) == ("fin" if engine == "embedded" else "reset")
 
 
-@row("with a `reset_peer` that still waits, a connection that ends earlier ends with RST")
-def test_an_end_before_the_reset(run_as: Any, engine: str) -> None:
-    """At the upstream, when the client closes; or with FIN."""
+@row("with a `reset_peer` that still waits, a connection that ends earlier, by itself or with its proxy, ends with RST")
+@pytest.mark.parametrize("way", ["client", "upstream", "disabled", "deleted"])
+def test_an_end_before_the_reset(run_as: Any, wire: Any, engine: str, way: str) -> None:
+    """At whoever did not end it; or with FIN."""
     with run_as(engine) as found, closing(socket.create_server(("127.0.0.1", 0))) as upstream:
         port = found.listens({**ENTRY, "upstream": f"127.0.0.1:{upstream.getsockname()[1]}"})
-        found.call("POST", "/proxies/a/toxics", {"type": "reset_peer", "attributes": {"timeout": 5000}})
-        with dial(port):
-            far, _ = upstream.accept()
-        with far:
+        stream = "upstream" if way == "upstream" else "downstream"
+        found.call(
+            "POST", "/proxies/a/toxics", {"type": "reset_peer", "stream": stream, "attributes": {"timeout": 5000}}
+        )
+        near = dial(port)
+        far, _ = upstream.accept()
+        with near, far:
             far.settimeout(4)
-            if engine == "embedded":
-                assert far.recv(1) == b""
+            if way == "disabled":
+                found.call("PATCH", "/proxies/a", {"enabled": False})
+            elif way == "deleted":
+                found.call("DELETE", "/proxies/a")
             else:
-                with pytest.raises(ConnectionResetError):
-                    far.recv(1)
+                (near if way == "client" else far).close()
+            left = {"client": [far], "upstream": [near]}.get(way, [near, far])
+            assert [wire.end(sock) for sock in left] == ["fin" if engine == "embedded" else "reset"] * len(left)
 
 
 @row("adding a toxic behind one that holds data lets that data go")
@@ -231,9 +238,9 @@ def test_slicer_sizes(run_as: Any, engine: str) -> None:
     assert checked or engine == "original"
 
 
-@row("removing a `reset_peer` that waits takes as long as it waits, and the API with it")
-def test_removal_hangs(run_as: Any, upstream: Any, engine: str) -> None:
-    """1.5 s here; or at once."""
+@row("removing a `reset_peer` that waits takes as long as it waits, and the API with it; then it resets what it held")
+def test_removal_hangs(run_as: Any, upstream: Any, wire: Any, engine: str) -> None:
+    """1.5 s here, and the connection is reset; or at once, and it goes on."""
     with run_as(engine) as found:
         port = found.listens({**ENTRY, "upstream": upstream().address})
         found.call("POST", "/proxies/a/toxics", {"type": "reset_peer", "name": "r", "attributes": {"timeout": 1500}})
@@ -243,6 +250,11 @@ def test_removal_hangs(run_as: Any, upstream: Any, engine: str) -> None:
             began = time.monotonic()
             assert found.call("DELETE", "/proxies/a/toxics/r")[0] == 204
             assert (time.monotonic() - began < 0.9) == (engine == "embedded")
+            if engine == "embedded":
+                assert wire.read(sock, 1) == b"x"
+                wire.round_trip(sock)
+            else:
+                assert wire.end(sock) == "reset"
 
 
 @row("an upstream that is slow to connect holds up the proxy's other clients, and its deletion")
