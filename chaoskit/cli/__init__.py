@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import pkgutil
 import sys
 from collections.abc import Sequence
+from typing import TextIO, cast
 
 from chaoskit import __version__
 from chaoskit.errors import ChaosError
@@ -21,12 +23,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not module.name.startswith("_"):
             importlib.import_module(f"{__name__}.{module.name}").add(commands)
     arguments = parser.parse_args(argv)
-    try:
-        return int(arguments.run(arguments))
-    except ChaosError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        return 0
+    out, err = cast(TextIO, _Plain(sys.stdout)), cast(TextIO, _Plain(sys.stderr))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            return int(arguments.run(arguments))
+        except ChaosError as error:
+            print(error, file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            return 130
+        except BrokenPipeError:
+            return 0
+
+
+class _Plain:
+    """A stream to which text of services and of report folders can be printed: a terminal obeys nothing in it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write what can be seen of it."""
+        from chaoskit.reporters.html.clean import clean
+
+        return self._stream.write(text if text.isascii() and text.isprintable() else clean(text))
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)

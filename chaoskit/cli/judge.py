@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0 when all held (controls: were caught), 1 when some did not, 2 when there is nothing to judge."""
-    from chaoskit.engine.record import META, rejudge
+    from chaoskit.engine.record import read_meta, recordings, rejudge
     from chaoskit.expectations.base import Outcome
     from chaoskit.reporters.history_db import FILE
     from chaoskit.reporters.history_db import folders as folders_of
@@ -45,11 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     from chaoskit.units import format_duration
 
     places = [place for word in arguments.runs for place in folders_of(arguments.reports / FILE, word)]
-    folders = [
-        found.parent
-        for place in places
-        for found in ([place / META] if (place / META).exists() else sorted(place.glob(f"*/{META}")))
-    ]
+    folders = [folder for place in places for folder in recordings(place)]
     if not folders:
         print(f"no recorded scenario in {', '.join(map(str, places))}", file=sys.stderr)
         return 2
@@ -62,7 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         failed += not passed
         outcome = control.outcome if control else str(verdict.outcome)
         print(f"{folder.name}: {outcome}: {control.reason if control else verdict.reason}")
-        file = "" if arguments.scenario else place_of(folder, *_original(folder))
+        meta = read_meta(folder)
+        file = "" if arguments.scenario else place_of(folder, meta.file or "", meta.nodeid or "")
         for judged in (*verdict.failed(), *(each for each in verdict.findings if each.finding.held)):
             finding = judged.finding
             mark = _MARKS[str(finding.outcome)]
@@ -74,24 +71,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _original(folder: Path) -> tuple[str, str]:
-    """The file of the scenario that was recorded in ``folder``, and its name for pytest; empty where not recorded."""
-    from chaoskit.engine.record import META
-    from chaoskit.history.files import read_object
-
-    meta = read_object(folder, META)
-    return str(meta.get("file") or ""), str(meta.get("nodeid") or "")
-
-
 def _of(folders: list[Path], file: Path) -> list[Path]:
     """The recordings of the scenarios in ``file``. Raises BrokenError when it is of none of them."""
-    from chaoskit.engine.record import META
+    from chaoskit.engine.record import read_meta
     from chaoskit.errors import BrokenError
-    from chaoskit.history.files import read_object
     from chaoskit.scenario.loader import names as names_in
 
     names = names_in(file)  # only read: what it refers to lies beside each recording
-    recorded = {folder: read_object(folder, META).get("scenario") for folder in folders}
+    recorded = {folder: read_meta(folder).scenario for folder in folders}
     found = [folder for folder, name in recorded.items() if not names or name is None or name in names]
     if not found:
         raise BrokenError(

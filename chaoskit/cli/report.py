@@ -90,29 +90,35 @@ def _page(reports: Path) -> Path | None:
 
 def _latest(reports: Path) -> tuple[list[Recorded], list[tuple[str, float]]]:
     """What the latest run recorded, and the scores up to it. Without a history: the newest folder of a run."""
+    from chaoskit.engine.record import recordings
     from chaoskit.reporters.history_db import FILE, Database
     from chaoskit.reporters.runs import read_run
 
     trend: list[tuple[str, float]] = []
     recorded: list[Recorded] = []
-    folders: Sequence[Path] = [
-        file.parent.parent for file in sorted((reports / "runs").glob("*/*/run.json"), key=_modified)
-    ][-1:]
+    folders: Sequence[Path] | None = None
     if (reports / FILE).exists():
         with Database(reports / FILE) as database:
             if entries := database.runs(1):
                 trend = database.trend()
-                folders = entries[0].folders
+                found = [database.folder(folder.name) for folder in entries[0].folders]
+                folders = [folder for folder in found if folder.is_dir()]  # it may have been cleared away since
                 recorded = [each for each in database.scenarios(entries[0].id) if each.folder is None]
-    for folder in folders:
-        if any(folder.glob("*/run.json")):  # it may have been cleared away since
+    for folder in _newest(reports) if folders is None else folders:
+        if recordings(folder):
             known = {each.key for each in recorded}  # what was not run may stand in both
             recorded = [*(each for each in read_run(folder) if each.key not in known), *recorded]
     return recorded, trend
 
 
-def _modified(file: Path) -> float:
-    return file.stat().st_mtime
+def _newest(reports: Path) -> list[Path]:
+    """The folder of the run that was recorded last, if there is one."""
+    from chaoskit.engine.record import META, recordings
+    from chaoskit.history.files import folder_below, folders_in
+
+    runs = folder_below(reports, "runs")
+    found = [(each / META, run) for run in (folders_in(runs) if runs.is_dir() else ()) for each in recordings(run)]
+    return [run for _, run in sorted((meta.lstat().st_mtime, run) for meta, run in found)][-1:]
 
 
 def _serve(folder: Path, arguments: argparse.Namespace) -> None:

@@ -68,7 +68,7 @@ def judge(scenario: Scenario, history: History, broken: str | None = None) -> Ve
         view,
         lambda: _ends(scenario, view),
         lambda: _findings(scenario, view),
-        broken or _broken(view, planned),
+        lambda: broken or _broken(view, planned),
     )
 
 
@@ -81,7 +81,7 @@ def judge_python(view: View, expected: Sequence[Finding] = (), may_end: Sequence
     ends = [finding for finding in unasked_ends(view, may_end) if finding.id not in told]
     steady = judge_operations("steady_state", view.steady_state, view, steady_windows(view))
     findings = [*steady, *expected, *ends, *_evidence(view)]
-    return _verdict(view, lambda: _unplaced(ends), lambda: _unplaced(findings), _broken(view))
+    return _verdict(view, lambda: _unplaced(ends), lambda: _unplaced(findings), lambda: _broken(view))
 
 
 def _unplaced(findings: Iterable[Finding]) -> Iterator[Judged]:
@@ -92,31 +92,35 @@ def _verdict(
     view: View,
     ends: Callable[[], Iterable[Judged]],
     judged: Callable[[], Iterable[Judged]],
-    broken: str | None,
+    went_wrong: Callable[[], str | None],
 ) -> Verdict:
-    """The verdict on what was ``judged``; on the ``ends`` of services alone where something went wrong (``broken``)."""
+    """The verdict on what was ``judged``; on the ``ends`` of services alone where something ``went_wrong``."""
+    broken: str | None = None
     disturbed: str | None = None
     samples = len(view.history.of(r.Request))
-    if broken is None and (lag := _lag(view)) is not None:
-        disturbed = lag_explained(view)
-        broken = f"{lag}, while {disturbed}" if disturbed else f"{lag} (is the machine overloaded?)"
     findings: list[Judged] = []
     recovery: float | None = None
     by_sop: float | None = None
     operations: dict[str, Measured] = {}
+    concluded = Outcome.BROKEN, ""
     try:
+        broken = went_wrong()
+        if broken is None and (lag := _lag(view)) is not None:
+            disturbed = lag_explained(view)
+            broken = f"{lag}, while {disturbed}" if disturbed else f"{lag} (is the machine overloaded?)"
         findings = list(ends())
         if broken is None:
             findings = linked(following(list(judged())))
         recovery, by_sop = _recovery(view), _sop_recovery(view)
         operations = during(view)
+        concluded = _conclude(findings, view)
     except Exception as error:
         # A judge that crashed has said nothing; it must never look like a pass.
         broken = broken or f"judging failed: {type(error).__name__}: {error}"
     if broken is not None:
         outcome = Outcome.INCONCLUSIVE if disturbed else Outcome.BROKEN
         return Verdict(outcome, broken, findings, view.faults, recovery, samples, operations, by_sop)
-    outcome, reason = _conclude(findings, view)
+    outcome, reason = concluded
     return Verdict(outcome, reason, findings, view.faults, recovery, samples, operations, by_sop)
 
 

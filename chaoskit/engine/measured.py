@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
+from typing import Annotated
+
+import msgspec
 
 from chaoskit.expectations._evidence import latency
 from chaoskit.expectations._operations import measure
@@ -21,12 +24,12 @@ class Measured:
     microseconds, 0.1 % precise), so that the share over any limit can be told later.
     """
 
-    requests: int
-    success: float | None
-    fallback: float | None
-    p50: float | None
-    p99: float | None
-    histogram: str
+    requests: Annotated[int, msgspec.Meta(ge=0)]
+    success: r.Share | None
+    fallback: r.Share | None
+    p50: r.Seconds | None
+    p99: r.Seconds | None
+    histogram: Annotated[str, msgspec.Meta(max_length=65536)]  # it is packed: it grows when it is read
 
 
 def during(view: View) -> dict[str, Measured]:

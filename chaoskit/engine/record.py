@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 import chaoskit
 from chaoskit.clock import now
@@ -15,11 +18,13 @@ from chaoskit.engine.judge import judge
 from chaoskit.engine.others import refuse_another
 from chaoskit.engine.verdict import ControlVerdict, Verdict, after, judge_control
 from chaoskit.errors import BrokenError
-from chaoskit.history.files import read_object, refuse_links, write_kept
+from chaoskit.history.files import folders_in, make_folder, read_object, refuse_planted, write_kept
+from chaoskit.history.rows import Seconds
 from chaoskit.history.store import load
+from chaoskit.scenario import environments
 from chaoskit.scenario.compose import copies
 from chaoskit.scenario.loader import load as load_scenarios
-from chaoskit.scenario.model import Scenario
+from chaoskit.scenario.model import Scenario, Severity
 from chaoskit.scenario.sop import copies as sop_copies
 from chaoskit.scenario.source import as_yaml
 
@@ -28,14 +33,13 @@ META = "run.json"
 VERDICT = "verdict.json"
 
 _SCENARIO = "scenario.chaos.yaml"
-_ENVIRONMENT = "environment.yaml"
 
 
 def keep_sources(scenario: Scenario, folder: Path) -> None:
     """Copy what is needed to judge this run again, wherever the scenario's files may go."""
     write_kept(folder / _SCENARIO, scenario.source.text)
     for name, text in sop_copies(scenario).items():
-        (folder / "sops").mkdir(exist_ok=True)
+        make_folder(folder / "sops")
         write_kept(folder / "sops" / name, text)
     environment = scenario.environment.source
     if scenario.environment.compose:
@@ -43,7 +47,7 @@ def keep_sources(scenario: Scenario, folder: Path) -> None:
             write_kept(folder / name, text)
     elif environment.file != scenario.source.file:
         text = environment.text if scenario.environment.flat is None else as_yaml(scenario.environment.flat)
-        write_kept(folder / _ENVIRONMENT, text)
+        write_kept(folder / environments.COPY, text)
 
 
 def describe(scenario: Scenario, *, control: bool, seed: int) -> dict[str, Any]:
@@ -73,27 +77,88 @@ def write(file: Path, data: Mapping[str, Any]) -> None:
     write_kept(file, json.dumps(data, indent=1, ensure_ascii=False, default=str) + "\n")
 
 
+class Attempt(msgspec.Struct, kw_only=True):
+    """What an attempt before the last came to."""
+
+    outcome: str
+    why: str
+
+
+class Alerting(msgspec.Struct, kw_only=True):
+    """Who evaluated the rules, and what was changed in the copies of the team's files."""
+
+    served_by: str = ""
+    changes: list[str] = []
+
+
+class Meta(msgspec.Struct, kw_only=True):
+    """What :data:`META` says, as far as it is read again; :func:`describe` writes it.
+
+    An older chaoskit wrote less, and a newer one may write more.
+    """
+
+    scenario: str | None = None
+    case: str | None = None
+    severity: Severity | None = None
+    owner: str | None = None
+    tags: list[str] = []
+    description: str | None = None
+    file: str | None = None
+    matrix: dict[str, str | int | float] | None = None
+    control: bool = False
+    seed: int | None = None
+    started: str | None = None
+    wall: Seconds = 0.0
+    chaoskit: str | None = None
+    python: str | None = None
+    toxiproxy: str | None = None
+    runtime: str | None = None
+    alerting: Alerting | None = None
+    nodeid: str | None = None
+    reproduce: str | None = None
+    broken: str | None = None
+    attempts: list[Attempt] | None = None
+
+
+def read_meta(folder: Path) -> Meta:
+    """How the scenario in ``folder`` was run. Raises BrokenError when that is missing or is no such record."""
+    try:
+        return msgspec.convert(read_object(folder, META), Meta)
+    except msgspec.ValidationError as error:
+        raise BrokenError(f"{folder / META} is no record of a scenario: {error}") from None
+
+
+def recordings(place: Path) -> list[Path]:
+    """The folders of the scenarios that were recorded in the folder of a run, or ``place`` if it is one of these.
+
+    Raises BrokenError for a link in the run's folder: what it leads to is no part of the run.
+    """
+    if os.path.lexists(place / META):
+        return [place]
+    return [folder for folder in folders_in(place) if os.path.lexists(folder / META)]
+
+
 def rejudge(folder: Path, scenario_file: Path | None = None) -> tuple[Scenario, Verdict, ControlVerdict | None]:
     """Judge a recorded scenario again, without running anything; ``scenario_file`` for other bounds.
 
-    Raises BrokenError when the folder holds no run, InputError when the scenario has mistakes or ran otherwise.
+    Nothing is read but what lies in the folder, and ``scenario_file``. Raises BrokenError when the folder holds no run,
+    InputError when the scenario has mistakes, ran otherwise, or needs a file that the folder does not hold.
     """
-    meta = read_object(folder, META)
-    refuse_links(folder)
-    control = bool(meta.get("control"))
-    if not isinstance(meta.get("matrix"), dict):
+    meta = read_meta(folder)
+    if meta.matrix is None:
         raise BrokenError(f"{folder / META} is no record of a scenario: it has no matrix")
-    source = scenario_file or folder / _SCENARIO
-    environment = folder / _ENVIRONMENT
-    found = load_scenarios(source, environment_file=environment if environment.exists() else None, recorded=folder)
-    matching = [scenario for scenario in found if dict(scenario.matrix) == meta["matrix"]]
+    refuse_planted(folder)
+    found = load_scenarios(scenario_file or folder / _SCENARIO, recorded=folder)
+    matching = [scenario for scenario in found if dict(scenario.matrix) == meta.matrix]
     if not matching:
-        raise BrokenError(f"{source}: no scenario with the matrix values {meta['matrix']}")
+        raise BrokenError(f"{found[0].file}: no scenario with the matrix values {meta.matrix}")
     scenario = matching[0]
     if scenario_file is not None:
-        refuse_another(folder / _SCENARIO, scenario, control=control)
-    verdict, attempts = judge(scenario, load(folder), meta.get("broken")), meta.get("attempts") or ()
-    return scenario, after(verdict, attempts), control_verdict(scenario, verdict, control=control)
+        refuse_another(folder / _SCENARIO, scenario, control=meta.control)
+    verdict = after(
+        judge(scenario, load(folder), meta.broken), [msgspec.to_builtins(one) for one in meta.attempts or ()]
+    )
+    return scenario, verdict, control_verdict(scenario, verdict, control=meta.control)
 
 
 def control_verdict(scenario: Scenario, verdict: Verdict, *, control: bool) -> ControlVerdict | None:

@@ -27,6 +27,7 @@ from chaoskit.engine.run import OnProgress, Run
 from chaoskit.engine.verdict import ControlVerdict, Verdict
 from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.guardian import start_guardian
+from chaoskit.history.files import make_folder
 from chaoskit.history.store import History
 from chaoskit.journal import Journal
 from chaoskit.priority import measuring, session_first
@@ -86,11 +87,11 @@ class Session:
         self.alerting = alerting
         self.note = note
         self.runs = (reports / "runs").absolute()
-        self.runs.mkdir(parents=True, exist_ok=True)
+        make_folder(self.runs)
         self.swept: Sequence[str] = [*sweep(), *sweep_queues(self.runs)]
         self.id = "-".join(filter(None, (time.strftime("%Y%m%d-%H%M%S"), str(os.getpid()), label)))
         self.folder = self.runs / self.id
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         self.journal = Journal.of_run(self.id, self.folder)
         session_first(self.journal)
         self._guardian = start_guardian(self.journal)
@@ -176,7 +177,7 @@ class Session:
     def new_folder(self, name: str) -> Path:
         """A folder of this run for one scenario; numbered when the name is taken."""
         folder, number = self.folder / name, 1
-        while folder.exists():
+        while os.path.lexists(folder):
             number += 1
             folder = self.folder / f"{name}-{number}"
         folder.mkdir(parents=True)

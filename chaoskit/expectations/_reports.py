@@ -11,7 +11,7 @@ from chaoskit.clock import now
 from chaoskit.errors import BrokenError
 from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.history import rows as r
-from chaoskit.history.files import read_kept
+from chaoskit.history.files import files_in, read_kept
 from chaoskit.history.view import View
 
 NAME = "fault-reports"
@@ -20,7 +20,7 @@ NAME = "fault-reports"
 
 def read(folder: Path) -> r.Read:
     """What the reports in a scenario's folder say."""
-    files = sorted((folder / FOLDER).glob("*.json"))
+    files = files_in(folder / FOLDER, "*.json")
     return r.Read(name=NAME, at=now(), rows=[_facts(file) for file in files])
 
 

@@ -7,9 +7,21 @@ JSON-lines file per kind of row, named after :data:`KINDS`.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+
+Moment = Annotated[float, msgspec.Meta(ge=-1e10, le=1e10)]
+"""Seconds. Bounds hold where rows are read back: anybody may have written them, and they come into calculations.
+No clock of a machine shows more than 300 years."""
+
+Number = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
+"""Processors, shares, or bytes a second."""
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e7)]
+"""How long something took: a hundred days at most."""
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,8 +32,8 @@ class Phase(Row, frozen=True, kw_only=True):
     """A phase of the timeline that has ended: ``steady``, ``faults``, ``recovery`` or ``after``."""
 
     name: str
-    started: float
-    ended: float
+    started: Moment
+    ended: Moment
 
 
 class Request(Row, frozen=True, kw_only=True):
@@ -40,9 +52,9 @@ class Request(Row, frozen=True, kw_only=True):
     op: str
     seq: int
     stream: str
-    intended: float
-    sent: float
-    ended: float
+    intended: Moment
+    sent: Moment
+    ended: Moment
     status: int | None
     error: str | None
     ok: bool
@@ -69,8 +81,8 @@ class Connection(Row, frozen=True, kw_only=True):
     proxy: str
     conn: int
     client: str
-    opened: float
-    ended: float
+    opened: Moment
+    ended: Moment
     sent: int
     received: int
     end: str
@@ -91,10 +103,10 @@ class Exchange(Row, frozen=True, kw_only=True):
     method: str
     path: str
     id: str
-    started: float
-    sent: float | None
-    answered: float | None
-    ended: float
+    started: Moment
+    sent: Moment | None
+    answered: Moment | None
+    ended: Moment
     status: int | None
     end: str
     headers: dict[str, str] = {}
@@ -109,11 +121,11 @@ class Fault(Row, frozen=True, kw_only=True):
     name: str
     kind: str
     target: str
-    planned_start: float
-    planned_end: float
-    started: float
-    injected: float
-    ended: float
+    planned_start: Moment
+    planned_end: Moment
+    started: Moment
+    injected: Moment
+    ended: Moment
     touched: int
     unit: str
     evidence: dict[str, Any] = {}
@@ -128,7 +140,7 @@ class Sample(Row, frozen=True, kw_only=True):
 
     service: str
     name: str
-    at: float
+    at: Moment
     value: float
 
 
@@ -136,7 +148,7 @@ class Log(Row, frozen=True, kw_only=True):
     """A line that a service wrote. ``stream`` is ``stdout`` or ``stderr``."""
 
     service: str
-    at: float
+    at: Moment
     line: str
     stream: str = "stdout"
 
@@ -154,7 +166,7 @@ class Event(Row, frozen=True, kw_only=True):
     where known."""
 
     service: str
-    at: float
+    at: Moment
     what: str
     pid: int | None = None
     code: int | None = None
@@ -168,7 +180,7 @@ class Read(Row, frozen=True, kw_only=True):
     """
 
     name: str
-    at: float
+    at: Moment
     rows: list[list[Any]]
     error: str | None = None
     changing: bool = False
@@ -178,12 +190,12 @@ class Schedule(Row, frozen=True, kw_only=True):
     """What the traffic generator did: requests planned and sent, and how late it sent them (seconds). ``unsent`` of
     those that count as sent were due when too many were in flight: refused by us on time."""
 
-    at: float
+    at: Moment
     planned: int
     sent: int
-    lag_p50: float
-    lag_p99: float
-    lag_max: float
+    lag_p50: Moment
+    lag_p99: Moment
+    lag_max: Moment
     unsent: int = 0
 
 
@@ -199,7 +211,7 @@ class Alert(Row, frozen=True, kw_only=True):
 
     name: str
     state: Literal["pending", "firing", "delivered", "resolved", "inactive"]
-    at: float
+    at: Moment
     source: str
     fingerprint: str
     labels: dict[str, str] = {}
@@ -219,10 +231,10 @@ class Rules(Row, frozen=True, kw_only=True):
     asked at all.
     """
 
-    at: float
-    evaluated: dict[str, float] = {}
+    at: Moment
+    evaluated: dict[str, Moment] = {}
     queries: dict[str, str] = {}
-    waits: dict[str, float] = {}
+    waits: dict[str, Moment] = {}
     failing: dict[str, str] = {}
     error: str = ""
 
@@ -247,9 +259,9 @@ class SopRun(Row, frozen=True, kw_only=True):
     action_type: str
     target_service: str
     priority: str
-    queued: float
-    started: float | None = None
-    ended: float | None = None
+    queued: Moment
+    started: Moment | None = None
+    ended: Moment | None = None
     outcome: Literal["done", "failed", "skipped", "open"] = "open"
     attempts: int = 0
     escalated: str = ""
@@ -272,8 +284,8 @@ class Span(Row, frozen=True, kw_only=True):
     trace_id: str
     span_id: str
     parent_id: str
-    started: float
-    ended: float
+    started: Moment
+    ended: Moment
     kind: str = ""
     status: str = ""
     attributes: dict[str, Any] = {}
@@ -291,19 +303,19 @@ class Host(Row, frozen=True, kw_only=True):
     (``/proc/pressure``; None where the kernel does not tell). ``own_disk`` and ``foreign_disk`` are bytes a second.
     """
 
-    at: float
-    seconds: float
-    late: float
+    at: Moment
+    seconds: Moment
+    late: Moment
     cores: int
-    own: float
-    foreign: float
-    stolen: float = 0.0
-    waited: float | None = None
-    busiest: float | None = None
-    cpu_pressure: float | None = None
-    io_pressure: float | None = None
-    own_disk: float = 0.0
-    foreign_disk: float = 0.0
+    own: Number
+    foreign: Number
+    stolen: Number = 0.0
+    waited: Number | None = None
+    busiest: Number | None = None
+    cpu_pressure: Number | None = None
+    io_pressure: Number | None = None
+    own_disk: Number = 0.0
+    foreign_disk: Number = 0.0
 
 
 KINDS: dict[str, type[Row]] = {

@@ -15,8 +15,12 @@ import msgspec
 
 from chaoskit.errors import BrokenError
 from chaoskit.history import rows as r
-from chaoskit.history.files import open_kept
+from chaoskit.history.files import MOST, create_kept, make_folder, open_kept
 from chaoskit.mask import STORED, mask_values
+from chaoskit.units import format_duration
+
+LONGEST = 7 * 24 * 3600.0
+"""Seconds from the first to the last moment of a history that is read."""
 
 R = TypeVar("R", bound=r.Row)
 _TOLD: dict[type[r.Row], tuple[str, ...]] = {
@@ -44,7 +48,7 @@ class History:
         self._lock = threading.Lock()
         self._encode = msgspec.json.Encoder().encode
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
 
     def add(self, row: r.Row) -> None:
         """Append one row. After :meth:`close` rows are dropped: the history of a scenario has an end."""
@@ -56,7 +60,7 @@ class History:
             if self.folder is not None:
                 file = self._files.get(kind)
                 if file is None:
-                    file = (self.folder / f"{_NAMES[kind]}.jsonl").open("wb", buffering=1 << 16)
+                    file = create_kept(self.folder / f"{_NAMES[kind]}.jsonl")
                     self._files[kind] = file
                 file.write(self._encode(_masked(row)) + b"\n")
 
@@ -103,30 +107,35 @@ def _masked(row: r.Row) -> r.Row:
 def load(folder: Path) -> History:
     """Read a history back. A last line cut short by a crash is dropped; any other bad line is an error.
 
-    Raises BrokenError that names file and line.
+    Raises BrokenError that names file and line; also for one that lasts for longer than :data:`LONGEST`.
     """
     history = History()
     for name, kind in r.KINDS.items():
         file = folder / f"{name}.jsonl"
         try:
             with open_kept(folder, file.name) as stream:
-                history._rows[kind].extend(_read(file, stream.read(), kind))
+                history._rows[kind].extend(_read(file, stream, kind))
         except FileNotFoundError:
             continue
         except OSError as error:
             raise BrokenError(f"{file} cannot be read: {error.strerror}") from None
+    spans = [(row.started, row.ended) for row in history.of(r.Phase)]
+    spans += [(row.started, row.ended) for row in history.of(r.Fault)]
+    spans += [(row.intended, row.ended) for row in history.of(r.Request)]
+    if spans and max(end for _, end in spans) - min(start for start, _ in spans) > LONGEST:
+        # Figures are looked for second by second.
+        raise BrokenError(f"{folder} is no history of a scenario: it lasts for longer than {format_duration(LONGEST)}")
     return history
 
 
-def _read(file: Path, data: bytes, kind: type[r.Row]) -> Iterator[r.Row]:
+def _read(file: Path, stream: IO[bytes], kind: type[r.Row]) -> Iterator[r.Row]:
     decode = msgspec.json.Decoder(kind).decode
-    lines = data.split(b"\n")
-    for number, line in enumerate(lines, 1):
-        if not line:
+    for number, line in enumerate(iter(lambda: stream.readline(MOST), b""), 1):
+        if line == b"\n":
             continue
         try:
             yield decode(line)
-        except msgspec.DecodeError as error:
-            if number == len(lines):
+        except (msgspec.DecodeError, RecursionError) as error:
+            if not line.endswith(b"\n") and len(line) < MOST:
                 return  # written by a process that was killed in mid-line
             raise BrokenError(f"{file}:{number}: not a row of a history: {error}") from None

@@ -7,21 +7,26 @@ are masked here, so that no report needs to think of it.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict, get_args
+
+import msgspec
 
 from chaoskit.engine.measured import Measured
-from chaoskit.engine.record import META, rejudge
+from chaoskit.engine.record import META, VERDICT, Alerting, read_meta, recordings, rejudge
 from chaoskit.engine.verdict import Verdict, urgency
 from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.expectations.base import Outcome
-from chaoskit.history.files import read_kept, read_object, write_kept
+from chaoskit.history.files import make_folder, read_json, read_kept, read_object, write_kept
+from chaoskit.history.rows import Moment, Seconds
 from chaoskit.mask import mask
 from chaoskit.reporters.summary import recovered
+from chaoskit.scenario.model import Severity
 
-VERDICT = "verdict.json"
 PASSED = ("held", "caught")
 SKIPPED = "skipped"
 INVALID = "invalid"
@@ -32,6 +37,46 @@ NOT_RUN = "not_run.json"
 """File in a run's folder: what failed without being run, as :meth:`Recorded.as_dict` gives it."""
 
 
+OUTCOMES = (*Outcome, "caught", "not caught", SKIPPED, INVALID)
+"""What may become of a scenario, or of its control."""
+
+
+def _one_of(*words: str) -> msgspec.Meta:
+    return msgspec.Meta(pattern=rf"\A({'|'.join(words)})\Z")
+
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class FindingRecord(TypedDict):
+    """A finding: :class:`~chaoskit.expectations.base.Finding` as JSON. The last are not there in older records."""
+
+    id: str
+    outcome: Annotated[str, _one_of(*Outcome)]
+    expected: str
+    seen: str
+    samples: int
+    line: int
+    path: NotRequired[list[str | int]]
+    worst: NotRequired[str]
+    rows: NotRequired[list[str]]
+    asked: NotRequired[bool]
+    because: NotRequired[str]
+
+
+class FaultRecord(TypedDict):
+    """A fault; ``started`` and ``ended`` are seconds from the first. The history keeps neither these nor evidence."""
+
+    name: str
+    kind: str
+    target: str
+    touched: int
+    unit: str
+    evidence: NotRequired[dict[str, Any]]
+    started: NotRequired[Moment]
+    ended: NotRequired[Moment]
+
+
 @dataclass(frozen=True)
 class Recorded:
     """One finished scenario, or its control. Seconds and shares (0 to 1) throughout.
@@ -40,37 +85,34 @@ class Recorded:
     ``not caught``, ``inconclusive`` or ``broken``; ``skipped`` where it was not run (then ``reason`` says why, and
     ``folder`` is None). ``invalid`` is a scenario file with mistakes: ``reason`` is these, ``severity`` is ``unknown``,
     and ``folder`` is None.
-    ``findings`` are dicts with id, outcome, expected, seen, samples, worst, rows, line, asked (whether the scenario
-    asks for it; else it is judged by default), and because (the id of the finding that one only follows from, or
-    empty); the last two are not there in older records. ``faults`` are dicts with name, kind, target, touched, unit,
-    evidence, started and ended (seconds from the first fault). ``operations`` is what callers
-    saw while a fault was active. ``recovery`` is seconds after the last fault; ``sop_recovery`` seconds after the start
-    of the first, where an SOP brought it about. ``started`` is ISO 8601. ``reproduce`` is a command line, empty if
-    pytest did not run it.
+    Of a finding ``asked`` tells whether the scenario asks for it (else it is judged by default), and ``because`` the id
+    of the finding that one only follows from, or nothing. ``operations`` is what callers saw while a fault was active.
+    ``recovery`` is seconds after the last fault; ``sop_recovery`` seconds after the start of the first, where an SOP
+    brought it about. ``started`` is ISO 8601. ``reproduce`` is a command line, empty if pytest did not run it.
     """
 
     folder: Path | None
     scenario: str
     slug: str
-    outcome: str
+    outcome: Annotated[str, _one_of(*OUTCOMES)]
     reason: str
     control: bool = False
     case: str = ""
-    severity: str = "normal"
+    severity: Annotated[str, _one_of(*get_args(Severity), UNKNOWN)] = "normal"
     owner: str = ""
     tags: Sequence[str] = ()
-    matrix: Mapping[str, Any] = field(default_factory=dict)
+    matrix: Mapping[str, str | int | float] = field(default_factory=dict)
     description: str = ""
     file: str = ""
     nodeid: str = ""
-    findings: Sequence[Mapping[str, Any]] = ()
-    faults: Sequence[Mapping[str, Any]] = ()
+    findings: Sequence[FindingRecord] = ()
+    faults: Sequence[FaultRecord] = ()
     operations: Mapping[str, Measured] = field(default_factory=dict)
-    recovery: float | None = None
-    sop_recovery: float | None = None
-    samples: int = 0
+    recovery: Seconds | None = None
+    sop_recovery: Seconds | None = None
+    samples: Count = 0
     seed: int | None = None
-    wall: float = 0.0
+    wall: Seconds = 0.0
     started: str = ""
     toxiproxy: str = ""
     runtime: str = ""
@@ -79,7 +121,7 @@ class Recorded:
     chaoskit: str = ""
     python: str = ""
     reproduce: str = ""
-    attempts: int = 1
+    attempts: Count = 1
 
     @property
     def passed(self) -> bool:
@@ -132,12 +174,36 @@ def _urgency(one: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def from_dict(data: Mapping[str, Any]) -> Recorded:
-    """The opposite of :meth:`Recorded.as_dict`. Unknown keys are left out. Raises TypeError for missing ones."""
-    known = {each.name: data[each.name] for each in fields(Recorded) if each.name in data}
-    known["folder"] = Path(known["folder"]) if known.get("folder") else None
-    known |= {name: tuple(known[name]) for name in ("tags", "findings", "faults", "alerting_changes") if name in known}
-    known["operations"] = {op: Measured(**figures) for op, figures in known.get("operations", {}).items()}
-    return Recorded(**known)
+    """The opposite of :meth:`Recorded.as_dict`. Unknown keys are left out.
+
+    Raises ValueError, with the place, for what none can be: a missing key, another type, a figure that is no figure.
+    """
+    try:
+        found = msgspec.convert({"folder": None, **data}, Recorded, dec_hook=lambda _, folder: Path(folder))
+    except (msgspec.ValidationError, TypeError) as error:
+        raise ValueError(str(error)) from None
+    if found.started:
+        moment(found.started)
+    unmet = [finding["id"] for finding in found.findings if finding["outcome"] != "held"]
+    if found.outcome == "held" and unmet:
+        raise ValueError(f"it says of itself that it held, and {unmet[0]} did not")
+    return replace(
+        found,
+        tags=tuple(found.tags),
+        findings=tuple(found.findings),
+        faults=tuple(found.faults),
+        alerting_changes=tuple(found.alerting_changes),
+    )
+
+
+def moment(started: str) -> float:
+    """Unix time of :attr:`Recorded.started`. Raises ValueError for what is no time of these centuries."""
+    try:
+        unix = datetime.fromisoformat(started).timestamp()
+        datetime.fromtimestamp(unix).astimezone()  # as it will be shown
+    except (OverflowError, OSError) as error:
+        raise ValueError(f"{started!r} is no time: {error}") from None
+    return unix
 
 
 def read(folder: Path) -> Recorded:
@@ -148,51 +214,49 @@ def read(folder: Path) -> Recorded:
     try:
         return _read(folder)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        what = f"{type(error).__name__}: {error}"
+        what = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
         raise BrokenError(f"{folder}: {META} and {VERDICT} are no record of a scenario ({what})") from None
 
 
 def _read(folder: Path) -> Recorded:
-    meta = read_object(folder, META)
-    verdict = read_object(folder, VERDICT) if (folder / VERDICT).exists() else {}
-    control = bool(meta.get("control"))
-    if "operations" not in verdict or (control and "control" not in verdict):
-        verdict = _judged_now(folder, control)
+    meta = read_meta(folder)
+    verdict = read_object(folder, VERDICT) if os.path.lexists(folder / VERDICT) else {}
+    if "operations" not in verdict or (meta.control and "control" not in verdict):
+        verdict = _judged_now(folder, meta.control)
     caught = verdict.get("control") or {}
     outcome = verdict["outcome"]
-    if control:
+    if meta.control:
         # An older chaoskit noted no outcome of a control.
         outcome = caught.get("outcome") or ("caught" if caught.get("caught") else outcome)
         outcome = outcome if outcome in ("caught", "inconclusive", "broken") else "not caught"
-    alerting = meta.get("alerting") or {}
-    text = {
-        name: str(meta.get(name) or "")
-        for name in ("case", "owner", "description", "file", "nodeid", "started", "toxiproxy", "runtime", "chaoskit")
-    }
-    return Recorded(
+    alerting = meta.alerting or Alerting()
+    texts = ("case", "owner", "description", "file", "nodeid", "started", "toxiproxy", "runtime", "chaoskit", "python")
+    told = {key: verdict.get(key) for key in ("recovery", "sop_recovery", "samples", "operations")}
+    return replace(
+        from_dict(
+            {
+                "folder": None,
+                "scenario": meta.scenario or folder.name,
+                "slug": folder.name,
+                "outcome": outcome,
+                "reason": mask(caught.get("reason") or verdict["reason"]),
+                "control": meta.control,
+                "severity": meta.severity or "normal",
+                "tags": meta.tags,
+                "matrix": meta.matrix or {},
+                "findings": _masked(verdict["findings"]),
+                "faults": _masked(verdict["faults"]),
+                "seed": meta.seed,
+                "attempts": 1 + len(meta.attempts or ()),
+                "wall": meta.wall,
+                "alerting": alerting.served_by,
+                "alerting_changes": [mask(change) for change in alerting.changes],
+                "reproduce": meta.reproduce or "",
+                **told,
+                **{name: getattr(meta, name) or "" for name in texts},
+            }
+        ),
         folder=folder,
-        scenario=meta.get("scenario") or folder.name,
-        slug=folder.name,
-        outcome=outcome,
-        reason=mask(caught.get("reason") or verdict["reason"]),
-        control=control,
-        severity=meta.get("severity") or "normal",
-        tags=tuple(meta.get("tags", ())),
-        matrix=meta.get("matrix", {}),
-        findings=tuple(_masked(verdict["findings"])),
-        faults=tuple(_masked(verdict["faults"])),
-        operations={op: Measured(**figures) for op, figures in verdict["operations"].items()},
-        recovery=verdict["recovery"],
-        sop_recovery=verdict.get("sop_recovery"),
-        samples=verdict["samples"],
-        seed=meta.get("seed"),
-        attempts=1 + len(meta.get("attempts") or ()),
-        wall=meta.get("wall", 0.0),
-        alerting=alerting.get("served_by", ""),
-        alerting_changes=tuple(map(mask, alerting.get("changes", ()))),
-        python=meta.get("python", ""),
-        reproduce=meta.get("reproduce", ""),
-        **text,
     )
 
 
@@ -201,9 +265,9 @@ def read_run(folder: Path) -> list[Recorded]:
 
     Those that failed without being run are among them. Raises BrokenError when there is none.
     """
-    if (folder / META).exists():
-        return [read(folder)]
-    found = [*(read(file.parent) for file in sorted(folder.glob(f"*/{META}"))), *_not_run(folder)]
+    found = [read(each) for each in recordings(folder)]
+    if not found or found[0].folder != folder:
+        found += _not_run(folder)
     if not found:
         raise BrokenError(f"{folder} holds no recorded scenario")
     return sorted(found, key=lambda recorded: recorded.started)
@@ -211,7 +275,7 @@ def read_run(folder: Path) -> list[Recorded]:
 
 def write_not_run(folder: Path, recorded: Sequence[Recorded]) -> None:
     """Keep what failed without being run in the run's ``folder``. Raises OSError when it cannot be written."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     text = json.dumps([each.as_dict() for each in recorded], indent=1, ensure_ascii=False)
     write_kept(folder / NOT_RUN, text + "\n")
 
@@ -219,10 +283,11 @@ def write_not_run(folder: Path, recorded: Sequence[Recorded]) -> None:
 def _not_run(folder: Path) -> list[Recorded]:
     file = folder / NOT_RUN
     try:
-        return [from_dict(each) for each in json.loads(read_kept(folder, NOT_RUN))]
+        # What was not run has no folder, whatever stands there.
+        return [from_dict({**each, "folder": None}) for each in read_json(read_kept(folder, NOT_RUN))]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise BrokenError(f"{file} cannot be read: {error}") from None
 
 

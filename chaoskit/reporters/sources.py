@@ -29,21 +29,21 @@ def data(folder: Path) -> Mapping[str, Any] | None:
 def place(folder: Path, file: str, nodeid: str) -> str:
     """The scenario's ``file`` as the terminal names it, for its lines: ``mine/slow.chaos.yaml``.
 
-    It is relative to the working directory, or else as pytest's ``nodeid`` has it, where it was run on another machine.
+    It is relative to the working directory, or else as pytest's ``nodeid`` has it, where it was run on another machine:
+    no file is read that does not lie below the working directory.
     Empty where no file is recorded, or where it was changed since: only the copy has the lines then.
     """
     if not file:
         return ""
-    original, named = Path(file), nodeid.partition("::")[0]
-    if not original.is_file():
-        return named or original.name
+    shown, named = str(source.shown(Path(file))), nodeid.partition("::")[0]
     try:
-        if original.read_bytes() != read_kept(folder, COPY):
-            return ""
+        original = read_kept(Path.cwd(), shown)
+    except OSError:
+        return named or Path(file).name
+    try:
+        return shown if original == read_kept(folder, COPY) else ""
     except OSError:
         return ""
-    shown = source.shown(original)
-    return named or str(shown) if shown.is_absolute() else str(shown)
 
 
 def differing(before: Path | None, after: Path | None, *, control: bool) -> list[str] | None:

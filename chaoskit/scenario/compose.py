@@ -85,20 +85,28 @@ class ComposeEnvironmentFile(Model):
     data: dict[str, Any] = {}
 
 
-def composed_environment(page: Source, data: dict[str, Any], base: tuple[str | int, ...]) -> Environment:
-    """The environment that a file with ``compose:`` describes. Raises InputError with every mistake."""
+def composed_environment(
+    page: Source, data: dict[str, Any], base: tuple[str | int, ...], *, copy: bool = False
+) -> Environment:
+    """The environment that a file with ``compose:`` describes; of a ``copy`` (:func:`copies`) no other file is read.
+
+    Raises InputError with every mistake.
+    """
     check = Check(page)
+    if copy and data.get("compose") != COPY:
+        check.wrong(("compose",), f"compose: a recording holds the copy {COPY}, and no other file is read", [COPY])
+        raise InputError(check.problems)
     if base:
         check.wrong((*base, "compose"), "compose: needs an environment with a file of its own, not one in a scenario")
         raise InputError(check.problems)
     model: ComposeEnvironmentFile | None = check.typed(ComposeEnvironmentFile, data, base)
     files = _files(check, data.get("compose"))
-    described = _services(check, files)
+    described = _services(check, files, copy=copy)
     if described is not None:
         _names(check, data, described)
     if model is not None and model.production:
         check.wrong(("production",), f"production: {model.environment} is marked as production: faults are not for it")
-    for name, its in (described or {}).items():
+    for name, its in () if copy else (described or {}).items():
         if interpolation.filled(mapping(its).get("network_mode"), interpolation.known(files[0].parent)) == "host":
             check.wrong(("compose",), f"compose: {name} says network_mode: host: {HOST_NETWORK}")
     if check.problems or model is None or described is None:
@@ -184,12 +192,12 @@ def _files(check: Check, said: Any) -> list[Path]:
     return found
 
 
-def _services(check: Check, files: Sequence[Path]) -> dict[str, Any] | None:
+def _services(check: Check, files: Sequence[Path], *, copy: bool) -> dict[str, Any] | None:
     """All services that the files describe and that are started, or None with the mistakes noted."""
     found: dict[str, Any] = {}
     try:
         for file in files:
-            for name, its in _read(file, ()).items():
+            for name, its in _read(file, (), copy=copy).items():
                 found[name] = {**mapping(found.get(name)), **mapping(its)}
     except ChaosError as error:
         check.wrong(("compose",), f"compose: {error}")
@@ -199,8 +207,8 @@ def _services(check: Check, files: Sequence[Path]) -> dict[str, Any] | None:
     return {name: its for name, its in found.items() if not its.get("profiles")} if found else None
 
 
-def _read(file: Path, including: tuple[Path, ...]) -> dict[str, Any]:
-    """The services of one Compose file and of those that it includes. Raises ChaosError."""
+def _read(file: Path, including: tuple[Path, ...], *, copy: bool = False) -> dict[str, Any]:
+    """The services of one Compose file and of those that it includes; a ``copy`` includes none. Raises ChaosError."""
     try:
         text = file.read_text(encoding="utf-8")
         data = yaml.load(text, Loader=_Loader)  # noqa: S506  # a safe loader: see below
@@ -216,6 +224,8 @@ def _read(file: Path, including: tuple[Path, ...]) -> dict[str, Any]:
         raise ChaosError(f"{file.name} is no Compose file: it has no mapping services:")
     found: dict[str, Any] = {}
     include = data.get("include")
+    if copy and include:
+        raise ChaosError(f"{file.name} is a copy in a recording, and includes no other file")
     for entry in include if isinstance(include, list) else ():
         path = mapping(entry).get("path", entry)
         for one in path if isinstance(path, list) else [path]:

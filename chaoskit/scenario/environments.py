@@ -18,26 +18,42 @@ from chaoskit.scenario.rooms import room
 from chaoskit.scenario.service import ServiceSpec
 from chaoskit.scenario.source import Source
 
+COPY = "environment.yaml"
+"""What stands for a named environment in the folder of a run."""
+
 _ROOT = ("pyproject.toml", ".git")
 """What lies in a project's root."""
 
 
-def environment_of(page: Source, check: Check, given: Path | None) -> Environment | None:
-    """The environment that a scenario names or holds, or the file ``given`` instead; None with the mistakes noted."""
+def environment_of(page: Source, check: Check, recorded: Path | None) -> Environment | None:
+    """The environment that a scenario names or holds; None with the mistakes noted.
+
+    Of a named one the copy in ``recorded`` is taken, the folder of a run, if that is given.
+    """
     value = page.data.get("environment")
     try:
         if isinstance(value, dict):
             return _typed_environment(page, {"environment": "inline", **value}, ("environment",))
         if not isinstance(value, str):
             return None
-        file = given or _find_environment(page, check, value)
-        environment = load_environment(file) if file else None
-        if environment is not None and given is None:  # a copy of a recorded run stands alone
+        file = _find_environment(page, check, value) if recorded is None else _copy(check, value, recorded)
+        environment = load_environment(file, copy=recorded is not None) if file else None
+        if environment is not None and recorded is None:  # a copy of a recorded run stands alone
             check.problems.extend(mistakes_in_files(environment))
         return environment
     except InputError as error:
         check.problems.extend(error.problems)
         return None
+
+
+def _copy(check: Check, name: str, recorded: Path) -> Path | None:
+    """The copy of an environment in the folder of a run."""
+    if not (recorded / COPY).is_file():
+        where = source.shown(recorded)
+        what = f"environment {name!r}: {where} holds no copy of it ({COPY} is missing), and no other file is read"
+        check.wrong(("environment",), what)
+        return None
+    return recorded / COPY
 
 
 def _find_environment(page: Source, check: Check, name: str) -> Path | None:
@@ -82,24 +98,29 @@ def _listed(folder: Path, _changed: int) -> dict[str, Path]:
     return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
 
 
-def load_environment(file: Path) -> Environment:
-    """An environment from its own file. Raises InputError with every mistake of the file."""
+def load_environment(file: Path, *, copy: bool = False) -> Environment:
+    """An environment from its own file, or from the ``copy`` in the folder of a run, which names no other file.
+
+    Raises InputError with every mistake of the file.
+    """
     try:
         stat = file.stat()
     except OSError as error:
         raise InputError([Problem(source.shown(file), 1, f"cannot be read: {error.strerror}")]) from None
-    return _load_environment(file, stat.st_mtime_ns, stat.st_size)
+    return _load_environment(file, stat.st_mtime_ns, stat.st_size, copy)
 
 
 @functools.lru_cache(maxsize=64)
-def _load_environment(file: Path, _changed: int, _size: int) -> Environment:
+def _load_environment(file: Path, _changed: int, _size: int, copy: bool) -> Environment:
     page = source.read(file)
-    return _typed_environment(page, page.data, ())
+    return _typed_environment(page, page.data, (), copy=copy)
 
 
-def _typed_environment(page: Source, data: dict[str, Any], base: tuple[str | int, ...]) -> Environment:
+def _typed_environment(
+    page: Source, data: dict[str, Any], base: tuple[str | int, ...], *, copy: bool = False
+) -> Environment:
     if "compose" in data:
-        return composed_environment(page, data, base)
+        return composed_environment(page, data, base, copy=copy)
     check = Check(page)
     own, data = data, _extended(check, data, base)
     model: EnvironmentFile | None = check.typed(EnvironmentFile, data, base)

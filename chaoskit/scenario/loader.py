@@ -33,13 +33,11 @@ class Window(Model):
     length: Duration
 
 
-def load(
-    file: Path, *, environment_file: Path | None = None, recorded: Path | None = None, text: str | None = None
-) -> list[Scenario]:
+def load(file: Path, *, recorded: Path | None = None, text: str | None = None) -> list[Scenario]:
     """All scenarios of a file: one, or one for each combination of its matrix.
 
-    ``environment_file`` is taken instead of the environment that the file names, ``recorded`` is the folder of a run
-    whose copies of SOPs are taken.
+    ``recorded`` is the folder of a run whose copies of the environment and the SOPs are taken. Beside it and ``file``
+    nothing is read then: anybody may have written what these name.
 
     Raises InputError with every mistake of the file.
     """
@@ -48,7 +46,7 @@ def load(
     for values in matrix.combinations(page.data.get("matrix")):
         try:
             filled = Source(page.file, page.text, matrix.fill(page.data, values)) if values else page
-            scenarios.append(_scenario(filled, page.data, values, environment_file, recorded))
+            scenarios.append(_scenario(filled, page.data, values, recorded))
         except InputError as error:
             problems.update((str(problem), problem) for problem in error.problems)
     slugs = [scenario.slug for scenario in scenarios]
@@ -84,14 +82,13 @@ def _scenario(
     page: Source,
     raw: Mapping[str, Any],
     values: Mapping[str, Any],
-    environment_file: Path | None,
     recorded: Path | None,
 ) -> Scenario:
     check = Check(page)
     data = page.data
-    environment = environment_of(page, check, environment_file)
+    environment = environment_of(page, check, recorded)
     traffic = data.get("traffic")
-    alerts = alert_names(environment, data) if environment else None
+    alerts = alert_names(environment, data) if environment and recorded is None else None
     context: dict[str, Any] = {
         "services": set(environment.services) if environment else None,
         "unproxied": {name for name, spec in environment.services.items() if not spec.proxy} if environment else set(),

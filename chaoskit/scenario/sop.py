@@ -163,7 +163,7 @@ def sops_of(
 ) -> list[PlannedSop]:
     """The SOPs that a scenario names or holds, those with mistakes left out; ``names`` is what templates may ask.
 
-    ``recorded`` is the folder of a run whose copies are taken before any other file.
+    ``recorded`` is the folder of a run whose copies are taken, and no other file.
     """
     entries = data.get("sops")
     found: list[PlannedSop] = []
@@ -191,12 +191,17 @@ def sops_of(
 def _from_file(
     check: Check, name: str, path: Path_, context: Any, names: frozenset[str], recorded: Path | None
 ) -> PlannedSop | None:
-    """``sops/NAME.yaml`` beside the scenario or in a folder above, up to the project's root."""
+    """``sops/NAME.yaml`` beside the scenario or in a folder above, up to the project's root; or ``recorded``."""
     known: dict[str, Path] = {}
-    for folder in (*([recorded] if recorded else []), *check.page.file.absolute().parents):
+    for folder in check.page.file.absolute().parents if recorded is None else (recorded,):
         known = {**{file.stem: file for file in sorted((folder / "sops").glob("*.yaml"))}, **known}
         if name in known or (folder / "pyproject.toml").exists() or (folder / ".git").exists():
             break
+    if name not in known and recorded is not None:
+        where = source.shown(recorded)
+        what = f"SOP {name!r}: {where} holds no copy of it (sops/{name}.yaml is missing), and no other file is read"
+        check.wrong(path, what)
+        return None
     if name not in known:
         check.wrong(path, f"unknown SOP {name!r}", known, name)
         return None

@@ -8,7 +8,7 @@ import pytest
 
 from chaoskit.errors import BrokenError
 from chaoskit.history import files
-from chaoskit.history.files import open_kept, read_kept, read_object, refuse_links, write_kept
+from chaoskit.history.files import open_kept, read_kept, read_object, refuse_planted, write_kept
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_links_are_not_read(tmp_path, outside):
     with pytest.raises(BrokenError, match=r"run\.json cannot be read: a symbolic link"):
         read_object(run, "run.json")
     with pytest.raises(BrokenError, match="symbolic link"):
-        refuse_links(run)
+        refuse_planted(run)
 
 
 def test_what_is_no_file(tmp_path, outside):

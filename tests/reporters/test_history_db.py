@@ -56,7 +56,7 @@ def test_a_run_comes_back_as_it_was_kept(file):
     assert entry.score == pytest.approx(100 * 4 / 12)
     assert (entry.wall, entry.passed) == (5.0, False)
     assert entry.folders == [Path("reports/runs/1")]
-    assert back["made-up"] == made()
+    assert back["made-up"] == made(folder=file.parent / "runs" / "1" / "made-up"), "wherever the reports were then"
     assert back["not-here"].skipped
     assert back["bad"].operations == bad.operations
     assert back["bad"].seed == 5
@@ -190,7 +190,7 @@ def test_migration(file, version):
     with Database(file) as database:
         (old,) = database.runs()
         assert (old.id, old.score, old.gate, old.revision) == ("old", 100, "", Revision("c", "b", ""))
-        assert database.scenarios("old") == [made()]
+        assert database.scenarios("old") == [made(folder=file.parent / "runs" / "1" / "made-up")]
         database.record("new", [made()], NOWHERE)
         database.set_gate("new", "passed")
     with Database(file) as database:

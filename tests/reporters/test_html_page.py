@@ -230,7 +230,7 @@ def test_nothing_of_a_service_becomes_part_of_the_page(folders: Folders) -> None
     for number, text in enumerate(HOSTILE):
         folders.add(
             f"hostile-{number}", "violated", scenario=text, owner=text, tags=[text], case=text, description=text,
-            reason=text, reproduce=text, file=text, nodeid=f"x::{text}", started=text, matrix={text: text},
+            reason=text, reproduce=text, file=text, nodeid=f"x::{text}", matrix={text: text},
             findings=[finding(text, "violated", expected=text, seen=text, worst=text, rows=[text])],
             faults=[fault(name=text, kind=text, target=text, unit=text, evidence={text: text})],
             logs={text: [text]}, source=f"scenario: x\n{text}\n" * 3, toxiproxy=text, runtime=text, chaoskit=text,

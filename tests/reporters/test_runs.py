@@ -12,6 +12,8 @@ from chaoskit.errors import BrokenError
 from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.reporters.runs import NOT_RUN, Recorded, from_dict, read, read_run, write_not_run
 
+FINDING = {"id": "a", "outcome": "held", "expected": "", "seen": "", "samples": 1, "line": 1}
+
 
 def folder(root: Path, name: str, meta: dict | None = None, verdict: dict | None = None) -> Path:
     """The folder of a finished scenario."""
@@ -75,17 +77,26 @@ def test_controls(tmp_path, outcome, control, expected):
 def test_secrets_are_masked(tmp_path):
     """In the reason, in findings and in evidence: they hold text of services."""
     secret = "password=hunter2"
-    finding = {"id": "a", "outcome": "violated", "seen": secret, "rows": [secret], "line": 1}
-    fault = {"name": "f", "evidence": {"last": {"line": secret}}}
-    recorded = read(folder(tmp_path, "a", None, {"reason": secret, "findings": [finding], "faults": [fault]}))
+    finding = {**FINDING, "outcome": "violated", "seen": secret, "rows": [secret]}
+    fault = {
+        "name": "f",
+        "kind": "noop",
+        "target": "",
+        "touched": 1,
+        "unit": "",
+        "evidence": {"last": {"line": secret}},
+    }
+    verdict = {"outcome": "violated", "reason": secret, "findings": [finding], "faults": [fault]}
+    recorded = read(folder(tmp_path, "a", None, verdict))
     assert "hunter2" not in json.dumps(recorded.as_dict())
     assert json.dumps(recorded.as_dict()).count("password=***") == 4
 
 
 def test_worst_first(tmp_path):
     """Broken, violated, vacuous; what held is left out."""
-    findings = [{"id": o, "outcome": o, "line": n} for n, o in enumerate(("held", "vacuous", "violated", "broken"))]
-    recorded = read(folder(tmp_path, "a", None, {"findings": findings}))
+    outcomes = ("held", "vacuous", "violated", "broken")
+    findings = [{**FINDING, "id": outcome, "outcome": outcome} for outcome in outcomes]
+    recorded = read(folder(tmp_path, "a", None, {"outcome": "broken", "findings": findings}))
     assert [finding["id"] for finding in recorded.failed] == ["broken", "violated", "vacuous"]
 
 
@@ -163,5 +174,5 @@ def test_data_of_other_versions():
     """What is not known is left out, what is missing has its default."""
     data = {"folder": None, "scenario": "a", "slug": "a", "outcome": "held", "reason": "", "future": 1}
     assert from_dict(data) == Recorded(folder=None, scenario="a", slug="a", outcome="held", reason="")
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match="`slug`"):
         from_dict({"scenario": "a"})

@@ -69,4 +69,5 @@ def test_long_enough(desk: Any, faults: str, breaker: str) -> None:
 def test_what_has_run_is_judged_as_far_as_it_goes(desk: Any) -> None:
     """A recorded scenario from before this rule can still be read."""
     desk.file.write_text(written(desk, "db 0s 5s"), encoding="utf-8")
-    assert load(desk.file, environment_file=desk.environment_file, recorded=desk.folder)
+    (desk.folder / "environment.yaml").write_text(desk.environment, encoding="utf-8")
+    assert load(desk.file, recorded=desk.folder)

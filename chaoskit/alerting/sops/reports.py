@@ -15,7 +15,7 @@ from chaoskit.alerting.report_metrics import metrics
 from chaoskit.alerting.report_text import markdown
 from chaoskit.alerting.sops.incident import Incident
 from chaoskit.clock import now
-from chaoskit.history.files import write_kept
+from chaoskit.history.files import make_folder, write_kept
 from chaoskit.history.store import History
 from chaoskit.mask import mask, mask_values
 
@@ -44,7 +44,7 @@ class FaultReports:
             name = f"{FOLDER}/{incident.number}-{incident.slug}.json"
             report = self._report(incident)
             file = self._folder / name
-            file.parent.mkdir(exist_ok=True)
+            make_folder(file.parent)
             write_kept(file, msgspec.json.format(msgspec.json.encode(report), indent=1))
             write_kept(file.with_suffix(".md"), markdown(report).encode())
             incident.report, incident.trace_ids = name, report.trace_ids

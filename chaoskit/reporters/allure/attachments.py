@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from chaoskit.alerting.fault_report import FOLDER
 from chaoskit.history import rows as r
-from chaoskit.history.files import open_kept, read_object, write_kept
+from chaoskit.history.files import files_in, open_kept, read_object, write_kept
 from chaoskit.mask import mask_values
 from chaoskit.priority import at_last
 from chaoskit.reporters.allure.words import clean
@@ -132,7 +133,7 @@ def _findings(result: Result) -> str:
 
 
 def _fault_reports(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.glob("fault-reports/*") if file.suffix in (".json", ".md"))[:REPORTS]
+    return [file for file in files_in(folder / FOLDER, "*") if file.suffix in (".json", ".md")][:REPORTS]
 
 
 def _logs(result: Result) -> Iterator[tuple[str, str]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import tempfile
 from pathlib import Path
 
 from chaoskit.errors import BrokenError
+from chaoskit.history.files import copy_kept, folder_below, refuse_planted
 from chaoskit.reporters.allure.categories import CATEGORIES
 from chaoskit.reporters.allure.commandline import Allure
 from chaoskit.reporters.allure.trend import Trend
@@ -29,10 +29,14 @@ def build(allure: Allure, results: Path, out: Path, history: Path) -> None:
     """
     if not any(results.glob("*-result.json")):
         raise BrokenError(f"no Allure results in {results}: run pytest --chaos first, or say --reports DIR")
+    refuse_planted(results)  # Allure reads them by path
+    if out.is_symlink():
+        raise BrokenError(f"{out} is a symbolic link, which is not followed: say --out with the folder itself")
     out = out.resolve()
     if out.is_dir() and any(out.iterdir()) and not (out / _MARK).exists():
         raise BrokenError(f"{out} holds something else than a report built by chaoskit: say --out with another folder")
     out.parent.mkdir(parents=True, exist_ok=True)
+    folder_below(history.parent, history.name, f"allure-{allure.major}")
     trend = Trend(history / f"allure-{allure.major}", results)
     with tempfile.TemporaryDirectory(prefix=".allure-", dir=out.parent) as folder:
         work = Path(folder)
@@ -50,7 +54,7 @@ def build(allure: Allure, results: Path, out: Path, history: Path) -> None:
 
 def _version_2(allure: Allure, results: Path, made: Path, before: Path, work: Path) -> Path:
     extra = work / "extra"
-    shutil.copytree(before, extra / "history")
+    copy_kept(before, extra / "history")
     if not (results / "categories.json").exists():
         (extra / "categories.json").write_text(json.dumps(CATEGORIES), encoding="utf-8")
     allure.run(["generate", str(results), str(extra), "--output", str(made), "--name", NAME], work)
@@ -59,7 +63,7 @@ def _version_2(allure: Allure, results: Path, made: Path, before: Path, work: Pa
 
 def _version_3(allure: Allure, results: Path, made: Path, before: Path, work: Path) -> Path:
     history = work / "history"
-    shutil.copytree(before, history)
+    copy_kept(before, history)
     config = {
         "name": NAME,
         "output": str(made),

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from chaoskit.history.files import read_object
+from chaoskit.history.files import make_folder, read_object, write_kept
 from chaoskit.reporters.allure.categories import CATEGORIES
 from chaoskit.reporters.allure.executor import executor
 from chaoskit.reporters.allure.words import clean
@@ -24,14 +24,14 @@ def write_run_files(results: Path, folders: Iterable[Path], env: Mapping[str, st
 
     ``folders`` are those of the scenarios that were run; ``env`` are the variables of the process.
     """
-    results.mkdir(parents=True, exist_ok=True)
+    make_folder(results.resolve())  # which a person has named
     metas = [read_object(folder, "run.json") for folder in folders]
-    (results / "categories.json").write_text(json.dumps(CATEGORIES, indent=1) + "\n", encoding="utf-8")
+    write_kept(results / "categories.json", json.dumps(CATEGORIES, indent=1) + "\n")
     lines = (f"{_escaped(key, key=True)}={_escaped(value)}" for key, value in _environment(metas).items())
-    (results / "environment.properties").write_text("\n".join(lines) + "\n", encoding="ascii")
+    write_kept(results / "environment.properties", "\n".join(lines) + "\n")
     told = executor(os.environ if env is None else env)
     if told:
-        (results / "executor.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        write_kept(results / "executor.json", json.dumps(told, indent=1) + "\n")
 
 
 def _environment(metas: list[dict[str, Any]]) -> dict[str, str]:

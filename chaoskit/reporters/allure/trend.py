@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from contextlib import suppress
 from pathlib import Path
+
+from chaoskit.history.files import copy_kept, folder_below, make_folder, read_kept, write_kept
 
 
 class Trend:
@@ -20,22 +23,24 @@ class Trend:
 
     def before(self) -> Path:
         """A folder (perhaps empty) with the history of all runs before these results."""
-        before, after = self.folder / "before", self.folder / "after"
-        last = self._mark.read_text(encoding="ascii") if self._mark.exists() else ""
+        before, after = (folder_below(self.folder, name) for name in ("before", "after"))
+        last = ""
+        with suppress(OSError):
+            last = read_kept(self.folder, self._mark.name).decode("ascii", "replace")
         if last != self._fingerprint and after.is_dir():
             shutil.rmtree(before, ignore_errors=True)
             after.rename(before)
             self._mark.unlink(missing_ok=True)
-        before.mkdir(parents=True, exist_ok=True)
+        make_folder(before)
         return before
 
     def keep(self, built: Path) -> None:
         """Keep what Allure has made of it: a folder."""
-        after = self.folder / "after"
+        after = folder_below(self.folder, "after")
         shutil.rmtree(after, ignore_errors=True)
         if built.is_dir():
-            shutil.copytree(built, after)
-        self._mark.write_text(self._fingerprint, encoding="ascii")
+            copy_kept(built, after)
+        write_kept(self._mark, self._fingerprint)
 
 
 def _fingerprint(results: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 
 from chaoskit.errors import ChaosError
@@ -47,6 +48,23 @@ VERSION = len(MIGRATIONS)
 def version_of(connection: sqlite3.Connection) -> int:
     """The version of the file; 0 for an empty one."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def check_schema(connection: sqlite3.Connection) -> None:
+    """That the tables are ours: a view or a trigger in their place would be a program that we run.
+
+    Raises ValueError.
+    """
+    ours = sqlite3.connect(":memory:", isolation_level=None)
+    with contextlib.closing(ours):
+        migrate(ours, "")
+        wanted = dict(ours.execute("SELECT name, sql FROM sqlite_master").fetchall())
+    found = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    for kind, name, sql in found:
+        if kind not in ("table", "index") or sql != wanted.get(name, sql) or str(sql).startswith("CREATE VIRTUAL"):
+            raise ValueError(f"the {kind} {name} is not ours")
+    if missing := wanted.keys() - {name for _, name, _ in found}:
+        raise ValueError(f"{min(missing)} is missing")
 
 
 def migrate(connection: sqlite3.Connection, file: object) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaoskit.errors import ChaosError, nearest
+from chaoskit.history.files import folder_below
 from chaoskit.reporters.history_db.store import Database, Entry
 from chaoskit.reporters.runs import Recorded, read_run
 
@@ -60,6 +61,8 @@ def selected(file: Path, word: str) -> Selected:
 def folders(file: Path, word: str) -> list[Path]:
     """Where the recordings of a run lie, by what a person calls it; several folders for a run with xdist.
 
+    Below the history, if it is not a folder that the person names: the history may name any folder of the user's.
+
     Raises ChaosError for what names no run, and for a run whose recordings are gone.
     """
     folder = _folder(file, word)
@@ -67,16 +70,12 @@ def folders(file: Path, word: str) -> list[Path]:
         return [folder]
     with Database(file, create=False) as database:
         entry = select(database, word)
-    # Where it was recorded, or below the history: reports are carried from machine to machine.
-    found = [
-        place
-        for folder in (*entry.folders, Path(entry.id))  # the last: a run in which all failed before it was run
-        for place in (folder, file.parent / "runs" / folder.name)
-        if place.is_dir()
-    ]
-    if not found:
+        # The last is that of a run in which all failed before it was run.
+        found = [database.folder(name) for name in (*(folder.name for folder in entry.folders), entry.id)]
+    places = [place for place in dict.fromkeys(found) if place.is_dir()]
+    if not places:
         raise ChaosError(f"the recordings of run {entry.id} are gone: {file} keeps its figures only")
-    return list({place.resolve(): place for place in found}.values())
+    return places
 
 
 def _folder(file: Path, word: str) -> Path | None:
@@ -88,7 +87,7 @@ def _folder(file: Path, word: str) -> Path | None:
         return None
     if Path(word).is_dir():
         return Path(word)
-    beside = file.parent / "runs" / word
+    beside = folder_below(file.parent, "runs", *Path(word).parts)
     if file.exists():
         with Database(file) as database:
             known = any(entry.id.startswith(word) for entry in database.runs())

@@ -8,23 +8,35 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Self, TypeVar
+
+import msgspec
 
 from chaoskit.errors import ChaosError
+from chaoskit.history.files import MOST, folder_below, read_json
+from chaoskit.history.rows import Seconds
 from chaoskit.reporters.history_db.revision import Revision
-from chaoskit.reporters.history_db.schema import migrate
-from chaoskit.reporters.runs import SKIPPED, Recorded, from_dict
+from chaoskit.reporters.history_db.schema import check_schema, migrate
+from chaoskit.reporters.runs import SKIPPED, Recorded, from_dict, moment
 from chaoskit.reporters.score import scenario_key, score
 
 FILE = "history.db"
+BESIDE = ("", "-journal", "-wal", "-shm")
+"""What SQLite adds to the name of the file: it would follow a link at each of these."""
+
 KEEP = 200
 """Runs that are kept unless told otherwise."""
+
+T = TypeVar("T")
 
 PATIENCE = 30.0
 """Seconds that a writer waits for the others."""
 
+_KEPT = {
+    "findings": ("id", "outcome", "expected", "seen", "samples", "line"),
+    "faults": ("name", "kind", "target", "touched", "unit"),
+}
 _INSERT = """
     INSERT INTO runs (id, started, wall, score, revision, branch, url, folders) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
@@ -46,11 +58,11 @@ class Entry:
     """
 
     id: str
-    started: float
-    wall: float
-    score: float | None
+    started: Annotated[float, msgspec.Meta(ge=0, le=1e11)]
+    wall: Seconds
+    score: Annotated[float, msgspec.Meta(ge=0, le=100)] | None
     revision: Revision
-    gate: str
+    gate: Annotated[str, msgspec.Meta(pattern=r"\A(passed|blocked|)\Z")]
     folders: Sequence[Path]
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -69,8 +81,11 @@ class Database:
         self.file = file
         if not create and not file.exists():
             raise ChaosError(f"no history: {file} does not exist (a run of pytest --chaos makes it)")
-        if file.is_symlink():  # SQLite would follow it, and its journal would lie beside what it leads to
-            raise ChaosError(f"{file} is a symbolic link, which is not followed: put the file itself there")
+        for each in (Path(f"{file}{name}") for name in BESIDE):
+            if each.is_symlink():
+                raise ChaosError(f"{each} is a symbolic link, which is not followed: put the file itself there")
+            if each.exists() and not each.is_file():
+                raise ChaosError(f"{each} is no regular file")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(file, timeout=PATIENCE, isolation_level=None)
@@ -80,7 +95,9 @@ class Database:
             with self._told():
                 # No WAL: the history stays one file, which a CI cache can carry and a network disk can hold.
                 self._db.execute("PRAGMA foreign_keys = ON")
+                self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST)
                 migrate(self._db, file)
+                check_schema(self._db)
         except BaseException:
             self._db.close()
             raise
@@ -97,10 +114,13 @@ class Database:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
+        """A file that cannot be read or written, or that holds what we have not written, is a ChaosError."""
         try:
             yield
         except sqlite3.Error as error:
             raise ChaosError(f"{self.file}: {error}") from None
+        except (ValueError, msgspec.ValidationError) as error:
+            raise ChaosError(f"{self.file} is not as chaoskit writes it: {error}") from None
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -119,8 +139,8 @@ class Database:
 
         Raises ChaosError when the file cannot be written.
         """
-        starts = [_unix(each.started) for each in recorded if each.started] or [0.0]
-        ends = [_unix(each.started) + each.wall for each in recorded if each.started] or [0.0]
+        starts = [moment(each.started) for each in recorded if each.started] or [0.0]
+        ends = [moment(each.started) + each.wall for each in recorded if each.started] or [0.0]
         folders = sorted({str(each.folder.parent) for each in recorded if each.folder is not None})
         with self._writing():
             self._db.execute("DELETE FROM runs WHERE id = ?", (run,))
@@ -159,19 +179,37 @@ class Database:
             ):
                 if run in counts:
                     counts[run][outcome] = number
-        return [
-            Entry(
-                run, started, wall, score, Revision(commit, branch, url), gate,
-                [Path(folder) for folder in json.loads(folders)], dict(counts[run]),
-            )
-            for run, started, wall, score, commit, branch, url, gate, folders in rows
-        ]  # fmt: skip
+            return [
+                _typed(
+                    {
+                        "id": run,
+                        "started": started,
+                        "wall": wall,
+                        "score": score,
+                        "revision": {"commit": commit, "branch": branch, "url": url},
+                        "gate": gate,
+                        "folders": read_json(folders),
+                        "counts": dict(counts[run]),
+                    },
+                    Entry,
+                )
+                for run, started, wall, score, commit, branch, url, gate, folders in rows
+            ]
 
     def scenarios(self, run: str) -> list[Recorded]:
-        """What was recorded of a run, by key. Rows behind findings and evidence of faults are not kept."""
+        """What was recorded of a run, by key. Rows behind findings and evidence of faults are not kept.
+
+        Their folders are those below this file, whatever the file says: reports are carried from machine to machine,
+        and a folder elsewhere may be anything.
+        """
         with self._told():
             rows = self._db.execute("SELECT data FROM scenarios WHERE run = ? ORDER BY key", (run,)).fetchall()
-        return [from_dict(json.loads(data)) for (data,) in rows]
+            recorded = [from_dict(read_json(data)) for (data,) in rows]
+        return [replace(each, folder=each.folder and self.folder(*each.folder.parts[-2:])) for each in recorded]
+
+    def folder(self, *names: str) -> Path:
+        """The folder of a run, or of a scenario in it, below this file. It may be gone. BrokenError: a link."""
+        return folder_below(self.file.parent, "runs", *names)
 
     def outcomes(self, runs: Sequence[str]) -> dict[str, dict[str, str]]:
         """By run, the outcome of each scenario by key."""
@@ -180,19 +218,18 @@ class Database:
             for run in runs:
                 rows = self._db.execute("SELECT key, outcome FROM scenarios WHERE run = ?", (run,))
                 found[run].update(rows.fetchall())
-        return found
+            return _typed(found, dict[str, dict[str, str]])
 
     def trend(self, limit: int = 30) -> list[tuple[str, float]]:
         """Ids and scores up to the newest run that has a score, oldest first, all over that run's scenarios.
 
         A run of some of them counts the others as they last were; a run of none of them is left out.
         """
-        with self._told():
-            rows = self._db.execute(_OUTCOMES).fetchall()
         runs: dict[str, list[Recorded]] = {}
-        for run, key, control, severity, outcome in rows:
-            if outcome != SKIPPED:
-                runs.setdefault(run, []).append(_bare(key, bool(control), severity, outcome))
+        with self._told():
+            for run, key, control, severity, outcome in self._db.execute(_OUTCOMES):
+                if outcome != SKIPPED:
+                    runs.setdefault(_typed(run, str), []).append(_bare(key, bool(control), severity, outcome))
         if not runs:
             return []
         wanted = {scenario_key(each) for each in runs[list(runs)[-1]]}
@@ -211,24 +248,19 @@ class Database:
 
 
 def _bare(key: str, control: bool, severity: str, outcome: str) -> Recorded:
-    """As much of a recorded scenario as its score needs."""
-    return Recorded(None, key, key, outcome, "", control=control, severity=severity)
+    """As much of a recorded scenario as its score needs. Raises ValueError."""
+    bare = {"folder": None, "scenario": key, "slug": key, "outcome": outcome, "reason": "", "control": control}
+    return from_dict({**bare, "severity": severity})
 
 
-def _unix(started: str) -> float:
-    return datetime.fromisoformat(started).timestamp()
+def _typed(data: Any, kind: type[T]) -> T:
+    """What was in the file as what it should be: SQLite keeps any type in any column. Raises msgspec's error."""
+    return msgspec.convert(data, kind, dec_hook=lambda _, folder: Path(folder))
 
 
 def _data(recorded: Recorded) -> str:
-    slim = replace(
-        recorded,
-        description="",
-        findings=[
-            {key: finding[key] for key in ("id", "outcome", "expected", "seen", "samples", "line")}
-            for finding in recorded.findings
-        ],
-        faults=[
-            {key: fault[key] for key in ("name", "kind", "target", "touched", "unit")} for fault in recorded.faults
-        ],
-    )
-    return json.dumps(slim.as_dict(), ensure_ascii=False, separators=(",", ":"), default=str)
+    slim = recorded.as_dict()
+    slim["description"] = ""
+    for name, keys in _KEPT.items():
+        slim[name] = [{key: each[key] for key in keys} for each in slim[name]]
+    return json.dumps(slim, ensure_ascii=False, separators=(",", ":"), default=str)

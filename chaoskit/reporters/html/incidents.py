@@ -11,7 +11,7 @@ import msgspec
 
 from chaoskit.alerting.fault_report import FOLDER, FaultReport, decode
 from chaoskit.errors import BrokenError
-from chaoskit.history.files import read_kept
+from chaoskit.history.files import files_in, read_kept
 from chaoskit.history.rows import Alert, SopRun
 from chaoskit.mask import mask_values
 from chaoskit.reporters.html.rows import rows
@@ -52,7 +52,7 @@ def of(folder: Path) -> Incidents:
     """The incidents of a scenario; empty lists where there were none."""
     alerts = list(rows(folder, Alert))
     sops = list(rows(folder, SopRun))
-    files = sorted((folder / FOLDER).glob("*.json"), key=_number)
+    files = sorted(files_in(folder / FOLDER, "*.json"), key=_number)
     reports = [_read(file, shown=index < REPORTS) for index, file in enumerate(files)]
     counts = {"alert steps": len(alerts), "SOP runs": len(sops)}
     left_out = {name: count - MOST for name, count in counts.items() if count > MOST}

@@ -10,7 +10,7 @@ from pathlib import Path
 from chaoskit.history.files import read_kept
 from chaoskit.reporters.html.slim import data_url, slim
 
-_SIZE = re.compile(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"')
+_SIZE = re.compile(rb'viewBox="0 0 (\d{1,6})(?:\.\d+)? (\d{1,6})(?:\.\d+)?"')
 _ABOUT = {
     "timeline": "Timeline of what was injected, what callers saw and when it recovered",
     "retries": "Attempts of each operation and the pauses between them",
@@ -46,7 +46,7 @@ def _picture(file: Path) -> Picture:
         return picture
     picture.url = data_url(svg)
     if size := _SIZE.search(svg):
-        picture.width, picture.height = (round(float(length)) for length in size.groups())
+        picture.width, picture.height = (int(length) for length in size.groups())
     return picture
 
 
