@@ -158,6 +158,41 @@ def test_the_steady_phase_is_lengthened_while_the_machine_is_why(tmp_path: Path,
     assert result.verdict.outcome is (Outcome.INCONCLUSIVE if times > 1 else Outcome.HELD), result.verdict.reason
 
 
+class AtFirst(Flooded):
+    """The same in the first attempt; a calm machine after that, whatever this one is like."""
+
+    rehearsed = 0
+
+    def _rehearse(self, scenario: Any, history: History, *given: Any, **named: Any) -> str | None:
+        broken = super()._rehearse(scenario, history, *given, **named)
+        self.rehearsed += 1
+        if self.rehearsed > 1:
+            history._rows[r.Host].clear()
+        return broken
+
+
+@pytest.mark.parametrize(("control", "attempts"), [(True, 2), (False, 1)])
+def test_a_control_that_is_violated_elsewhere_is_run_again(tmp_path: Path, control: bool, attempts: int) -> None:
+    """What it names was left open by the machine; what is violated elsewhere catches nothing. The scenario itself is
+    settled by any violation."""
+    file = tmp_path / "named.chaos.yaml"
+    text = TEXT.replace("traffic:", "control: {with: {stub: {env: {A: b}}}, violates: [during.ask.p95]}\ntraffic:")
+    text = text.replace('ask: {success_rate: ">= 50%"}\n', 'ask: {success_rate: ">= 50%", p95: "< 5ms"}\n')
+    text = text.replace('{success_rate: ">= 50%", p95: "< 5ms"}', '{success_rate: ">= 50%"}', 1)
+    file.write_text(f"{text}  responses: {{of: ask, body: no such answer}}\n", encoding="utf-8")
+    (found,) = load(file)
+    with closing(AtFirst(tmp_path / "reports", seed=7)) as session:
+        result = rehearse(session, found, control=control, wait=lambda _: None)
+    assert (result.attempts, result.verdict.outcome) == (attempts, Outcome.VIOLATED)
+    first = json.loads((result.folder / ("attempt-1" if control else "") / "verdict.json").read_text(encoding="utf-8"))
+    assert {each["id"]: each["outcome"] for each in first["findings"] if each["outcome"] != "held"} == {
+        "during.ask.p95": "inconclusive", "responses.ask.body": "violated",
+    }  # fmt: skip
+    if control:
+        assert result.control is not None
+        assert result.control.outcome == "caught", result.control.reason
+
+
 def test_waiting_for_calm_has_a_limit() -> None:
     """Whatever the machine is like it goes on."""
     assert await_calm("made-up", limit=0.0) is False
