@@ -14,7 +14,7 @@ Faults that overlap are one. What is read off the calls, with ``quiet`` for half
 * **closes**: the first call between the end of the fault and the start of the next from which on 70 % of the usual
   calls come within 1 s.
 
-The fault must be one that lets calls reach the proxy (late, cut, wrong answers). While a proxy is down there
+The fault must be one that lets calls reach the proxy (late, cut, swallowed, wrong answers). While a proxy is down there
 are no calls to be seen, whatever the breaker does; that shows as an open circuit without probes.
 """
 

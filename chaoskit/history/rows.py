@@ -93,7 +93,8 @@ class Exchange(Row, frozen=True, kw_only=True):
     """One HTTP request seen at a proxy, and its answer if one came: one attempt of a client.
 
     ``started``: first byte of the request. ``sent``: last byte of the request (None if it never came).
-    ``answered``: first byte of the answer, ``ended``: last byte of it, or when the connection ended.
+    ``answered``: first byte of the answer, ``ended``: last byte of it, or when the connection ended or the client gave
+    up.
     ``end``: ``complete``, ``closed`` (connection ended before the answer was whole) or ``reset``.
     ``headers`` holds the request headers that the tap was told to note, names in lower case.
     """

@@ -181,6 +181,51 @@ def test_requests_are_seen_before_toxics(script: Any, connect: Any, wire: Any, c
     assert (seen(2)[1].id, seen(2)[1].status) == ("r1", None)
 
 
+@pytest.mark.parametrize("stream", ["upstream", "downstream"])
+def test_a_client_that_gives_up_ends_its_exchange(
+    script: Any, connect: Any, wire: Any, control: Any, stream: str
+) -> None:
+    """When it goes, and not when the delay lets its end through, or an answer that nobody waits for."""
+    address, seen = script(OK)
+    control.add_toxic(address.name, "late", "latency", {"latency": 1500}, stream=stream)
+    sock = connect(address)
+    sock.sendall(GET)
+    time.sleep(0.1)
+    sock.close()
+    left = time.monotonic()
+    (row,) = seen()
+    assert time.monotonic() - left < 1.0, "written down when it went"
+    assert (row.status, row.end) == (None, "closed")
+    assert row.ended == pytest.approx(left, abs=0.1)
+    wait_for(lambda: not control.counters()[address.name].active, what="the end of the connection", limit=5)
+    assert len(exchanges(control, address.name)) == 1
+
+
+@pytest.mark.parametrize("more", [0, 3])
+def test_requests_on_a_connection_that_is_held(script: Any, connect: Any, wire: Any, control: Any, more: int) -> None:
+    """They were sent: seen when they came, in pieces, and ended when the client went or it was answered at last."""
+    address, seen = script(OK, OK)
+    control.add_toxic(address.name, "hole", "blackhole", {})
+    gone, kept = connect(address), connect(address)
+    gone.sendall(GET.replace(b"r1", b"gone")[: 20 if more else None])
+    kept.sendall(GET.replace(b"r1", b"kept"))
+    if more:
+        time.sleep(0.05)
+        gone.sendall(GET.replace(b"r1", b"gone")[20:])
+    time.sleep(0.1)
+    gone.close()
+    left = time.monotonic()
+    (row,) = seen()
+    assert (row.id, row.status, row.end) == ("gone", None, "closed")
+    assert (row.started, row.ended) == (pytest.approx(left - 0.1, abs=0.1), pytest.approx(left, abs=0.1))
+    control.remove_toxic(address.name, "hole")
+    assert wire.read(kept, len(OK)) == OK
+    assert [(row.id, row.status) for row in seen(2)] == [("gone", None), ("kept", 200)], "each once"
+    kept.sendall(GET.replace(b"r1", b"next"))
+    assert wire.read(kept, len(OK)) == OK
+    assert seen(3)[2].id == "next"
+
+
 def test_upgrade(script: Any, connect: Any, wire: Any) -> None:
     """After 101 the bytes are no HTTP; the exchange is complete and nothing else is seen."""
     switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"

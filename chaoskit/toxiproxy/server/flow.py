@@ -181,6 +181,8 @@ class Flow:
             return
         self.over = True
         self.link.blame(self.source.name, reset)
+        if self.source is self.link.client:
+            self.link.client_left()
         if self.stages:
             self.stages[0].push_end()
         else:

@@ -10,7 +10,7 @@ from chaoskit.toxiproxy.server import chain
 from chaoskit.toxiproxy.server.dial import Dial
 from chaoskit.toxiproxy.server.endpoint import LINGER_ZERO, Endpoint
 from chaoskit.toxiproxy.server.flow import Flow
-from chaoskit.toxiproxy.server.reactor import HANG_UP
+from chaoskit.toxiproxy.server.reactor import EDGE, HANG_UP, READ
 
 if TYPE_CHECKING:
     from chaoskit.toxiproxy.server.installed import Installed
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Bytes = bytes  # a method of that name hides it
 _NONE: frozenset[Installed] = frozenset()
+_PEEKED = 65536
+"""Bytes that are looked at of what a client sends on a connection that is held."""
 
 
 class Link:
@@ -74,10 +76,35 @@ class Link:
                     installed.count.cut += 1
                     self.abort("toxic", reset=True)
                 else:
-                    self._holder = installed
-                    self.proxy.reactor.watch(self.client.fd, HANG_UP, lambda _: self.abort("client"))
+                    self._hold(installed)
                 return
         self.dial()
+
+    def _hold(self, installed: Installed) -> None:
+        """Let nothing happen on the connection; with a tap, look at what the client sends and leave it where it is."""
+        self._holder = installed
+        config = self.proxy.tap
+        if config is not None:
+            self.set_tap(config)
+        # Told once of what has come: it stays there, so the reactor would be told of it again and again.
+        events = HANG_UP if config is None else HANG_UP | READ | EDGE
+        self.proxy.reactor.watch(self.client.fd, events, self._held)
+
+    def _held(self, events: int) -> None:
+        if self.tap is not None:
+            try:
+                data = self.client.sock.recv(_PEEKED, socket.MSG_PEEK)
+            except OSError:
+                data = b""  # nothing has come, or it was reset
+            if data:
+                self.tap.peeked(memoryview(data), monotonic())
+        if events & ~(READ | EDGE):
+            self.abort("client")
+
+    def client_left(self) -> None:
+        """The client sends no more, and waits no longer: that is not for toxics to delay."""
+        if self.tap is not None:
+            self.tap.connection_ended(clean=False, reset=self.reset)
 
     def release(self, installed: Installed) -> None:
         """A toxic is gone: if it held the connection, the others decide."""
@@ -217,6 +244,8 @@ class Link:
 
     def _close_unconnected(self, reset: bool) -> None:
         """The client sees the end of the stream (unread data would turn that into a reset), or a reset."""
+        if self.tap is not None:
+            self.tap.connection_ended(clean=False, reset=reset)
         sock = self.client.sock
         self.proxy.reactor.forget(self.client.fd)
         if reset:

@@ -17,6 +17,8 @@ from time import monotonic
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 HANG_UP = select.EPOLLRDHUP
+EDGE = select.EPOLLET
+"""Beside these: call back once for what is new, and not again while it is left there."""
 
 Callback = Callable[[int], None]
 _DEFERRED_TURN = 0.002  # seconds for deferred calls before the others are looked at again

@@ -1,7 +1,8 @@
 """The HTTP tap: watches the requests and answers of a connection, and changes nothing.
 
-It sees what the client sees: requests as they arrive, before any toxic; answers as they leave, after all of
-them. So an answer that a toxic swallows or cuts is an exchange without answer.
+It sees what the client sees: requests as they arrive, before any toxic, also those of a connection that a toxic holds;
+answers as they leave, after all of them. So an answer that a toxic swallows or cuts is an exchange without answer, and
+so is one that comes after the client has gone: the exchange ends when it goes, not when a toxic lets that through.
 """
 
 from __future__ import annotations
@@ -69,11 +70,21 @@ class Tap:
         """Exchanges without their whole answer, oldest first; HTTP answers in order."""
         self._requests = _Requests(self)
         self._answers = _Answers(self)
+        self._peeked = 0
+
+    def peeked(self, data: memoryview, now: float) -> None:
+        """All that the client has sent so far, and that will be read only when its connection is let go on."""
+        new = data[self._peeked :]
+        self._peeked = len(data)
+        self.now = now
+        self._feed(self._requests, new)
 
     def request_bytes(self, data: memoryview, now: float) -> None:
         """The client has sent something."""
+        known = min(self._peeked, len(data))
+        self._peeked -= known
         self.now = now
-        self._feed(self._requests, data)
+        self._feed(self._requests, data[known:])
 
     def answer_bytes(self, data: memoryview, now: float) -> None:
         """Something has been sent to the client."""
