@@ -23,10 +23,29 @@ def _some_room(size: float) -> float:
     return size
 
 
+def _path(text: str) -> str:
+    """What is put behind the service's own address: ``@far.example.com/`` would lead elsewhere."""
+    if not text.startswith("/") or not text.isprintable() or " " in text:
+        raise problem(f"{text!r} is no path of the service, which begins with /", ["/healthz"])
+    return text
+
+
+def _request(text: str) -> str:
+    method, _, path = text.partition(" ")
+    if not method.isascii() or not method.isalpha():
+        raise problem(f"{text!r} is no request: a method, then a path of the service", ["POST /reset"])
+    _path(path.strip() or "/")
+    return text
+
+
+Path = Annotated[str, AfterValidator(_path)]
+"""A path of the service, with or without a query."""
+
+
 class ReadySpec(Model):
     """When a service counts as ready: an HTTP path that answers 2xx, an open port, or a line in its log."""
 
-    http: str | None = None
+    http: Path | None = None
     tcp: bool | None = None
     log: str | None = None
     within: Duration = 10.0
@@ -70,13 +89,15 @@ class ServiceSpec(Model):
     )
     protocol: Literal["http", "tcp"] | None = None
     ready: ReadySpec = ReadySpec()
-    metrics: str | None = None
+    metrics: Path | None = None
     failpoints: bool = False
     restart: Literal["never", "on-failure", "always"] = "never"
     ends: Literal["never", "allowed"] = "never"
     stop: StopSpec = StopSpec()
     proxy: bool = True
-    reset: list[str] = Field([], description="requests (METHOD PATH) sent directly to it between scenarios")
+    reset: list[Annotated[str, AfterValidator(_request)]] = Field(
+        [], description="requests (METHOD PATH) sent directly to it between scenarios"
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
