@@ -24,6 +24,10 @@ class TimeoutExpired(BrokenError):
     """A condition did not come within its limit. The text says what was awaited and what was last seen."""
 
 
+class NotRestorable(BrokenError):
+    """What a service held cannot be brought back in place, only by starting the environment anew. The text says why."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One mistake in a file a person wrote.

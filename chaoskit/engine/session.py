@@ -25,7 +25,7 @@ from chaoskit.engine.platform import Platform, ProcessPlatform
 from chaoskit.engine.record import META, VERDICT, control_verdict, describe, keep_sources, write
 from chaoskit.engine.run import OnProgress, Run
 from chaoskit.engine.verdict import ControlVerdict, Verdict
-from chaoskit.errors import BrokenError, ChaosError
+from chaoskit.errors import BrokenError, ChaosError, NotRestorable
 from chaoskit.guardian import start_guardian
 from chaoskit.history.files import make_folder
 from chaoskit.history.store import History
@@ -168,6 +168,21 @@ class Session:
             self._environments[key] = live
         return self._environments[key], self._generator
 
+    def prepare(
+        self, environment: Environment, wanted: Environment, *, fresh: bool = False
+    ) -> tuple[LiveEnvironment, TrafficGenerator, bool]:
+        """Like :meth:`open`, and as good as new, with the services as ``wanted`` says; True when one was started.
+
+        Where what the services held cannot be brought back in place, the environment is started anew.
+        """
+        live, generator = self.open(environment, fresh=fresh)
+        try:
+            return live, generator, live.prepare(wanted)
+        except NotRestorable as reason:
+            self.note(f"{environment.name} is started anew: {reason}")
+            live, generator = self.open(environment, fresh=True)
+            return live, generator, live.prepare(wanted)
+
     def taint(self, environment: Environment) -> None:
         """Have the services of an environment started anew before the next scenario: this one left them ill."""
         live = self._environments.get(_key(environment))
@@ -214,8 +229,8 @@ class Session:
         changes = [scenario.model.with_, *([switched_off.with_] if switched_off else [])]
         sops = switched_off is None or switched_off.without != "sops"
         try:
-            live, generator = self.open(scenario.environment, fresh=scenario.model.isolation == "fresh")
-            cold = live.prepare(changed(scenario.environment, *changes))
+            environment, fresh = scenario.environment, scenario.model.isolation == "fresh"
+            live, generator, cold = self.prepare(environment, changed(environment, *changes), fresh=fresh)
             meta.update(prepared=now() - began, **live.describe())
             try:
                 Run(

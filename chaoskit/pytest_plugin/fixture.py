@@ -245,8 +245,7 @@ def chaos_for(request: pytest.FixtureRequest) -> Iterator[Chaos]:
     plugin: Any = request.config.pluginmanager.getplugin("chaoskit-run")
     session = plugin.session
     environment = load_environment(_environment_file(request))
-    live, generator = session.open(environment)
-    live.prepare(environment)
+    live, generator, _ = session.prepare(environment, environment)
     history = History(session.new_folder(slug(request.node.name)))
     with ExitStack() as stack:
         stack.callback(history.close)

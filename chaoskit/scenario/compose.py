@@ -44,13 +44,14 @@ _SUPERVISED: Mapping[str, Literal["always", "on-failure"]] = {
 class SqlSpec(Model):
     """How a PostgreSQL database is read directly; what is not given comes from ``POSTGRES_USER`` and its like.
 
-    ``reset: truncate`` empties its tables between scenarios, but those of ``keep``.
+    ``reset: restore`` brings back, between scenarios, what it held when the services were ready, but for the tables of
+    ``keep``.
     """
 
     user: str | None = None
     password: str | None = None
     database: str | None = None
-    reset: Literal["none", "truncate"] = "none"
+    reset: Literal["none", "restore"] = "none"
     keep: list[str] = []
 
 

@@ -24,6 +24,9 @@ Emit = Callable[[Row], None]
 Address = tuple[str, int]
 """Host and port."""
 
+SNAPSHOT_LIMIT = 64_000_000
+"""Bytes that :meth:`Service.snapshot` may take of one service: they are held in memory."""
+
 
 @dataclass(frozen=True)
 class Neighbours:
@@ -146,7 +149,21 @@ class Service(ABC):
         """One readiness check, now (at most 1 s)."""
 
     def reset(self) -> None:  # noqa: B027  a service without a memory needs no reset
-        """Make it as good as new for the next scenario; quick. Does nothing unless a service knows better."""
+        """Make it as good as new for the next scenario, but for its data; quick. Does nothing unless a service knows
+        better."""
+
+    def snapshot(self) -> Any:
+        """What it holds now, for :meth:`restore`; equal to an earlier one when nothing was written between the two.
+
+        None for a service without data, or whose data is to stay. Raises BrokenError, also when it holds too much.
+        """
+        return None
+
+    def restore(self, snapshot: Any) -> None:  # noqa: B027  # only who gives a snapshot is asked
+        """Bring back what it held, beneath the connections that are open; quick.
+
+        Raises NotRestorable when only starting anew does that, BrokenError when it fails.
+        """
 
     def settle(self) -> None:  # noqa: B027  # most services need nothing of the others to be as good as new
         """Called before each scenario, when all services are ready: wait for what it needs of the others."""

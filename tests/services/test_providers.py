@@ -51,7 +51,7 @@ def test_noop(bench):
 @pytest.fixture
 def postgres(bench):
     """A server that runs."""
-    service = bench.make("db", provider="postgres", args={"max_connections": 20, "keep": ["stock"]})
+    service = bench.make("db", provider="postgres", args={"max_connections": 20})
     service.start()
     return service
 
@@ -114,35 +114,6 @@ def test_a_paused_postgres_stops_its_sessions_too(postgres):
         postgres.resume()
         question.join(10)
         assert not question.is_alive()
-
-
-def test_postgres_reset_empties_tables(postgres):
-    """All but those to keep; sequences start again; tables stay."""
-    execute(postgres, 'create table "Order Lines" (id serial, n int); create table stock (n int)')
-    execute(postgres, 'insert into "Order Lines" (n) values (1); insert into stock values (5)')
-    postgres.reset()
-    assert postgres.read('select * from "Order Lines"') == []
-    assert postgres.read("select n from stock") == [[5]]
-    execute(postgres, 'insert into "Order Lines" (n) values (1)')
-    assert postgres.read('select id from "Order Lines"') == [[1]]
-
-
-def test_postgres_reset_of_a_locked_table_is_told(postgres, monkeypatch):
-    """A session left over by a service holds it; nobody waits for ever."""
-    execute(postgres, "create table orders (id int)")
-    with psycopg.connect(postgres.url()) as session:
-        session.execute("lock table orders")
-        with pytest.raises(BrokenError, match=r"could not be emptied.*lock timeout"):
-            postgres.reset()
-
-
-def test_postgres_reset_none(bench):
-    """Data stays for those who want it."""
-    service = bench.make("db", provider="postgres", args={"reset": "none", "database": "mine"})
-    service.start()
-    execute(service, "create table t (n int); insert into t values (1)")
-    service.reset()
-    assert service.read("select n from t") == [[1]]
 
 
 def test_postgres_read_of_nonsense(postgres):
@@ -251,21 +222,13 @@ def test_redis_life(cache):
         assert client.get("k") is None
 
 
-def test_redis_reset(cache):
-    """All databases are emptied."""
-    with redis.Redis.from_url(cache.url()) as client:
-        client.set("k", "v")
-        cache.reset()
-        assert client.dbsize() == 0
-
-
 def test_a_redis_error_is_told(cache):
     """With the command and the server's words."""
     with pytest.raises(BrokenError, match="cache: NONSENSE: -ERR unknown command"):
         cache.command("NONSENSE")
     cache.stop()
-    with pytest.raises(BrokenError, match="cache: FLUSHALL at port"):
-        cache.reset()
+    with pytest.raises(BrokenError, match="cache: PING at port"):
+        cache.command("PING")
 
 
 def test_no_redis_at_all(monkeypatch):

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, model_validator
 
 from chaoskit.scenario.types import Duration, Model, problem
+from chaoskit.services.providers.base import RESET
 
 
 class PostgresArgs(Model):
@@ -16,8 +17,8 @@ class PostgresArgs(Model):
     database: str = Field("shop", pattern=r"^[a-z_][a-z0-9_]*$")
     max_connections: int = Field(100, ge=5)
     settings: dict[str, str] = {}
-    reset: Literal["truncate", "none"] = Field("truncate", description="what happens between scenarios")
-    keep: list[str] = Field([], description="tables that are not emptied")
+    reset: Literal["restore", "none"] = Field("restore", description=RESET)
+    keep: list[str] = Field([], description="tables (`name` or `schema.name`) that stay as a scenario leaves them")
     replica: bool = Field(False, description="a second server, NAME-replica, follows this one and can take over")
     synchronous: bool = Field(False, description="with replica: a commit is acknowledged when the replica has it, too")
     failover_after: Duration = Field(

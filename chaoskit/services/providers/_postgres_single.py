@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from chaoskit.errors import BrokenError
+from chaoskit.services.postgres_snapshot import PostgresSnapshot
 from chaoskit.services.providers._postgres_args import PostgresArgs
 from chaoskit.services.providers._postgres_server import Binaries, RunAs, find_binaries, run_as
 from chaoskit.services.providers.base import Provider
@@ -19,12 +20,6 @@ from chaoskit.services.spec import ServiceSpec
 
 if TYPE_CHECKING:
     import psycopg
-
-_TABLES = """
-select string_agg(format('%%I.%%I', schemaname, tablename), ', ') from pg_tables
-where schemaname not in ('pg_catalog', 'information_schema') and not tablename = any(%s)
-"""
-
 
 _INITDB = ("-A", "scram-sha-256", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1")
 
@@ -181,24 +176,20 @@ class SinglePostgres(Provider):
         except driver().Error as error:
             raise BrokenError(f"{self.name}: the database could not be made: {error}") from error
 
-    def reset(self) -> None:
-        """Empty all tables but those of ``keep``, unless ``reset: none``. Raises BrokenError if one is locked."""
-        super().reset()
+    def snapshot(self) -> PostgresSnapshot | None:
+        """All databases but the tables of ``keep``, unless ``reset: none``."""
         if self.args.reset == "none":
-            return
-        try:
-            with self.connect(self.args.database) as connection:
-                connection.execute("set lock_timeout = '3s'")
-                row = connection.execute(_TABLES, [self.args.keep]).fetchone()
-                if row and row[0]:
-                    connection.execute(f"truncate {row[0]} restart identity cascade")
-        except driver().Error as error:
-            raise BrokenError(f"{self.name}: the tables could not be emptied: {error}") from error
+            return None
+        return PostgresSnapshot.take(self.name, self.connect, self.args.keep)
+
+    def restore(self, snapshot: PostgresSnapshot) -> None:
+        """Exactly these rows, beneath the sessions of the services."""
+        snapshot.restore(self.name, self.connect)
 
     def read(self, sql: str) -> list[list[Any]]:
         """The rows of a query, asked directly and not through the proxy. Raises BrokenError when it fails."""
         try:
-            with self.connect(self.args.database) as connection:
+            with self.connect() as connection:
                 connection.execute("set statement_timeout = '10s'")
                 return [list(row) for row in connection.execute(sql.encode()).fetchall()]
         except driver().Error as error:
@@ -213,14 +204,14 @@ class SinglePostgres(Provider):
         return self.args.max_connections
 
     @contextlib.contextmanager
-    def connect(self, database: str, connect_timeout: int = 5) -> Iterator[psycopg.Connection[Any]]:
-        """A connection past the proxy. Raises the driver's errors."""
+    def connect(self, database: str = "", connect_timeout: int = 5) -> Iterator[psycopg.Connection[Any]]:
+        """A connection past the proxy, to the one of ``args`` unless another is named. Raises the driver's errors."""
         with driver().connect(
             host=self.host,
             port=self.port,
             user=self.user,
             password=self.password,
-            dbname=database,
+            dbname=database or self.args.database,
             connect_timeout=connect_timeout,
             autocommit=True,
             # Ours are not worth waiting for a replica, which may be down.

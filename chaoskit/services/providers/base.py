@@ -14,6 +14,9 @@ from chaoskit.scenario.types import Model
 from chaoskit.services.managed import ManagedService
 from chaoskit.services.spec import ServiceSpec
 
+RESET = "`restore` brings back, between scenarios, what it held when the services were ready; with `none` all stays"
+"""What the argument ``reset`` of a provider with data means."""
+
 
 class Provider(ManagedService):
     """A service that chaoskit knows how to run. A subclass has an ``Args`` model and says what to run."""

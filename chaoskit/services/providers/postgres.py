@@ -12,6 +12,7 @@ from typing import Any
 from chaoskit.clock import now, wait_for
 from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.services.base import Address, Neighbours
+from chaoskit.services.postgres_snapshot import PostgresSnapshot
 from chaoskit.services.providers._postgres_args import PostgresArgs
 from chaoskit.services.providers._postgres_failover import Failover
 from chaoskit.services.providers._postgres_single import SinglePostgres, driver
@@ -139,10 +140,9 @@ class Postgres(SinglePostgres):
             last_seen=lambda: " / ".join(self.last_lines()[-3:]),
         )
 
-    def reset(self) -> None:
-        """Empty the tables, unless it is a replica, which gets that from its primary."""
-        if not self._is_replica:
-            super().reset()
+    def snapshot(self) -> PostgresSnapshot | None:
+        """None of a replica, which gets what it holds from its primary."""
+        return None if self._is_replica else super().snapshot()
 
     def read(self, sql: str) -> list[list[Any]]:
         """The rows of a query, asked of whoever is the primary now."""

