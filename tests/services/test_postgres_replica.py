@@ -68,15 +68,17 @@ def execute(service, *statements):
 
 
 def test_the_replica_follows(pair):
-    """Committed is replicated; the replica refuses writes; a reset empties both."""
+    """Committed is replicated; the replica refuses writes; what is brought back to the primary reaches it."""
     execute(pair.primary, "create table orders (id int)", "insert into orders values (1)")
     wait_for(lambda: pair.replica.read("select id from orders") == [[1]], what="the row", limit=10)
+    snapshot = pair.primary.snapshot()
+    assert pair.replica.snapshot() is None
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
         execute(pair.replica, "insert into orders values (2)")
-    pair.replica.reset()
-    assert pair.primary.read("select id from orders") == [[1]]
-    pair.primary.reset()
-    assert pair.primary.read("select id from orders") == []
+    execute(pair.primary, "delete from orders")
+    wait_for(lambda: pair.replica.read("select id from orders") == [], what="the deletion", limit=10)
+    pair.primary.restore(snapshot)
+    wait_for(lambda: pair.replica.read("select id from orders") == [[1]], what="the row again", limit=10)
     assert not pair.primary.worn
     assert not pair.replica.worn
 
