@@ -42,6 +42,8 @@ def load(file: Path, *, recorded: Path | None = None, text: str | None = None) -
     Raises InputError with every mistake of the file.
     """
     page = source.read(file, text)
+    if matrix.too_many(page.data.get("matrix")):
+        raise InputError([page.problem(("matrix",), f"matrix: more than {matrix.MOST} combinations")])
     scenarios, problems = [], dict[str, Problem]()
     for values in matrix.combinations(page.data.get("matrix")):
         try:

@@ -5,13 +5,26 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 _REFERENCE = re.compile(r"\{\{\s*matrix\.(\w+)\s*\}\}")
 
 
+MOST = 1000
+"""Combinations of one file: a few more values would make a test for each second of a year."""
+
+
+def too_many(matrix: Any) -> bool:
+    """Whether a matrix has more than :data:`MOST` combinations."""
+    values = matrix.values() if isinstance(matrix, dict) else ()
+    return prod(len(each) for each in values if isinstance(each, list)) > MOST
+
+
 def combinations(matrix: Any) -> list[dict[str, Any]]:
-    """Every combination of the values; one without values for a matrix that is none or has mistakes."""
+    """Every combination of the values; one without values for a matrix that is none, or has mistakes or too many."""
+    if too_many(matrix):
+        return [{}]
     if not isinstance(matrix, dict) or not matrix:
         return [{}]
     if not all(isinstance(values, list) and values for values in matrix.values()):

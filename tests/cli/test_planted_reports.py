@@ -255,6 +255,25 @@ def test_figures_of_a_history(recording: Path, call: Call, name: str, number: st
     assert (status, len(out.splitlines())) == (2, 1), out
 
 
+@pytest.mark.parametrize("number", ["1e300", "-1e300"])
+@pytest.mark.parametrize("key", ["at", "lag_p99"])
+def test_moments_that_no_clock_shows(recording: Path, call: Call, key: str, number: str) -> None:
+    """They are finite, and what is calculated from them would not be."""
+    file = recording / "schedules.jsonl"
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: "NUMBER"}).replace('"NUMBER"', number) + "\n")
+    status, out = call("judge", RUN)
+    assert (status, f"{file.name}:1: not a row of a history" in out) == (2, True)
+
+
+def test_a_matrix_without_end(recording: Path, call: Call) -> None:
+    """A few lines would make more scenarios than can be counted."""
+    scenario = recording / "scenario.chaos.yaml"
+    values = ", ".join(f"v{number}: {list(range(100))}" for number in range(9))
+    scenario.write_text(scenario.read_text() + f"matrix: {{{values}}}\n")
+    status, out = call("judge", RUN)
+    assert (status, "more than 1000 combinations" in out) == (2, True)
+
+
 @pytest.mark.parametrize(
     "statement",
     [
