@@ -48,7 +48,7 @@ class ReadySpec(Model):
     http: Path | None = None
     tcp: bool | None = None
     log: str | None = None
-    within: Duration = 10.0
+    within: Duration = 30.0
 
 
 class StopSpec(Model):
