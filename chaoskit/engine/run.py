@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -15,19 +15,20 @@ from chaoskit.engine.operations import start_traffic
 from chaoskit.engine.sops import SETTLE, Sops
 from chaoskit.expectations._operations import judge_operations
 from chaoskit.expectations._steady import recovered_at
+from chaoskit.expectations.after import After
 from chaoskit.expectations.base import Awaits, Collects, Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window, percentile
-from chaoskit.scenario.model import Scenario
+from chaoskit.scenario.model import OperationBounds, Scenario
 from chaoskit.traffic.generator import TrafficGenerator
 
 TICK = 0.1
 LEAD = 0.2
 """Seconds before the first fault at which its moment is settled."""
 STEP, LONGER = 0.5, 10.0
-"""By how many seconds the steady phase is lengthened at a time, and in all, while others take of the machine."""
+"""Seconds by which the steady phase is lengthened at a time, and a phase in all, while others take of the machine."""
 WARM_UP = 5.0
 """Seconds that a service which was just started may take until steady state holds."""
 
@@ -107,19 +108,19 @@ class Run:
     def _settle(self, start: float, length: float) -> float:
         """When the faults are to begin, told :data:`LEAD` before: after ``length``, or later while the machine is why
         steady state is not met; at most by ``length`` and :data:`LONGER`."""
+        steady = self.scenario.model.steady_state
         zero, latest = start + length, start + length + min(length, LONGER)
         while True:
             while (moment := now()) < zero - LEAD:
                 self._tick("steady", zero)
                 sleep_until(min(zero - LEAD, moment + TICK))
-            if zero >= latest or not self._disturbed(start):
+            if zero >= latest or not self._disturbed("steady_state", steady, start):
                 return zero
             zero = min(latest, zero + STEP)
 
-    def _disturbed(self, start: float) -> bool:
-        findings = judge_operations(
-            "steady_state", self.scenario.model.steady_state, self._view(), [Window(start, now())]
-        )
+    def _disturbed(self, where: str, bounds: Mapping[str, OperationBounds], start: float) -> bool:
+        """Whether others' load is why bounds are not met since ``start``."""
+        findings = judge_operations(where, bounds, self._view(), [Window(start, now())])
         return any(finding.outcome is Outcome.INCONCLUSIVE for finding in findings)
 
     def _warm_up(self, start: float) -> float:
@@ -154,12 +155,21 @@ class Run:
         self.history.add(r.Phase(name="recovery", started=start, ended=now()))
 
     def _after(self, length: float) -> None:
-        """``length`` seconds, and longer while an SOP runs or an expectation awaits something late."""
+        """``length`` seconds; longer while an SOP runs or an expectation awaits something late, and while the machine
+        is why its bounds are not met, at most by ``length`` and :data:`LONGER`."""
         expected = [planned.expectation for planned in self.scenario.expectations]
         awaiting = [expectation for expectation in expected if isinstance(expectation, Awaits)]
+        bounds = next((expectation.root for expectation in expected if isinstance(expectation, After)), {})
         start = now()
-        while now() < start + length or self._awaited(awaiting) or (self._sops.busy and now() < start + SETTLE):
-            self._tick("after", max(start + length, now()))
+        end = start + length
+
+        def goes_on() -> bool:
+            if (moment := now()) < end or self._awaited(awaiting) or (self._sops.busy and moment < start + SETTLE):
+                return True
+            return moment < end + min(length, LONGER) and self._disturbed("after", bounds, start)
+
+        while goes_on():
+            self._tick("after", max(end, now()))
             sleep_until(now() + TICK)
         if now() - start >= TICK:
             self.history.add(r.Phase(name="after", started=start, ended=now()))

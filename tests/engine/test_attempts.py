@@ -158,6 +158,20 @@ def test_the_steady_phase_is_lengthened_while_the_machine_is_why(tmp_path: Path,
     assert result.verdict.outcome is (Outcome.INCONCLUSIVE if times > 1 else Outcome.HELD), result.verdict.reason
 
 
+@pytest.mark.parametrize(("bound", "times"), [("< 10us", 2.0), ("< 20s", 1.0)])
+def test_the_quiet_phase_is_lengthened_while_the_machine_is_why(tmp_path: Path, bound: str, times: float) -> None:
+    """What must hold after recovery gets its time again, once."""
+    file = tmp_path / "longer.chaos.yaml"
+    text = TEXT.replace("  recovery: 5s", "  recovery: 5s\n  after: 1s")
+    file.write_text(f'{text}  after: {{ask: {{p95: "{bound}"}}}}\n', encoding="utf-8")
+    (found,) = load(file)
+    with closing(Flooded(tmp_path / "reports", seed=7)) as session:
+        result = session.run(found)
+    phases = {row.name: row.ended - row.started for row in result.history.of(r.Phase)}
+    assert times <= phases["after"] < times + 0.7
+    assert result.verdict.outcome is (Outcome.INCONCLUSIVE if times > 1 else Outcome.HELD), result.verdict.reason
+
+
 class AtFirst(Flooded):
     """The same in the first attempt; a calm machine after that, whatever this one is like."""
 
