@@ -90,15 +90,11 @@ where relkind in ('r', 'm') group by 1, 2, mine.oid order by 1
 
 _SEQUENCES = f"{_MINE} select its from mine where relkind = 'S' order by 1"  # noqa: S608  # the same
 
-# A referrer that is partitioned holds no rows itself, and cannot be truncated alone.
+# What refers to partitions has a constraint for each of them, too.
 _REFERRERS = """
-select format('%%I.%%I', n.nspname, c.relname), format('%%I.%%I', rn.nspname, r.relname),
-    r.relkind = 'r' and not r.relispartition
-from pg_class c join pg_namespace n on n.oid = c.relnamespace
-join pg_constraint k on contype = 'f'
-    and (confrelid = c.oid or c.relispartition and confrelid in (select pg_partition_ancestors(c.oid)))
-join pg_class r on r.oid = conrelid join pg_namespace rn on rn.oid = r.relnamespace
-where c.relkind = 'r'
+select format('%%I.%%I', n.nspname, c.relname), format('%%I.%%I', rn.nspname, r.relname)
+from pg_constraint k join pg_class c on c.oid = confrelid join pg_namespace n on n.oid = c.relnamespace
+join pg_class r on r.oid = conrelid join pg_namespace rn on rn.oid = r.relnamespace where contype = 'f'
 """
 
 Fingerprint = tuple[int, Any]
@@ -261,9 +257,9 @@ def _write(connection: psycopg.Connection[Any], tables: Mapping[str, _Table], ch
     """
     referrers: dict[str, set[str]] = {}
     deleted = set()
-    for its, referrer, plain in connection.execute(_REFERRERS, {}):
+    for its, referrer in connection.execute(_REFERRERS, {}):
         referrers.setdefault(its, set()).add(referrer)
-        if not plain or referrer not in tables:  # partitions, or a table to keep
+        if referrer not in tables:  # one to keep, or the whole of some partitions, which could not be truncated alone
             deleted.add(its)
     while more := {its for its, those in referrers.items() if those & deleted} - deleted:
         deleted |= more

@@ -18,7 +18,7 @@ from chaoskit.services import postgres_snapshot
 
 SERVICE = '''
 """Migrates as every tool does, with a table of its own; then answers. SEED is one more row that it makes at a start."""
-import http.server, os, sys, threading, time
+import http.server, os, pathlib, threading, time
 import psycopg
 
 def migrate():
@@ -37,6 +37,11 @@ def migrate():
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.send_header("content-length", "0"); self.end_headers()
+    def do_POST(self):
+        with psycopg.connect(os.environ["DB"]) as db:
+            db.execute("insert into accounts values (99, 'told to forget')")
+        pathlib.Path("asked").open("a").write(self.path)
+        self.do_GET()
     def log_message(self, *_): pass
 
 if "LATE" in os.environ:
@@ -146,6 +151,19 @@ def test_first_and_between(environment, session, notes):
             assert client.dbsize() == 0
     assert {name: service.pid for name, service in live.services.items()} == pids
     assert notes == []
+
+
+def test_reset_requests_come_between_scenarios_and_before_the_data(environment, session, tmp_path):
+    """What a service writes because it is told to forget is not there afterwards; before the first it is not told."""
+    environment.source.file.write_text(
+        ENVIRONMENT.replace("protocol: http", "protocol: http\n    reset: [POST /reset]")
+    )
+    environment = load_environment(environment.source.file)
+    live, _, _ = session.prepare(environment, environment)
+    assert not (tmp_path / "asked").exists()
+    session.prepare(environment, environment)
+    assert (tmp_path / "asked").read_text() == "/reset"
+    assert accounts(live) == SEEDED
 
 
 def test_after_a_scenario_that_failed(environment, session):

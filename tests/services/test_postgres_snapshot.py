@@ -85,6 +85,19 @@ def test_all_that_was_there_is_there_again(server):
     assert server.read("select id, upper from users where name = 'next'") == [[3, "NEXT"]]
 
 
+def test_other_rows_in_the_same_places(server):
+    """As many of them, where the old ones lay."""
+    execute(server, "create table t (n int); insert into t values (1), (2)")
+    was, snapshot = content(server, ["t"]), server.snapshot()
+    places = server.read("select ctid::text from t")
+    execute(server, "delete from t")
+    execute(server, "vacuum t")
+    execute(server, "insert into t values (3), (4)")
+    assert server.read("select ctid::text from t") == places
+    server.restore(snapshot)
+    assert content(server, ["t"]) == was
+
+
 def test_whatever_is_done_is_undone(server):
     """Random statements on tables that refer to each other, in a circle too; some fail, which is as good."""
     execute(
@@ -202,14 +215,22 @@ def test_partitions_and_inheritance(server):
         "create table notes_1 partition of notes for values in (1, 2);"
         "create table parent (n int); create table child (m int) inherits (parent);"
         "insert into events values (1, 1), (2, 2); insert into notes values (1, 1), (2, 2);"
+        "create table logs (id int primary key) partition by range (id);"
+        "create table logs_1 partition of logs for values from (0) to (10);"
+        "create table logs_2 partition of logs for values from (10) to (20);"
+        "create table marks (id int references logs);"
+        "insert into logs values (1), (11); insert into marks values (1), (11);"
         "insert into parent values (1); insert into child values (2, 2)",
     )
-    tables = ["events", "notes", "only parent", "child"]
+    tables = ["events", "notes", "logs", "marks", "only parent", "child"]
     was, snapshot = content(server, tables), server.snapshot()
     for statements in (
         "insert into events values (3, 1), (4, 2); update parent set n = 9",
         "delete from notes; delete from events where day = 2; truncate parent",
         "truncate events cascade",
+        "insert into logs values (2)",
+        "delete from marks where id = 1; delete from logs where id = 1",
+        "truncate logs cascade",
         "truncate child; insert into notes values (1, 1)",
     ):
         execute(server, statements)
