@@ -26,12 +26,9 @@ from chaoskit.expectations._evidence import latency
 from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.calm import AFTERMATH
-from chaoskit.history.view import View
+from chaoskit.history.view import MOST_TIMES, View
 from chaoskit.history.windows import Window, without
 from chaoskit.scenario.bounds import Bound
-
-MOST_TIMES = 10
-"""How many times as much as the average request one may have lost: the waits of others lie in its way, too."""
 
 Judge = Callable[[Bound, list[r.Request], Sequence[Window]], Finding]
 """One bound on requests that were sent within windows."""

@@ -260,11 +260,16 @@ class Breaker(Expectation):
         if opened is None:
             return self._not_open(circuit)
         all_ = pauses_between(probes)
-        pauses = [pause.length for pause in all_ if not view.doubted(pause.start, pause.end, slowed=True)]
+        left = [pause for pause in all_ if not view.doubted(pause.start, pause.end)]
+        pauses = [pause.length for pause in left]
         if len(pauses) >= PAUSES_NEEDED:
             value = statistics.median(pauses)
             spread = f"{format_duration(min(pauses))} to {format_duration(max(pauses))} between {len(probes)} probes"
             outcome = Outcome.HELD if bound.holds(value) else Outcome.VIOLATED
+            if view.in_doubt and bound.reaches(
+                statistics.median(view.least(pause.start, pause.end) for pause in left), value
+            ):
+                outcome = Outcome.VACUOUS
             return _Judged(outcome, format_duration(value), len(pauses), spread, _firsts(circuit), excess(bound, value))
         calls = sum(map(len, probes))
         told = (

@@ -132,8 +132,8 @@ class Ledger(Expectation):
 
         def over(seconds: float) -> bool:
             moment = now()
-            undisturbed = Calm.of(view.history.of(r.Host)).uninterrupted(began, moment, slowed=False)
-            return undisturbed >= seconds or moment - began >= LONGER * seconds
+            free = Calm.of(view.history.of(r.Host)).free(began, moment)
+            return any(each.length >= seconds for each in free) or moment - began >= LONGER * seconds
 
         wait_for(settled, what="acknowledged writes", limit=inf, every=POLL)
         return [msgspec.structs.replace(read, changing=True) for read in latest] if changing else latest
@@ -216,7 +216,8 @@ class Ledger(Expectation):
     def _may_come(self, read: r.Read, view: View) -> bool:
         """Whether the machine could be why something was not there yet: it was in the way of the last of ``within``."""
         end = max((phase.end for phase in view.phases.values()), default=read.at)
-        return view.took(end, read.at, slowed=False) < min(self.within, read.at - end)
+        given = min(self.within, read.at - end)
+        return view.in_doubt and all(free.length < given for free in view.calm.free(end, read.at))
 
     def _unknown(self, requests: list[r.Request]) -> int:
         """How many keys may be there that nobody was told."""

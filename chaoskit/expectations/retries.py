@@ -194,7 +194,7 @@ class Retries(Expectation):
             if limit is None:
                 continue
             for exchange in call.exchanges:
-                after = exchange.started - request.sent - limit
+                after = view.least(request.sent, exchange.started) - limit
                 if after > GRACE:
                     late.append((after, f"{_named(call)} ({format_duration(after)} late)"))
         late.sort(reverse=True)
@@ -208,7 +208,9 @@ class Retries(Expectation):
 def _explained(name: str, bound: Bound, call: Attempts, view: View) -> bool:
     """Whether the machine could have made a call what it is: a pause longer, an attempt late, one too many, or one too
     few that the time was too short for."""
-    if name not in ("attempts", "amplification"):
+    if name == "after_deadline":  # how late each is is judged at best
+        return False
+    if name.startswith("backoff"):
         return view.doubted(*_span(call), slowed=True)
     if not view.doubted(*_span(call)):
         return False

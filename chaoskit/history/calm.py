@@ -26,7 +26,7 @@ from itertools import pairwise
 from math import inf
 
 from chaoskit.history.rows import Host
-from chaoskit.history.windows import Window, inside, merge
+from chaoskit.history.windows import Window, inside, merge, without
 
 TAKEN, TAKEN_SHARE = 0.25, 0.1
 """Processors, and the share of all processors, that others must take at least."""
@@ -117,14 +117,16 @@ class Calm:
         one that the slowdown leaves, an overwhelmed one nothing."""
         return sum(seconds * worth for seconds, worth in self._worth(start, end))
 
-    def uninterrupted(self, start: float, end: float, *, slowed: bool = True) -> float:
-        """The longest time without an overwhelmed moment from ``start`` to ``end``: seconds, or, ``slowed``, as
-        :meth:`progress` has them."""
-        longest = lasts = 0.0
-        for seconds, worth in self._worth(start, end):
-            lasts = lasts + seconds * (worth if slowed else 1.0) if worth else 0.0
-            longest = max(longest, lasts)
-        return longest
+    def lost(self, start: float, end: float) -> tuple[float, float]:
+        """Seconds from ``start`` to ``end`` that others can have taken at most: all that was overwhelmed, and of the
+        rest what the slowdown took."""
+        parts = list(self._worth(start, end))
+        overwhelmed = sum(seconds for seconds, worth in parts if not worth)
+        return overwhelmed, sum(seconds * (1 - worth) for seconds, worth in parts if worth)
+
+    def free(self, start: float, end: float) -> list[Window]:
+        """The time from ``start`` to ``end`` in which nothing was overwhelmed."""
+        return without([Window(start, end)], merge(each.window for each in self.disturbed if each.overwhelmed))
 
     def _worth(self, start: float, end: float) -> Iterator[tuple[float, float]]:
         """The time from ``start`` to ``end`` in parts, in order: seconds, and what each of them is worth."""

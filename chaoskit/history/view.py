@@ -17,6 +17,9 @@ from chaoskit.history.windows import Window, inside, merge
 if TYPE_CHECKING:
     from chaoskit.scenario.model import OperationBounds
 
+MOST_TIMES = 10
+"""How many times as much as the average request one may have lost: the waits of others lie in its way, too."""
+
 
 @dataclass(frozen=True)
 class OperationFacts:
@@ -87,10 +90,22 @@ class View:
         """How many requests it could have made what they are."""
         return sum(self.doubted(row.intended, row.ended) for row in self.requests())
 
-    def took(self, start: float, end: float, *, slowed: bool = True) -> float:
+    def took(self, start: float, end: float) -> float:
         """Seconds from ``start`` to ``end``; in doubt the most that went on without the machine in the way: who waits
-        may have had to begin anew after each time that others took it. ``slowed`` seconds are worth less, too."""
-        return self.calm.uninterrupted(start, end, slowed=slowed) if self.in_doubt else end - start
+        may have had to begin anew after each time that others took it."""
+        if not self.in_doubt:
+            return end - start
+        return max((self.least(free.start, free.end) for free in self.calm.free(start, end)), default=0.0)
+
+    def least(self, start: float, end: float) -> float:
+        """Seconds from ``start`` to ``end``; in doubt less all that others can have taken: what was overwhelmed, and of
+        the rest what the slowdown took, at most :data:`MOST_TIMES` what the average request waited."""
+        if not self.in_doubt:
+            return end - start
+        overwhelmed, slowed = self.calm.lost(start, end)
+        met = self.calm.during(start, end)
+        waited = sum((each.row.waited or 0.0) * each.row.seconds for each in met)
+        return end - start - overwhelmed - min(slowed, MOST_TIMES * waited / max(1, self.sent(start, end)))
 
     @cached_property
     def _requests(self) -> dict[str, list[r.Request]]:

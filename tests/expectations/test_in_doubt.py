@@ -211,6 +211,44 @@ def test_too_few_attempts(rehearse):
     assert outcome("retries", {"on": "payments", "attempts": "= 3"}, retried(run, lambda _: 2, 503)) == "inconclusive"
 
 
+@pytest.mark.parametrize(
+    ("late", "kind", "floods", "seen"),
+    [
+        (0.1, MILD, (ALWAYS,), "inconclusive"),  # less than the load may have taken of any request
+        (1.5, MILD, (ALWAYS,), "violated"),
+        (1.5, FLOOD, (ALWAYS,), "inconclusive"),
+        (1.5, FLOOD, ((2.0, 2.25),), "violated"),
+    ],
+)
+def test_attempts_after_the_deadline(rehearse, late, kind, floods, seen):
+    """As late as they are at best: less what others can have taken since the request."""
+    run = rehearse()
+    machine(run, *floods, kind=kind)
+    run.traffic(lambda _: {"latency": 2.0}, rate=20)
+    for row in list(run.view().requests()):
+        run.call(row.intended - run.origin + 2.0 + late, id=row.id)
+    assert outcome("retries", {"on": "payments", "after_deadline": "= 0"}, run.view()) == seen
+
+
+@pytest.mark.parametrize(
+    ("bound", "more", "probes", "seen"),
+    [
+        ({"opens_within": "1s"}, {"opens": 6.0}, (), "violated"),  # never
+        ({"opens_within": "1s"}, {"opens": 3.0}, (), "violated"),
+        ({"opens_within": "1s"}, {"opens": 1.1}, (), "inconclusive"),
+        ({"closes_within": "1s"}, {"closes": 99}, (), "violated"),
+        ({"probes_every": "1s ± 20%"}, {}, ((1.0, 1), (1.5, 1), (2.0, 1), (2.5, 1)), "violated"),
+        ({"probes_every": "1s ± 20%"}, {}, ((1.0, 1), (2.3, 1), (3.6, 1), (4.9, 1)), "inconclusive"),
+        ({"calls_while_open": "<= 2"}, {}, ((2.0, 9), (3.2, 1)), "violated"),
+    ],
+)
+def test_a_breaker_beside_load_that_is_bounded(rehearse, bound, more, probes, seen):
+    """It explains as much time as it can have taken, and no number of calls."""
+    run = rehearse()
+    machine(run, ALWAYS, kind=MILD)
+    assert outcome("breaker", {"on": "payments", **bound}, circuit(run, *probes, **more)) == seen
+
+
 def test_attempts_beside_load_that_is_bounded(rehearse):
     """What slows by so much and no more makes no attempt, but a pause longer."""
     run = rehearse()

@@ -136,14 +136,14 @@ def test_a_look_that_was_long_in_coming_disturbs_all_its_time() -> None:
 
 
 @given(st.lists(st.sampled_from([QUIET, LOAD, FLOOD]), min_size=1, max_size=30), st.floats(0, 6), st.floats(0.01, 6))
-def test_what_went_on_is_no_more_than_there_was(kinds: list[dict[str, Any]], start: float, length: float) -> None:
-    """In one piece at most as much as in all, and that at most the time; all of it where it was calm."""
+def test_what_is_lost_is_no_more_than_there_was(kinds: list[dict[str, Any]], start: float, length: float) -> None:
+    """All that was overwhelmed, which is what is not free; of the rest, what the slowdown took."""
     calm = Calm.of(rows(*kinds))
     end = start + length
-    assert 0 <= calm.uninterrupted(start, end) <= calm.progress(start, end) + 1e-9
-    assert calm.progress(start, end) <= calm.slowdown(start, end) * length + 1e-9
-    assert calm.uninterrupted(start, end) <= calm.uninterrupted(start, end, slowed=False) <= length + 1e-9
+    overwhelmed, slowed = calm.lost(start, end)
+    free = calm.free(start, end)
+    assert overwhelmed + sum(each.length for each in free) == pytest.approx(length)
+    assert calm.progress(start, end) == pytest.approx(length - overwhelmed - slowed)
+    assert all(not calm.overwhelmed(Window(each.start + 1e-6, each.end - 1e-6)) for each in free if each.length > 1e-5)
     if not calm.during(start, end):
-        assert calm.uninterrupted(start, end) == pytest.approx(length)
-    if calm.overwhelmed(Window(start, end)):
-        assert calm.uninterrupted(start, end, slowed=False) < length
+        assert (overwhelmed, slowed, free) == (0, 0, [Window(start, end)])
