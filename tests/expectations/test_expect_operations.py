@@ -216,6 +216,14 @@ def test_twenty_requests_cannot_hold_three_nines(rehearse, seed):
     assert (finding.outcome, finding.samples) == (Outcome.VIOLATED if lost > 1 else Outcome.VACUOUS, 20)
 
 
+def test_five_of_ten_decide_a_median(rehearse):
+    """The p50 of ten is the fifth: where five are too fast, none of the five that are missing could bring it back."""
+    run = rehearse()
+    for seq in range(5):
+        run.request(0.1 * seq, seq=seq, latency=1.0)
+    assert judged(run.view(), "p50", ">= 3s").outcome is Outcome.VIOLATED
+
+
 @relaxed
 @given(st.sampled_from(("success_rate", "error_rate", "fallback_rate", "p50", "p95", "p99", "max")), answers, st.data())
 def test_too_few_samples_decide_only_what_more_could_not_change(rehearse, metric, drawn, data):
