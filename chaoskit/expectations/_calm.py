@@ -2,9 +2,10 @@
 
 A disturbed machine never makes a violation a pass, and never fails a service for what others took:
 
-- The requests that were to be sent in calm time are judged where they are enough, else all of them.
-- What is violated stays so if it is even at best: without what each request can have lost, and with every request that
-  met a time without bound taken as answered at once, unless it failed in spite of more time to itself than the slowest
+- The requests that were to be sent in calm time are judged where they are enough, and at least half of all: fewer may
+  all be of one moment, such as the last of a fault. Else all of them are.
+- What is violated stays so if all requests violate it even at best: without what each can have lost, and with every one
+  that met a time without bound taken as answered at once, unless it failed in spite of more time to itself than the slowest
   answer took, and than it had to share. Else it is inconclusive. What it can have lost is
 
       min(latency × (1 - 1 / slowdown), 10 × what our threads waited for a processor / requests in that time)
@@ -30,6 +31,9 @@ from chaoskit.history.view import MOST_TIMES, View
 from chaoskit.history.windows import Window, without
 from chaoskit.scenario.bounds import Bound
 
+CALM_SHARE = 0.5
+"""Of the requests, that must have been sent in calm time for these to be judged alone."""
+
 Judge = Callable[[Bound, list[r.Request], Sequence[Window]], Finding]
 """One bound on requests that were sent within windows."""
 
@@ -45,18 +49,22 @@ def in_calm_time(
     calm = [row for row in requests if view.calm.calm(row.intended)]
     time: Sequence[Window] = without(windows, view.calm.windows)
     found = judge(bound, calm, time)
-    if found.outcome is Outcome.VACUOUS:
+    if found.outcome is Outcome.VACUOUS or len(calm) < CALM_SHARE * len(requests):
         calm, time, found = requests, windows, whole
         if found.held and judge(_hurt(metric, bound), requests, windows).expected != found.expected:
             return inconclusive(found, view, _span(requests))
     if found.outcome is not Outcome.VIOLATED:
         return found
     hurt = _hurt(metric, bound)
-    if judge(hurt, calm, time).held:
+    if judge(hurt, calm, time).held and whole.outcome is Outcome.VIOLATED:
         return found  # it is out of the bound on the side to which no machine pushes it
     slowest = max((latency(row) for row in requests if row.ok), default=0.0)
-    best = [at_best(row, view, fallback=not bound.holds(0.0), slowest=slowest) for row in calm]
-    return found if judge(hurt, best, time).outcome is Outcome.VIOLATED else inconclusive(found, view, _span(calm))
+    best = {id(row): at_best(row, view, fallback=not bound.holds(0.0), slowest=slowest) for row in requests}
+    # Calm time alone may be a part of the window in which the figure is another: the whole must agree.
+    for rows, windows_ in ((calm, time), (requests, windows)):
+        if judge(hurt, [best[id(row)] for row in rows], windows_).outcome is not Outcome.VIOLATED:
+            return inconclusive(found, view, _span(requests))
+    return found
 
 
 def inconclusive(finding: Finding, view: View, window: Window) -> Finding:
