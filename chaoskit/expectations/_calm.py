@@ -5,8 +5,8 @@ A disturbed machine never makes a violation a pass, and never fails a service fo
 - The requests that were to be sent in calm time are judged where they are enough, and at least half of all: fewer may
   all be of one moment, such as the last of a fault. Else all of them are.
 - What is violated stays so if all requests violate it even at best: without what each can have lost, and with every one
-  that met a time without bound taken as answered at once, unless it failed in spite of more time to itself than the slowest
-  answer took, and than it had to share. Else it is inconclusive. What it can have lost is
+  that met a time without bound taken as answered at once, unless it failed in spite of more time to itself than the
+  slowest answer took, and than it had to share. Else it is inconclusive. What it can have lost is
 
       min(latency × (1 - 1 / slowdown), 10 × what our threads waited for a processor / requests in that time)
 

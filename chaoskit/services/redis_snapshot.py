@@ -62,7 +62,7 @@ class RedisSnapshot:
         with _Connection(name, address) as redis:
             if self.functions is not None and redis.functions() != self.functions:
                 redis.ask("FUNCTION", "RESTORE", self.functions, "FLUSH")
-            redis.ask("FLUSHALL")  # alone as well: a server whose memory is full takes no RESTORE, not even later on
+            redis.flush()  # alone as well: a server whose memory is full takes no RESTORE, not even later on
             commands: list[Sequence[Word]] = [("MULTI",), ("FLUSHALL",)]
             selected = -1
             for (database, key), value in self.values.items():
@@ -108,6 +108,13 @@ class _Connection:
             except OSError as error:
                 raise BrokenError(f"{self._name}: {batch[0][0]!s}: {error}") from error
         return answers
+
+    def flush(self) -> None:
+        """Empty all databases, with the memory free when it is done: left to itself a server may free it later."""
+        try:
+            self.ask("FLUSHALL", "SYNC")
+        except BrokenError:
+            self.ask("FLUSHALL")  # before Redis 6.2, where it always is
 
     def databases(self) -> list[int]:
         """Those that hold keys."""

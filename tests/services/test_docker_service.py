@@ -240,29 +240,34 @@ def test_health_check_of_the_image(contain, bench):
 
 
 def test_postgres(contain):
-    """The provider: a database, the same data after a kill, empty tables after a reset."""
+    """The provider: a database, the same data after a kill, and after a reset what was there at first."""
     service = contain("db", provider="postgres", ready={"within": "60s"}, restart="always")
     service.start()
     assert service.inside == ("db-direct", 5432)
     assert service.read("select current_database()") == [["shop"]]
-    with psycopg.connect(service.url()) as connection:
+    with psycopg.connect(service.url(), autocommit=True) as connection:
         connection.execute("create table t (a int)")
         connection.execute("insert into t values (1)")
+        first = service.snapshot()
+        connection.execute("insert into t values (2)")
     old = service.pid
     service.kill()
     wait_for(lambda: service.pid not in (None, old) and service.ready(), what="the database to be back", limit=60)
+    assert service.read("select a from t order by a") == [[1], [2]]
+    service.restore(first)
     assert service.read("select a from t") == [[1]]
-    service.reset()
-    assert service.read("select count(*) from t") == [[0]]
 
 
 def test_redis_and_stub(contain):
-    """The other providers answer, and can be reset."""
+    """The other providers answer; what a store held is brought back."""
     redis = contain("cache", provider="redis", ready={"within": "30s"})
     redis.start()
     redis.command("SET a 1")
-    redis.reset()
-    assert redis.command("GET a") == "$-1"
+    first = redis.snapshot()
+    redis.command("SET b 2")
+    redis.command("DEL a")
+    redis.restore(first)
+    assert (redis.command("GET a"), redis.command("GET b")) == ("$1", "$-1")
     stub = contain("stub", provider="http_stub", args={"routes": [{"path": "/ok", "json": 7}]}, ready={"within": "30s"})
     stub.start()
     assert get(stub, "/ok") == 7
