@@ -2,11 +2,13 @@
 
 Pure functions of the rows :class:`~chaoskit.history.rows.Host`. What our own services burn is no disturbance. With
 
-    taken   = foreign + stolen                                  processors
+    taken   = foreign + stolen                                  processors, averaged with the rows before and after
     felt    = late >= 3 ms, or waited >= 0.1
     on disk = io_pressure >= 20 %, and others moved more bytes than we within 5 s, at least 1 MB a second
 
-a row is *disturbed* when ``taken >= max(0.25, 10 % of the processors)`` and it was felt, or on disk. What that cost:
+a row is *disturbed* when ``taken >= max(0.25, 10 % of the processors)`` and it was felt, or on disk. (What a kernel
+tells of a quarter of a second alone is off by up to half a processor: switching tasks and waking from idle are nobody's
+time, and what is counted in ticks is counted by luck.) With
 
     slowdown    = (own + waited) / own                          seconds that a second of our processor time took
     overwhelmed = busiest >= 0.75, or late >= 50 ms, or on disk; without busiest: late >= 10 ms
@@ -74,7 +76,7 @@ class Calm:
         found = []
         for index, row in enumerate(rows):
             on_disk = _on_disk(rows[: index + 1])
-            if on_disk or _taken(row):
+            if on_disk or _taken(rows, index):
                 found.append(Disturbed(row, Window(row.at - row.seconds, row.at + AFTERMATH), on_disk))
         return cls(found)
 
@@ -161,9 +163,13 @@ class Calm:
         return f"{self.who(window)} from {start - origin:+.1f} s to {end - origin:+.1f} s"
 
 
-def _taken(row: Host) -> bool:
+def _taken(rows: Sequence[Host], index: int) -> bool:
+    row, around = rows[index], rows[max(0, index - 1) : index + 2]
     felt = row.late >= LATE or (row.waited or 0.0) >= WAITED
-    return felt and row.foreign + row.stolen >= max(TAKEN, TAKEN_SHARE * row.cores)
+    taken = sum((each.foreign + each.stolen) * each.seconds for each in around) / (
+        sum(each.seconds for each in around) or 1.0
+    )
+    return felt and taken >= max(TAKEN, TAKEN_SHARE * row.cores)
 
 
 def _on_disk(rows: Sequence[Host]) -> bool:

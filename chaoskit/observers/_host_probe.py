@@ -68,12 +68,14 @@ class _Process:
 @dataclass(frozen=True)
 class Used:
     """By ours since the last look: seconds of processor, seconds that threads waited for one, seconds that those of the
-    busiest process ran or waited, bytes of disk."""
+    busiest process ran or waited, bytes of disk. Not ``whole`` if some that ran before are ours only since then: what
+    they used since the last look is not in it."""
 
     processor: float
     waited: float | None
     busiest: float | None
     disk: int
+    whole: bool
 
 
 @dataclass
@@ -112,7 +114,7 @@ class Family:
         joined = {pid: now for pid, now in self._processes.items() if pid in self._alive and pid not in before}
         before.update(joined)
         self._alive = alive
-        return Used(self._used(before), *self._scheduled(joined.keys()), self._moved(before))
+        return Used(self._used(before), *self._scheduled(joined.keys()), self._moved(before), not joined)
 
     def _is_ours(self, pid: int) -> bool:
         known = self._ours.get(pid)
@@ -268,16 +270,20 @@ def _growth(after: float | None, before: float | None, seconds: float) -> float 
 class Probe:
     """Looks again and again; each look is plain data, as :class:`chaoskit.history.rows.Host` has it."""
 
-    def __init__(self, engine: int, mark: bytes = b"") -> None:
+    def __init__(self, engine: int, mark: bytes = b"", roots: Iterable[int] = ()) -> None:
         self.family = Family(engine, mark)
+        self.family.add(roots)
         self.family.look()
         self.cores = _machine()[2]
         self._last = _Totals.now()
 
-    def look(self, late: float) -> dict[str, Any]:
-        """What happened since the last look; ``late`` is by how much the timer was, at most."""
+    def look(self, late: float) -> dict[str, Any] | None:
+        """What happened since the last look; ``late`` is by how much the timer was, at most. None where it is not known
+        whose it was: services have just been named."""
         ours = self.family.look()
         last, self._last = self._last, _Totals.now()
+        if not ours.whole:
+            return None
         seconds = max(1e-3, self._last.at - last.at)
         busy = max(0.0, self._last.busy - last.busy)
         return {
@@ -299,8 +305,7 @@ class Probe:
 
 def main() -> None:
     """Look until standard input ends."""
-    probe = Probe(int(sys.argv[2]), sys.argv[1].encode())
-    probe.family.add(map(int, sys.argv[3:]))
+    probe = Probe(int(sys.argv[2]), sys.argv[1].encode(), map(int, sys.argv[3:]))
     due, next_look, worst = time.monotonic(), time.monotonic() + LOOK, 0.0
     with select.epoll() as inbox:
         inbox.register(0, select.EPOLLIN)
@@ -314,8 +319,9 @@ def main() -> None:
                     if not told:
                         return
                     probe.family.add(map(int, told.split()))
-                sys.stdout.write(json.dumps(probe.look(worst)) + "\n")
-                sys.stdout.flush()
+                if (seen := probe.look(worst)) is not None:
+                    sys.stdout.write(json.dumps(seen) + "\n")
+                    sys.stdout.flush()
                 next_look, worst = time.monotonic() + LOOK, 0.0
             due = max(due, time.monotonic() - PERIOD)  # what was missed is not made up for
 
