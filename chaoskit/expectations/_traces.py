@@ -72,12 +72,12 @@ class Trace:
         """The spans, each once: an exporter that was not answered in time sends them again."""
         return {span.span_id: span for span in self.spans}
 
-    def orphans(self) -> list[r.Span]:
-        """Spans whose parent nobody exported. The sender's span counts as exported, where there is one; a span without
-        a parent is the trace's root, where there is none.
+    def orphans(self, until: float) -> list[r.Span]:
+        """Spans that ended ``until`` then, and whose parent nobody exported. The sender's span counts as exported,
+        where there is one; where there is none, a span without a parent is the trace's root.
         """
         known = {*self.by_id, self.root}
-        return [span for span in self.by_id.values() if span.parent_id not in known]
+        return [span for span in self.by_id.values() if span.parent_id not in known and span.ended <= until]
 
 
 def traces(view: View, requests: Iterable[r.Request], *, by_log: bool = False) -> list[Trace]:

@@ -191,6 +191,17 @@ def test_a_span_below_none_is_an_orphan_where_the_sender_has_one(shop, by_id):
     assert findings[OP + "orphans"].worst.endswith("orders 'job' below none")
 
 
+def test_what_ends_after_the_last_phase_is_no_orphan(shop, by_id):
+    """A worker goes on with its queue, and nobody waits for the spans of that: the parent of one may miss the end."""
+    made = shop()
+    view = made.view()
+    late = max(phase.end for phase in view.phases.values()) - made.run.origin
+    made.row(10 * late, "payments", "POST /charges", "f" * 16, "e" * 16, hexed(0, 32))
+    assert outcomes(by_id(Traces.model_validate(ASKED), view)) == violated()
+    made.row(10 * late - 1, "payments", "POST /charges", "d" * 16, "e" * 16, hexed(0, 32))
+    assert outcomes(by_id(Traces.model_validate(ASKED), view)) == violated("orphans")
+
+
 def test_a_span_sent_twice_is_one(shop, by_id):
     """An exporter that was not answered in time sends a batch again."""
     view = shop().view()
