@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 
 from chaoskit.expectations._lines import text_field
 from chaoskit.history import rows as r
@@ -46,6 +47,9 @@ class Trace:
     """Services with a log line that carries the request's id."""
     strayed: frozenset[str]
     """Services with a log line that carries the request's id, and another trace id or none."""
+    until: float = inf
+    """When the last phase ended. Spans of what was done later (the last work of a queue) nobody awaits: they, and
+    ``calls``, end here."""
 
     def reached(self, hop: str) -> bool:
         """Whether the request came to ``hop``: it answered, as its proxy saw; what was cut off on the way may not have
@@ -72,12 +76,12 @@ class Trace:
         """The spans, each once: an exporter that was not answered in time sends them again."""
         return {span.span_id: span for span in self.spans}
 
-    def orphans(self, until: float) -> list[r.Span]:
-        """Spans that ended ``until`` then, and whose parent nobody exported. The sender's span counts as exported,
-        where there is one; where there is none, a span without a parent is the trace's root.
+    def orphans(self) -> list[r.Span]:
+        """Spans whose parent nobody exported. The sender's span counts as exported, where there is one; a span without
+        a parent is the trace's root, where there is none.
         """
         known = {*self.by_id, self.root}
-        return [span for span in self.by_id.values() if span.parent_id not in known and span.ended <= until]
+        return [span for span in self.by_id.values() if span.parent_id not in known and span.ended <= self.until]
 
 
 def traces(view: View, requests: Iterable[r.Request], *, by_log: bool = False) -> list[Trace]:
@@ -95,6 +99,7 @@ class _Index:
     """The rows of a history by trace id and by request id."""
 
     def __init__(self, view: View) -> None:
+        self.until = max((phase.end for phase in view.phases.values()), default=inf)
         self.spans: dict[str, list[r.Span]] = {}
         for span in view.history.of(r.Span):
             self.spans.setdefault(span.trace_id, []).append(span)
@@ -110,6 +115,8 @@ class _Index:
         self.calls_by_trace: dict[str, list[r.Exchange]] = {}
         for call in sorted(view.history.of(r.Exchange), key=lambda row: row.started):
             trace, _ = span_of(call)
+            if call.ended > self.until:
+                continue
             if call.id:
                 self.calls.setdefault(call.id, []).append(call)
             elif trace:
@@ -130,4 +137,5 @@ class _Index:
             logged=frozenset(self.by_trace.get(trace_id, ())),
             named=frozenset(service for service, _ in said),
             strayed=frozenset(service for service, trace in said if trace != trace_id),
+            until=self.until,
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from math import inf
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -43,9 +42,9 @@ class Traces(Expectation):
     (``carried_in``). A line with the field ``request_id`` of a request and another trace id is a loss.
     ``retries: siblings``: the calls of one request to the same path of a service each carry a span of their own, and
     all of them have one parent. ``orphans`` bounds the spans whose parent nobody exported; the sender's own span is
-    known, and what ends after the last phase is left out. The last spans may come ``within`` this time of the last
-    phase. The trace id is the one sent in the ``traceparent``, or, ``found_by: request_id``, that of the first
-    log line with the request's id.
+    known. Calls and spans that end after the last phase are left out; the last spans may come ``within`` this time of
+    it. The trace id is the one sent in the ``traceparent``, or, ``found_by: request_id``, that of the first log line
+    with the request's id.
     """
 
     of: OperationName | Annotated[list[OperationName], Field(min_length=1)]
@@ -85,8 +84,7 @@ class Traces(Expectation):
         if self.retries is not None:
             yield self._retries(self._certain(seen, view, "spans"), exporting)
         if self.orphans is not None:
-            until = max((phase.end for phase in view.phases.values()), default=inf)
-            yield self._orphans(self.orphans, self._certain(seen, view, "spans"), exporting, until)
+            yield self._orphans(self.orphans, self._certain(seen, view, "spans"), exporting)
 
     def _id(self, name: str) -> str:
         return f"traces.{self.of if isinstance(self.of, str) else '+'.join(self.of)}.{name}"
@@ -137,12 +135,11 @@ class Traces(Expectation):
         ]
         return self._shared(key, path, judged, "retries as siblings")
 
-    def _orphans(self, bound: Bound, seen: list[Trace], exporting: set[str], until: float) -> Finding:
+    def _orphans(self, bound: Bound, seen: list[Trace], exporting: set[str]) -> Finding:
         key, path = self._id("orphans"), ("orphans",)
         if not exporting:
             return self._no_spans(key, str(bound), path)
-        # What ends later, the last work of a queue, may be cut off from its parent, which nobody awaits any more.
-        found = [(trace, span) for trace in seen for span in trace.orphans(until)]
+        found = [(trace, span) for trace in seen for span in trace.orphans()]
         rows = [
             f"{_told(trace)}: {span.service} {span.name!r} below {span.parent_id or 'none'}" for trace, span in found
         ]

@@ -191,13 +191,20 @@ def test_a_span_below_none_is_an_orphan_where_the_sender_has_one(shop, by_id):
     assert findings[OP + "orphans"].worst.endswith("orders 'job' below none")
 
 
-def test_what_ends_after_the_last_phase_is_no_orphan(shop, by_id):
-    """A worker goes on with its queue, and nobody waits for the spans of that: the parent of one may miss the end."""
+def test_what_ends_after_the_last_phase_is_left_out(shop, by_id):
+    """A worker goes on with its queue, and nobody waits for the spans of that: one may miss the end, or its parent."""
     made = shop()
     view = made.view()
     late = max(phase.end for phase in view.phases.values()) - made.run.origin
     made.row(10 * late, "payments", "POST /charges", "f" * 16, "e" * 16, hexed(0, 32))
     assert outcomes(by_id(Traces.model_validate(ASKED), view)) == violated()
+    asked = {"of": "place-order", "hops": ["late"], "carried_in": ["spans"]}
+    for number, row in enumerate(view.requests()):
+        made.run.call(late + number / 10, proxy="late", id=row.id, path="/late", status=200)
+    assert by_id(Traces.model_validate(asked), view)[OP + "late.spans"].outcome is Outcome.VACUOUS
+    for number, row in enumerate(view.requests()):
+        made.run.call(late - 4 + number / 10, proxy="late", id=row.id, path="/late", status=200)
+    assert by_id(Traces.model_validate(asked), made.run.view())[OP + "late.spans"].outcome is Outcome.VIOLATED
     made.row(10 * late - 1, "payments", "POST /charges", "d" * 16, "e" * 16, hexed(0, 32))
     assert outcomes(by_id(Traces.model_validate(ASKED), view)) == violated("orphans")
 
