@@ -47,7 +47,7 @@ _LINUX = sys.platform == "linux"
 
 @cache
 def may_go_first() -> bool:
-    """Whether this user may give a process a higher priority."""
+    """Whether this user may give a process a higher priority; not where this one was started with a lower one."""
 
     def tried() -> bool:
         try:
@@ -56,7 +56,7 @@ def may_go_first() -> bool:
             return False
         return True
 
-    if not _LINUX:
+    if not _LINUX or os.getpriority(os.PRIO_PROCESS, 0) > 0:
         return False
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(tried).result()
@@ -67,7 +67,7 @@ def prioritise(pid: int, niceness: int) -> None:
 
     Where the kernel weighs sessions before processes (autogroup of sched(7)) a session that it leads gets it, too.
     """
-    if not _LINUX:
+    if not _LINUX or (niceness < 0 and not may_go_first()):
         return
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, pid, niceness)

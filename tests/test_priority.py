@@ -175,6 +175,17 @@ def _no_limit_of_niceness() -> None:
     os.setpriority(os.PRIO_PROCESS, 0, 0)
 
 
+@needs_rights
+def test_who_was_started_with_a_lower_priority_keeps_it() -> None:
+    """``nice pytest --chaos`` is a wish of whoever typed it."""
+    code = (
+        "import os; from chaoskit import priority; priority.prioritise(os.getpid(), -5)\n"
+        "print(priority.may_go_first(), os.getpriority(os.PRIO_PROCESS, 0))"
+    )
+    done = subprocess.run(["nice", "-n", "7", sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "7"]
+
+
 @linux
 def test_reports_are_made_at_the_lowest_priority() -> None:
     """On a thread of its own: what was lowered could not be raised again. An error comes through."""

@@ -6,7 +6,8 @@ A disturbed machine never makes a violation a pass, and never fails a service fo
   all be of one moment, such as the last of a fault. Else all of them are.
 - What is violated stays so if all requests violate it even at best: without what each can have lost, and with every one
   that met a time without bound taken as answered at once, unless it failed in spite of more time to itself than the
-  slowest answer took, and than it had to share. Else it is inconclusive. What it can have lost is
+  slowest answer took, and than it had to share. Else it is inconclusive. So is what holds in calm time violated if the
+  whole is even at best. What a request can have lost is
 
       min(latency × (1 - 1 / slowdown), 10 × what our threads waited for a processor / requests in that time)
 
@@ -53,18 +54,21 @@ def in_calm_time(
         calm, time, found = requests, windows, whole
         if found.held and judge(_hurt(metric, bound), requests, windows).expected != found.expected:
             return inconclusive(found, view, _span(requests))
-    if found.outcome is not Outcome.VIOLATED:
+    if Outcome.VIOLATED not in (found.outcome, whole.outcome):
         return found
     hurt = _hurt(metric, bound)
-    if judge(hurt, calm, time).held and whole.outcome is Outcome.VIOLATED:
+    if found.outcome is Outcome.VIOLATED and judge(hurt, calm, time).held and whole.outcome is Outcome.VIOLATED:
         return found  # it is out of the bound on the side to which no machine pushes it
     slowest = max((latency(row) for row in requests if row.ok), default=0.0)
     best = {id(row): at_best(row, view, fallback=not bound.holds(0.0), slowest=slowest) for row in requests}
     # Calm time alone may be a part of the window in which the figure is another: the whole must agree.
-    for rows, windows_ in ((calm, time), (requests, windows)):
-        if judge(hurt, [best[id(row)] for row in rows], windows_).outcome is not Outcome.VIOLATED:
-            return inconclusive(found, view, _span(requests))
-    return found
+    lost, all_lost = (
+        judge(hurt, [best[id(row)] for row in rows], within).outcome is Outcome.VIOLATED
+        for rows, within in ((calm, time), (requests, windows))
+    )
+    if found.held:
+        return whole if all_lost else found
+    return found if lost and all_lost else inconclusive(found, view, _span(requests))
 
 
 def inconclusive(finding: Finding, view: View, window: Window) -> Finding:

@@ -127,6 +127,13 @@ def test_a_part_of_the_window_is_not_the_whole(usual: Scenario, start: float, ou
     assert judge(usual, with_machine(history(late(0.0, 0.08, 0.6)), FLOOD, start, 2.0)).outcome is outcome
 
 
+def test_what_no_machine_explains_is_not_left_out(usual: Scenario) -> None:
+    """An error is none of a slowness that is bounded: a service that fails at the fault's begin is not held for the
+    rest of it, which was calm."""
+    made = with_machine(history(late(0.0, 0.5, 0.01, ok=False)), MILD, 0.0, 0.25)
+    assert judge(usual, made).outcome is Outcome.VIOLATED
+
+
 def test_calm_time_at_the_end_of_a_fault_decides_nothing(tmp_path: Path) -> None:
     """Its last requests are answered when it is over already: without a fallback, as all are that it meets no more."""
     text = TEXT.replace('p95: "< 500ms"}', 'fallback_rate: ">= 50%"}')
