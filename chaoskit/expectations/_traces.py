@@ -48,8 +48,8 @@ class Trace:
     strayed: frozenset[str]
     """Services with a log line that carries the request's id, and another trace id or none."""
     until: float = inf
-    """When the last phase ended. Spans of what was done later (the last work of a queue) nobody awaits: they, and
-    ``calls``, end here."""
+    """When the last phase ended. Spans of what was done later (the last work of a queue) nobody awaits: they, ``calls``
+    and the lines that name the request end here."""
 
     def reached(self, hop: str) -> bool:
         """Whether the request came to ``hop``: it answered, as its proxy saw; what was cut off on the way may not have
@@ -109,7 +109,7 @@ class _Index:
             trace, request = text_field(log, TRACE_ID).lower(), text_field(log, REQUEST_ID)
             if trace:
                 self.by_trace.setdefault(trace, set()).add(log.service)
-            if request:
+            if request and log.at <= self.until:
                 self.by_request.setdefault(request, []).append((log.service, trace))
         self.calls: dict[str, list[r.Exchange]] = {}
         self.calls_by_trace: dict[str, list[r.Exchange]] = {}

@@ -201,6 +201,7 @@ def test_what_ends_after_the_last_phase_is_left_out(shop, by_id):
     asked = {"of": "place-order", "hops": ["late"], "carried_in": ["spans"]}
     for number, row in enumerate(view.requests()):
         made.run.call(late + number / 10, proxy="late", id=row.id, path="/late", status=200)
+        made.log("late", late + number / 10 + 0.01, request_id=row.id)
     assert by_id(Traces.model_validate(asked), view)[OP + "late.spans"].outcome is Outcome.VACUOUS
     for number, row in enumerate(view.requests()):
         made.run.call(late - 4 + number / 10, proxy="late", id=row.id, path="/late", status=200)
