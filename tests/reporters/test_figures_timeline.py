@@ -221,6 +221,15 @@ def test_gauges_that_are_judged(tmp_path: Path) -> None:
     assert "stub other" not in text
 
 
+def test_a_gauge_with_bounds_by_time(tmp_path: Path) -> None:
+    """They are no one level, and the picture is drawn without one."""
+    made = usual()
+    for step in range(-12, 16):
+        made.history.add(r.Sample(service="stub", name="panics_total", at=FAULT + step / 4, value=max(0.0, step)))
+    text = timeline(tmp_path, made, expect='  resources: {stub: {panics_total: {increase: ">= 1"}}}').text
+    assert "stub panics_total" in text
+
+
 def test_long_series_are_thinned_and_keep_their_peak(tmp_path: Path) -> None:
     """Hours of samples are still a small file, and the one sample that went wrong is still seen."""
     made = usual()

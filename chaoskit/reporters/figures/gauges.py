@@ -100,9 +100,11 @@ class _Gauge:
             if not isinstance(planned.expectation, Resources):
                 continue
             spec = planned.expectation.root.get(self.service, {}).get(self.metric)
+            if not isinstance(spec, str):  # bounds by time, or of an increase, are no level for the whole of it
+                return None
             if spec in _TOLERANCE and self.series.steady:
-                return self.series.limit(_TOLERANCE[str(spec)])
-            if isinstance(spec, str) and spec not in rules_of(self.metric):
+                return self.series.limit(_TOLERANCE[spec])
+            if spec not in rules_of(self.metric):
                 high = Bound.parse(spec, dimension(self.metric)).high
                 return high if high < inf else None
         return None
