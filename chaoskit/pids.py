@@ -19,8 +19,16 @@ from chaoskit.errors import TimeoutExpired
 MARK = "CHAOSKIT_PIDFILE"
 """Environment variable that names the pidfile of the process a child belongs to."""
 
+OURS = "CHAOSKIT_OURS"
+"""Environment variable with the pid of who started us beside others: pytest-xdist's controller, or a CI job's shell."""
+
 REFUSED = "refused\n"
 """Text of a pidfile that tells a process which has not begun yet that it must not begin any more."""
+
+
+def beside() -> dict[str, str]:
+    """:data:`OURS`, if it is set: what descends from a daemon must be given it, so that who runs beside us knows it."""
+    return {OURS: os.environ[OURS]} if os.environ.get(OURS, "").isdigit() else {}
 
 
 @dataclass(frozen=True)

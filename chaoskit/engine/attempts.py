@@ -53,7 +53,7 @@ def rehearse(
 
 
 def left_open(result: Result) -> bool:
-    """Whether the machine is why it says nothing: inconclusive, or broken by late traffic.
+    """Whether the machine is why it says nothing: inconclusive, or broken by late traffic or faults.
 
     What else is broken (a service that does not start, a daemon that is lost) has a cause of its own, which another
     attempt would hide.

@@ -15,6 +15,9 @@ from chaoskit.history.store import History
 from chaoskit.scenario.model import PlannedFault
 from chaoskit.undo import MARGIN, lease
 
+ENGINE = "the engine"
+"""Who is to blame where no fault is: what is told of its lateness begins so."""
+
 
 class Injection:
     """Injects ``faults`` while this context lasts, and writes down what became of each.
@@ -74,7 +77,7 @@ class Injection:
                 injected = now()
                 sleep_until(end, self._cancelled)
                 if (late := now() - end) > MARGIN:
-                    raise BrokenError(f"the engine was held up for {late:.1f} s: the fault was lifted by its lease")
+                    raise BrokenError(f"{ENGINE} was held up for {late:.1f} s: the fault was lifted by its lease")
             unit, touched, facts = evidence.unit, evidence.touched, evidence.facts
         except ChaosError as caught:
             error = str(caught)

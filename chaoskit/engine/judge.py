@@ -1,9 +1,9 @@
 """From a scenario and its history to a verdict: a pure function, the same today and next year.
 
-The order of precedence: **broken** (the generator fell behind, an observer lost rows, data could not be read)
-before **vacuous** because the steady state was not met, before **violated**, before **vacuous** for a fault without
-evidence or too few samples (of the steady state as of anything else), before **inconclusive**. Only what is none of
-these has **held**.
+The order of precedence: **broken** (the generator or the engine fell behind, an observer lost rows, data could not be
+read) before **vacuous** because the steady state was not met, before **violated**, before **vacuous** for a fault
+without evidence or too few samples (of the steady state as of anything else), before **inconclusive**. Only what is
+none of these has **held**.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from chaoskit.engine.disturbed import excused, lag_explained
 from chaoskit.engine.follows import following
+from chaoskit.engine.injection import ENGINE
 from chaoskit.engine.measured import Measured, during
 from chaoskit.engine.unrehearsed import unrehearsed
 from chaoskit.engine.verdict import SERVICES, STEADY_STATE, Judged, Verdict, linked
@@ -33,8 +34,10 @@ from chaoskit.units import counted, format_duration
 
 # A generator that is later than this at its 99th percentile has measured itself, not the service.
 LAG_LIMIT = 0.1
-LAG = "the traffic generator"
-"""What the reason begins with when it did not keep its schedule."""
+LATE_LIMIT, LATE_SHARE = 0.25, 0.2
+"""A fault that began later than planned by more than both, seconds and share of its length, was another fault."""
+LAG = ("the traffic generator", ENGINE)
+"""What the reason begins with when we did not keep the schedule."""
 RECOVERY_WINDOW = 1.0
 
 
@@ -125,15 +128,23 @@ def _verdict(
 
 
 def _lag(view: View) -> str | None:
-    """How far the traffic generator fell behind, if it did."""
+    """How far the traffic generator or the engine fell behind, if one did."""
+    traffic, _ = LAG
     for schedule in view.history.of(r.Schedule):
         if schedule.lag_p99 > LAG_LIMIT:
             return (
-                f"{LAG} fell behind its schedule: p99 {format_duration(schedule.lag_p99)}, "
+                f"{traffic} fell behind its schedule: p99 {format_duration(schedule.lag_p99)}, "
                 f"at most {format_duration(LAG_LIMIT)} is allowed"
             )
         if schedule.sent < schedule.planned:
-            return f"{LAG} sent {schedule.sent} of {schedule.planned} planned requests"
+            return f"{traffic} sent {schedule.sent} of {schedule.planned} planned requests"
+    for fault in view.faults:
+        late, length = fault.started - fault.planned_start, fault.planned_end - fault.planned_start
+        if length > 0 and late > max(LATE_LIMIT, LATE_SHARE * length):
+            return (
+                f"{ENGINE} was held up: fault {fault.name} began {format_duration(late)} late, "
+                f"of {format_duration(length)}"
+            )
     return None
 
 
@@ -145,7 +156,8 @@ def _broken(view: View, planned: Sequence[str] = ()) -> str | None:
         # Where the service had ended by itself, that is why, and a finding of its own.
         gone = any(end.service == fault.target and end.at <= fault.ended for end in view.unasked_ends)
         if fault.error is not None and not gone:
-            return f"fault {fault.name}: {fault.error}"
+            ours = fault.error.startswith(ENGINE)
+            return f"{fault.error} ({fault.name})" if ours else f"fault {fault.name}: {fault.error}"
     if view.operations and not view.history.of(r.Schedule):
         return "the run did not come to its end: the traffic generator never closed its schedule"
     injected = {fault.name for fault in view.faults}

@@ -1,11 +1,11 @@
 """The process that looks at the machine: how late a timer wakes it, and who takes the processors and the disk.
 
 A process of its own, so that neither the GIL nor the engine's work makes it late; standard library only, so that it
-starts at once. Its arguments are the run's mark and the pid of the engine. It reads more roots of what is ours
-(pids, separated by blanks) and writes, a line each, what it saw of the last :data:`LOOK` seconds as JSON. It ends with
-its standard input.
+starts at once. Its arguments are the pids of the engine and of other roots, and marks of what is ours. It reads more
+roots (pids, separated by blanks) and writes, a line each, what it saw of the last :data:`LOOK` seconds as JSON. It ends
+with its standard input.
 
-*Ours* is whatever descends from a root or bears the run's mark in its environment (it may have been adopted by init).
+*Ours* is whatever descends from a root or bears a mark in its environment (it may have been adopted by init).
 All other processor time is foreign: all that was busy less ours. Where roots live in containers, the daemon that serves
 them is ours, too.
 """
@@ -17,7 +17,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,7 +83,7 @@ class Family:
     """Our processes, and what they used since the last look."""
 
     engine: int
-    mark: bytes = b""
+    marks: Sequence[bytes] = ()
     roots: set[int] = field(init=False)
     _ours: dict[int, bool] = field(default_factory=dict)
     _processes: dict[int, _Process] = field(default_factory=dict)
@@ -135,7 +135,9 @@ class Family:
             return not _is_daemon(_stat(stat.parent))  # a daemon's children are those of everybody
         if self._in_containers and _is_daemon(stat):
             return True
-        return bool(self.mark) and self.mark in _text(f"/proc/{pid}/environ").encode()
+        if not self.marks:
+            return False
+        return not set(self.marks).isdisjoint(_text(f"/proc/{pid}/environ").encode().split(b"\0"))
 
     def _used(self, before: dict[int, _Process]) -> float:
         """A child's time goes to its parent when it is reaped: what was counted already is not counted again."""
@@ -270,8 +272,8 @@ def _growth(after: float | None, before: float | None, seconds: float) -> float 
 class Probe:
     """Looks again and again; each look is plain data, as :class:`chaoskit.history.rows.Host` has it."""
 
-    def __init__(self, engine: int, mark: bytes = b"", roots: Iterable[int] = ()) -> None:
-        self.family = Family(engine, mark)
+    def __init__(self, engine: int, marks: Sequence[bytes] = (), roots: Iterable[int] = ()) -> None:
+        self.family = Family(engine, marks)
         self.family.add(roots)
         self.family.look()
         self.cores = _machine()[2]
@@ -305,7 +307,8 @@ class Probe:
 
 def main() -> None:
     """Look until standard input ends."""
-    probe = Probe(int(sys.argv[2]), sys.argv[1].encode(), map(int, sys.argv[3:]))
+    engine, *roots = (int(word) for word in sys.argv[1:] if word.isdigit())
+    probe = Probe(engine, [word.encode() for word in sys.argv[1:] if "=" in word], roots)
     due, next_look, worst = time.monotonic(), time.monotonic() + LOOK, 0.0
     with select.epoll() as inbox:
         inbox.register(0, select.EPOLLIN)

@@ -71,7 +71,7 @@ class ChaosPlugin:
         """The session that runs scenarios in this process."""
         if self._session is None:
             from chaoskit.engine.session import Session
-            from chaoskit.observers.host import OURS
+            from chaoskit.pids import OURS
 
             if hasattr(self.config, "workerinput"):
                 os.environ.setdefault(OURS, str(os.getppid()))  # the other workers are this run's own load

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from test_judge import TEXT, ZERO, fault, history, schedule
 
 from chaoskit.engine.disturbed import excused
-from chaoskit.engine.judge import judge
+from chaoskit.engine.judge import LAG, judge
 from chaoskit.engine.verdict import Verdict, judge_control
 from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.history import rows as r
@@ -237,6 +237,19 @@ def test_a_generator_that_fell_behind(usual: Scenario, more: dict[str, Any]) -> 
     verdict = judge(usual, with_machine(history(schedules=behind), MILD))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "while others took 1.5 of 2 processors" in verdict.reason
+
+
+@pytest.mark.parametrize(("late", "outcome"), [(0.2, Outcome.HELD), (0.35, Outcome.HELD), (0.5, Outcome.INCONCLUSIVE)])
+def test_a_fault_that_began_late(usual: Scenario, late: float, outcome: Outcome) -> None:
+    """A shorter fault than planned was another one: by more than a fifth it says nothing, and is tried again."""
+    began = (fault(started=ZERO + late, injected=ZERO + late),)
+    quiet = judge(usual, with_machine(history(faults=began), QUIET))
+    assert quiet.outcome is (Outcome.HELD if outcome is Outcome.HELD else Outcome.BROKEN)
+    verdict = judge(usual, with_machine(history(faults=began), MILD))
+    assert verdict.outcome is outcome
+    if outcome is not Outcome.HELD:
+        assert quiet.reason.startswith(LAG)
+        assert "the engine was held up: fault slow began 500ms late, of 2s, while others took" in verdict.reason
 
 
 def test_a_control_that_was_disturbed_is_neither_caught_nor_not(usual: Scenario) -> None:

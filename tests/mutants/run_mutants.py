@@ -16,7 +16,7 @@ from mutants import MUTANTS, Mutant
 
 from chaoskit.engine.record import rejudge
 from chaoskit.engine.verdict import judge_control
-from chaoskit.observers.host import OURS
+from chaoskit.pids import OURS
 
 # Embedded servers: nothing that a machine may have or lack decides.
 COMMAND = [

@@ -7,6 +7,7 @@ from typing import Any
 
 from chaoskit.errors import BrokenError
 from chaoskit.journal import Journal
+from chaoskit.pids import beside
 from chaoskit.ports import free_port
 from chaoskit.priority import SHARES
 from chaoskit.processes import OnLine
@@ -126,7 +127,7 @@ class ContainerRuntime(Runtime):
             entrypoint=plan.entrypoint,
             command=plan.command,
             user=plan.user or None,
-            environment={**plan.env, **env},
+            environment={**plan.env, **env, **beside()},
             labels={**undo.labels(self._journal), "chaoskit.service": self._service},
             ports=list(ports),
             host_config=api.create_host_config(

@@ -13,6 +13,7 @@ from typing import Any
 from chaoskit.blast_radius import beyond
 from chaoskit.errors import BrokenError
 from chaoskit.journal import Journal
+from chaoskit.pids import beside
 from chaoskit.ports import free_port
 from chaoskit.scenario.compose import ComposedSpec
 from chaoskit.scenario.reach import outside_services
@@ -175,7 +176,7 @@ class ComposeProject:
             labels=undo.labels(self._journal),
             proxied=self._proxied,
             ports={name: self._bindings(name) for name in self.facts},
-            environment=self._environment,
+            environment={name: {**variables, **beside()} for name, variables in self._environment.items()},
         )
         file.write_text(json.dumps(data, indent=1), encoding="utf-8")  # JSON is YAML
         tool.run(
