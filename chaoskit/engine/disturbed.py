@@ -45,7 +45,7 @@ def excused(findings: Sequence[Finding], view: View, judge: Callable[[View], Ite
 
 def _explained(finding: Finding, view: View, again: Mapping[str, Finding]) -> bool:
     kind, *words = finding.id.split(".")
-    if not view.calm.disturbed or kind in _IN_CALM_TIME:
+    if not view.calm.disturbed or kind in _IN_CALM_TIME or finding.certain:
         return False
     if finding.outcome is Outcome.VIOLATED and kind not in _BY_EVENTS:
         return finding.id in again and again[finding.id].outcome is not Outcome.VIOLATED

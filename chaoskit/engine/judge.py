@@ -29,6 +29,7 @@ from chaoskit.history import rows as r
 from chaoskit.history.ends import DiedOf
 from chaoskit.history.store import History
 from chaoskit.history.view import OperationFacts, View
+from chaoskit.history.windows import Window
 from chaoskit.scenario.model import Scenario
 from chaoskit.units import counted, format_duration
 
@@ -247,6 +248,7 @@ def _evidence(view: View) -> list[Finding]:
                 counted(fault.touched, fault.unit),
                 fault.touched,
                 rows=tuple(f"{key}={value}" for key, value in fault.evidence.items()),
+                certain=view.had_time([Window(fault.started, fault.ended)]),
             )
 
     return excused(list(judge(view)), view, judge)

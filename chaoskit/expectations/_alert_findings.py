@@ -89,7 +89,9 @@ class Judge:
                 why = "its rule was not evaluated after the first fault began"
                 return Finding(id_, Outcome.BROKEN, expected, why, 0, path)
         why = self._why_silent() if self.observed and not lives.all else ""
-        return Finding(id_, Outcome.VIOLATED, expected, words, 0, path, why, tuple(pending[:SHOWN]))
+        unknown = self.observed and bool(rules.names) and self.name not in rules.names
+        told = tuple(pending[:SHOWN])
+        return Finding(id_, Outcome.VIOLATED, expected, words, 0, path, why, told, certain=unknown)
 
     def _why_silent(self) -> str:
         """What kept the alert from firing, as far as the history tells."""

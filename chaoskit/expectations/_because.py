@@ -62,7 +62,7 @@ def because_of_sop(view: View, limit: float) -> Finding:
     id_, path = "recovery.because_of", ("because_of",)
     expected = f"steady state again within {format_duration(limit)} of the SOP's start, before the fault is lifted"
     if view.first_fault is None:
-        return Finding(id_, Outcome.VACUOUS, expected, "there was no fault to recover from", 0, path)
+        return Finding(id_, Outcome.VACUOUS, expected, "there was no fault to recover from", 0, path, certain=True)
     runs = sum(row.started is not None for row in view.history.of(r.SopRun))
     cure = cured(view)
     if isinstance(cure, str):

@@ -27,13 +27,10 @@ import msgspec
 from chaoskit.expectations._evidence import latency
 from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.history import rows as r
-from chaoskit.history.calm import AFTERMATH
+from chaoskit.history.calm import AFTERMATH, CALM_SHARE
 from chaoskit.history.view import MOST_TIMES, View
 from chaoskit.history.windows import Window, without
 from chaoskit.scenario.bounds import Bound
-
-CALM_SHARE = 0.5
-"""Of the requests, that must have been sent in calm time for these to be judged alone."""
 
 Judge = Callable[[Bound, list[r.Request], Sequence[Window]], Finding]
 """One bound on requests that were sent within windows."""

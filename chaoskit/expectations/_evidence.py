@@ -52,10 +52,17 @@ def with_unit(finding: Finding, show: Callable[[str], str]) -> Finding:
 
 
 def vacuous(
-    id: str, expected: str, why: str, path: tuple[str | int, ...] = (), samples: int = 0, because: str = ""
+    id: str,
+    expected: str,
+    why: str,
+    path: tuple[str | int, ...] = (),
+    samples: int = 0,
+    because: str = "",
+    *,
+    certain: bool = False,
 ) -> Finding:
     """A finding that proves nothing, with its reason."""
-    return Finding(id, Outcome.VACUOUS, expected, why, samples, path, because=because)
+    return Finding(id, Outcome.VACUOUS, expected, why, samples, path, because=because, certain=certain)
 
 
 def many(number: str, noun: str) -> str:

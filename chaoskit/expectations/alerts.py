@@ -137,7 +137,7 @@ class Alerts(Expectation):
         ``alerts.never`` without a name; ``alerts.nothing_else``."""
         judge = self._judge(view)
         if view.first_fault is None:
-            yield vacuous(judge.id("fires"), "alerts of a fault", "no fault was injected")
+            yield vacuous(judge.id("fires"), "alerts of a fault", "no fault was injected", certain=True)
             return
         if self.nothing_else:
             yield judge.silent(

@@ -41,7 +41,8 @@ class Finding:
     scenario the bound stands, relative to the expectation. ``worst`` tells the window or the case that was
     worst, ``rows`` the request ids or times of the history behind it. ``because`` is for one that is not met only
     for the reason that another is not: that one's id, or the beginning of it (``alerts.OrdersDown``). The judge puts
-    the whole id there, or nothing where no such finding failed.
+    the whole id there, or nothing where no such finding failed. ``certain`` is for one that is not met for a reason
+    that no machine brings about, however disturbed (a metric that the service does not have).
     """
 
     id: str
@@ -53,6 +54,7 @@ class Finding:
     worst: str = ""
     rows: tuple[str, ...] = ()
     because: str = ""
+    certain: bool = False
 
     @property
     def held(self) -> bool:

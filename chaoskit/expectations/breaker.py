@@ -147,7 +147,7 @@ class Breaker(Expectation):
         }
         for name, expected in self._expected():
             if isinstance(seen, str):
-                yield vacuous(f"breaker.{self.on}.{name}", expected, seen, (name,))
+                yield vacuous(f"breaker.{self.on}.{name}", expected, seen, (name,), certain=self._certain(view))
                 continue
             told = [judges[name](circuit, view) for circuit in seen]
             worst = max(told, key=lambda one: (_ORDER.index(one.outcome), one.size))
@@ -200,10 +200,7 @@ class Breaker(Expectation):
         faults, steady = self._faults(view), view.phases.get("steady")
         if not faults or steady is None or not steady.length:
             return "there was no fault" if not faults else "there was no steady phase to compare with"
-        connections: list[r.Connection] = []
-        if self.path is None and self.method is None:  # a connection without a request has neither
-            connections = [row for row in view.history.of(r.Connection) if row.proxy == self.on]
-        exchanges = matching(view.exchanges(self.on), self.path, self.method)
+        exchanges, connections = self._came(view)
         callers = Callers(view.requests())
         usual_calls = calls_of(exchanges, connections, callers, apart=inf)
         rate = sum(call.started in steady for call in usual_calls) / steady.length
@@ -228,8 +225,32 @@ class Breaker(Expectation):
             circuit_in(calls, window, in_place, until, quiet, rate)
             for (window, in_place), until in zip(windows, ends, strict=True)
         ]
-        return (
-            circuits if all(circuit.called for circuit in circuits) else f"no call reached {self.on} during the fault"
+        if all(circuit.called for circuit in circuits):
+            return circuits
+        unseen = ": its proxy was down; the fault refuse lets calls be seen" if any(map(self._down, faults)) else ""
+        return f"no call reached {self.on} during the fault{unseen}"
+
+    def _came(self, view: View) -> tuple[list[r.Exchange], list[r.Connection]]:
+        connections: list[r.Connection] = []
+        if self.path is None and self.method is None:  # a connection without a request has neither
+            connections = [row for row in view.history.of(r.Connection) if row.proxy == self.on]
+        return matching(view.exchanges(self.on), self.path, self.method), connections
+
+    def _down(self, fault: r.Fault) -> bool:
+        return fault.kind == "down" and fault.target == self.on
+
+    def _certain(self, view: View) -> bool:
+        """Whether no machine is why nothing can be read off: there was no fault, its proxy was down, or no call came in
+        a time that was calm."""
+        faults, steady = self._faults(view), view.phases.get("steady")
+        if not faults or steady is None:
+            return True
+        exchanges, connections = self._came(view)
+        moments = [*(row.started for row in exchanges), *(row.opened for row in connections)]
+        asked = [(steady, False), *((Window(fault.started, fault.ended), self._down(fault)) for fault in faults)]
+        return any(
+            not any(moment in window for moment in moments) and (down or view.had_time([window]))
+            for window, down in asked
         )
 
     # Judging one fault

@@ -170,7 +170,7 @@ class Ledger(Expectation):
         promised = [row for row in requests if self._acknowledges(row)]
         if not promised:
             why = f"no acknowledged write of {counted(len(requests), 'requests')}"
-            return vacuous(id_, str(bound), why, path, len(requests))
+            return vacuous(id_, str(bound), why, path, len(requests), certain=view.had_time())
         keyless = [row for row in promised if self._key(row) is None]
         keys = self._found(name, requests, read)
         if name == "lost" and self._may_come(read, view):
@@ -184,7 +184,8 @@ class Ledger(Expectation):
             return with_unit(finding, lambda text: f"{text} {name} of {len(promised)} acknowledged writes")
         if keyless:
             why = f"{len(keyless)} of {len(promised)} acknowledged writes have no key to look for"
-            return replace(vacuous(id_, str(bound), why, path, finding.samples), rows=first_few(keyless))
+            told = vacuous(id_, str(bound), why, path, finding.samples, certain=True)
+            return replace(told, rows=first_few(keyless))
         if read.changing:
             why = f"rows still changed {format_duration(self.within)} after the last phase; give within more"
             return vacuous(id_, str(bound), why, path, finding.samples)

@@ -77,7 +77,8 @@ class Logs(Expectation):
         edges = Edges(view, self.phase)
         for name, expected in self._demands():
             if not lines:
-                yield vacuous(self._id(name), expected, f"{self.service} logged nothing at all", (name,))
+                why = f"{self.service} logged nothing at all"
+                yield vacuous(self._id(name), expected, why, (name,), certain=view.had_time())
             else:
                 yield self._judge(name, expected, lines, edges)
 
@@ -130,7 +131,8 @@ class Logs(Expectation):
                 return self._counted(name, self.per_minute, between, there, lines)
             case "with":
                 if not sides.clear:
-                    return vacuous(self._id(name), expected, f"no such line ({self.phase})", (name,))
+                    why, had_time = f"no such line ({self.phase})", edges.view.had_time(windows)
+                    return vacuous(self._id(name), expected, why, (name,), certain=had_time)
                 return self._every(name, expected, sides.clear, self._lacks)
             case "absent":
                 if windows is not None and not any(window.length for window in edges.quiet):
@@ -147,7 +149,7 @@ class Logs(Expectation):
         view = edges.view
         key, path, origin = self._id("within"), ("within",), view.first_fault
         if origin is None or self.within is None:
-            return vacuous(key, expected, "there was no fault to count from", path)
+            return vacuous(key, expected, "there was no fault to count from", path, certain=True)
         first = next((row for row in selected if row.at >= origin), None)
         if first is None:
             seen = f"no such line among {len(lines)}"

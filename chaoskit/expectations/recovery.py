@@ -35,7 +35,7 @@ class Recovery(Expectation):
         expected, path = f"steady state again within {format_duration(self.within)}", ("within",)
         since = view.last_fault_end
         if since is None:
-            yield vacuous("recovery", expected, "there was no fault to recover from", path)
+            yield vacuous("recovery", expected, "there was no fault to recover from", path, certain=True)
             return
         requests = [row for op in view.steady_state for row in view.requests(op) if row.intended >= since]
         watched = complete_until(view, view.steady_state, since) - since

@@ -216,10 +216,12 @@ class _Resource:
         names = self.view.metric_names(self.service)
         legal = sorted(name.removeprefix("process.") for name in names)
         if not legal:
-            return vacuous(id, expected, f"no metric of {self.service} was seen at all", path)
+            why = f"no metric of {self.service} was seen at all"
+            return vacuous(id, expected, why, path, certain=self.view.had_time())
         near = nearest(self.metric.partition("{")[0], legal)
         hint = f"; did you mean {near!r}?" if near and sampled_as(near) != sampled_as(self.metric) else ""
-        return vacuous(id, expected, f"no sample; seen were {', '.join(legal)}{hint}", path)
+        # Where the others were read all the time, that one would have been.
+        return vacuous(id, expected, f"no sample; seen were {', '.join(legal)}{hint}", path, certain=True)
 
     def _finding(
         self,

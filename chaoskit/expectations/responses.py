@@ -97,7 +97,7 @@ class Responses(Expectation):
         clear, edge = self._selected(sides.clear), self._selected(sides.edge)
         for name, expected, wrong in self._demands():
             asked = [row for row in clear if not (view.in_doubt and self._explained(name, row, view))]
-            yield self._every(name, expected, wrong, asked, len(edge))
+            yield self._every(name, expected, wrong, asked, len(edge), certain=view.had_time(edges.windows))
         if self.count is not None:
             total = len(sides.clear) + len(sides.edge)
             yield check_between(
@@ -161,7 +161,14 @@ class Responses(Expectation):
             yield "secrets", expected, lambda row: "; ".join(planted_in(row.body, planted))
 
     def _every(
-        self, name: str, expected: str, wrong: Callable[[r.Request], str], selected: list[r.Request], left_out: int
+        self,
+        name: str,
+        expected: str,
+        wrong: Callable[[r.Request], str],
+        selected: list[r.Request],
+        left_out: int,
+        *,
+        certain: bool,
     ) -> Finding:
         key, path = f"responses.{self.of}.{name}", tuple(name.split(".", 1))
         if not selected:
@@ -169,7 +176,7 @@ class Responses(Expectation):
             why = f"no answer of {self.of}{which} ({self.phase})"
             if left_out:
                 why += f" but {left_out} under way when a fault began or ended: let it last longer than an answer takes"
-            return vacuous(key, expected, why, path)
+            return vacuous(key, expected, why, path, certain=certain and not left_out)
         bad = [(row, text) for row in selected if (text := wrong(row))]
         total = many(str(len(selected)), "answer")
         if not bad:

@@ -109,13 +109,16 @@ class Retries(Expectation):
             if seen:
                 yield self._judge(name, bound, [call for call in seen if not _explained(name, bound, call, view)], view)
             else:
-                yield vacuous(f"retries.{self.on}.{name}", str(bound), self._nothing(view), _path(name))
+                key, certain = f"retries.{self.on}.{name}", view.had_time(self._windows(view))
+                yield vacuous(key, str(bound), self._nothing(view), _path(name), certain=certain)
 
     def seen(self, view: View) -> list[Attempts]:
         """The calls that are judged, with their attempts. The figure of retries draws them."""
-        windows = {"faults": view.fault_windows, "steady": _phase(view, "steady"), "all": None}[self.where]
-        seen = group(view.requests(self.of, windows), self._calls(view), self.same_call)
+        seen = group(view.requests(self.of, self._windows(view)), self._calls(view), self.same_call)
         return seen if self.when is None else [call for call in seen if self.when.matches(call.exchanges[0])]
+
+    def _windows(self, view: View) -> list[Window] | None:
+        return {"faults": view.fault_windows, "steady": _phase(view, "steady"), "all": None}[self.where]
 
     def _calls(self, view: View) -> list[r.Exchange]:
         return matching(view.exchanges(self.on), self.path, self.method)

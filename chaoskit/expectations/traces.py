@@ -80,11 +80,11 @@ class Traces(Expectation):
         exporting = {span.service for span in view.history.of(r.Span)}
         for hop in self.hops or []:
             for kind in dict.fromkeys(self.carried_in):
-                yield self._hop(hop, kind, self._certain(seen, view, kind), exporting)
+                yield self._hop(hop, kind, self._certain(seen, view, kind), exporting, view)
         if self.retries is not None:
-            yield self._retries(self._certain(seen, view, "spans"), exporting)
+            yield self._retries(self._certain(seen, view, "spans"), exporting, view)
         if self.orphans is not None:
-            yield self._orphans(self.orphans, self._certain(seen, view, "spans"), exporting)
+            yield self._orphans(self.orphans, self._certain(seen, view, "spans"), exporting, view)
 
     def _id(self, name: str) -> str:
         return f"traces.{self.of if isinstance(self.of, str) else '+'.join(self.of)}.{name}"
@@ -105,18 +105,18 @@ class Traces(Expectation):
     def _which(self, seen: list[Trace]) -> str:
         return many(str(len(seen)), f"{self.when} request" if self.when != "all" else "request")
 
-    def _hop(self, hop: str, kind: str, seen: list[Trace], exporting: set[str]) -> Finding:
+    def _hop(self, hop: str, kind: str, seen: list[Trace], exporting: set[str], view: View) -> Finding:
         key, path = self._id(f"{hop}.{kind}"), ("hops",)
         reached = [trace for trace in seen if trace.reached(hop)]
         if len(reached) < NEEDED:
             why = f"{len(reached)} of {self._which(seen)} are known to have reached {hop}; {NEEDED} are needed"
             return vacuous(key, str(self.share), why, path, len(reached))
         if kind == "spans" and not exporting:
-            return self._no_spans(key, str(self.share), path)
+            return self._no_spans(key, str(self.share), path, view)
         lost = _lost_in_log if kind == "logs" else _lost_in_spans
         return self._shared(key, path, [(trace, lost(trace, hop)) for trace in reached], kind)
 
-    def _retries(self, seen: list[Trace], exporting: set[str]) -> Finding:
+    def _retries(self, seen: list[Trace], exporting: set[str], view: View) -> Finding:
         key, path, expected = self._id("retries"), ("retries",), "siblings under one parent"
         hops = self.hops
         retried = [
@@ -128,17 +128,17 @@ class Traces(Expectation):
             why = f"{len(retried)} of {self._which(seen)} were seen to retry a call; {NEEDED} are needed"
             return vacuous(key, expected, why, path, len(retried))
         if not exporting:
-            return self._no_spans(key, expected, path)
+            return self._no_spans(key, expected, path, view)
         judged = [
             (trace, next((why for calls in groups if (why := _no_siblings(trace, calls))), ""))
             for trace, groups in retried
         ]
         return self._shared(key, path, judged, "retries as siblings")
 
-    def _orphans(self, bound: Bound, seen: list[Trace], exporting: set[str]) -> Finding:
+    def _orphans(self, bound: Bound, seen: list[Trace], exporting: set[str], view: View) -> Finding:
         key, path = self._id("orphans"), ("orphans",)
         if not exporting:
-            return self._no_spans(key, str(bound), path)
+            return self._no_spans(key, str(bound), path, view)
         found = [(trace, span) for trace in seen for span in trace.orphans()]
         rows = [
             f"{_told(trace)}: {span.service} {span.name!r} below {span.parent_id or 'none'}" for trace, span in found
@@ -152,9 +152,9 @@ class Traces(Expectation):
         of = f"{counted(spans, 'spans')} in {counted(with_spans, 'traces')}"
         return with_unit(finding, lambda text: f"{text} of {of}")
 
-    def _no_spans(self, id: str, expected: str, path: Path_) -> Finding:
+    def _no_spans(self, id: str, expected: str, path: Path_, view: View) -> Finding:
         why = "no span was received: give the services OTEL_EXPORTER_OTLP_ENDPOINT: {{ chaos.otlp_url }}"
-        return vacuous(id, expected, why, path)
+        return vacuous(id, expected, why, path, certain=view.had_time())
 
     def _shared(self, id: str, path: Path_, judged: list[tuple[Trace, str]], what: str) -> Finding:
         """The finding on the share of traces that nothing is wrong with."""

@@ -39,6 +39,8 @@ IO_PRESSURE, DISK, DISK_BEHIND = 0.2, 1e6, 5.0
 BUSIEST, VERY_LATE, LATE_ALONE = 0.75, 0.05, 0.01
 AFTERMATH = 0.5
 """Seconds in which what has piled up is worked off."""
+CALM_SHARE = 0.5
+"""Of requests or of a time, that must be calm for that alone to tell what the whole is."""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from chaoskit.history import rows as r
-from chaoskit.history.calm import Calm
+from chaoskit.history.calm import CALM_SHARE, Calm
 from chaoskit.history.ends import DiedOf, unasked
 from chaoskit.history.store import History
-from chaoskit.history.windows import Window, inside, merge
+from chaoskit.history.windows import Window, inside, merge, without
 
 if TYPE_CHECKING:
     from chaoskit.scenario.model import OperationBounds
@@ -70,6 +70,12 @@ class View:
     def calm(self) -> Calm:
         """When somebody else took of the machine, and when nobody did."""
         return Calm.of(self.history.of(r.Host))
+
+    def had_time(self, windows: Sequence[Window] | None = None) -> bool:
+        """Whether enough of ``windows`` (None: all phases) was calm for what comes in them at all to have come."""
+        asked = merge(self.phases.values() if windows is None else windows)
+        calm = sum(window.length for window in without(asked, self.calm.windows))
+        return bool(asked) and calm >= CALM_SHARE * sum(window.length for window in asked)
 
     def doubted(self, start: float, end: float, *, slowed: bool = False) -> bool:
         """Whether the machine, and not the service, could have made what lasted from ``start`` to ``end`` what it is:

@@ -227,6 +227,7 @@ def test_a_fault_without_evidence(usual: Scenario) -> None:
     nothing = (fault(touched=0),)
     assert judge(usual, with_machine(history(faults=nothing), MILD)).outcome is Outcome.VACUOUS
     assert judge(usual, with_machine(history(faults=nothing), FLOOD)).outcome is Outcome.INCONCLUSIVE
+    assert judge(usual, with_machine(history(faults=nothing), FLOOD, 1.0, 1.25)).outcome is Outcome.VACUOUS
 
 
 @pytest.mark.parametrize("more", [{"lag_p99": 0.3}, {"sent": 300}])

@@ -29,7 +29,7 @@ class Rehearsal:
 
     def __init__(
         self, *, steady: float = 5.0, fault: float = 6.0, recovery: float = 5.0, after: float = 0.0,
-        target: str = "payments",
+        target: str = "payments", kind: str = "latency",
     ) -> None:  # fmt: skip
         self.history = History()
         self.operations: dict[str, OperationFacts] = {}
@@ -40,18 +40,18 @@ class Rehearsal:
         for name, started, ended in phases:
             self.add(r.Phase(name=name, started=ORIGIN + started, ended=ORIGIN + ended))
         if fault:
-            self.fault(0.0, fault, target=target)
+            self.fault(0.0, fault, target=target, kind=kind)
 
     def add(self, row: r.Row) -> None:
         """One row as it is."""
         self.history.add(row)
 
-    def fault(self, started: float, ended: float, *, target: str = "payments") -> None:
+    def fault(self, started: float, ended: float, *, target: str = "payments", kind: str = "latency") -> None:
         """A fault's window."""
         started, ended = ORIGIN + started, ORIGIN + ended
         self.add(
             r.Fault(
-                name="f", kind="latency", target=target, planned_start=started, planned_end=ended, started=started,
+                name="f", kind=kind, target=target, planned_start=started, planned_end=ended, started=started,
                 injected=started, ended=ended, touched=1, unit="connections",
             )
         )  # fmt: skip

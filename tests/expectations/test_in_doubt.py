@@ -331,6 +331,51 @@ def test_resources(rehearse, metric, rule, value, floods, seen):
     assert outcome("resources", {"orders": {metric: rule}}, run.view()) == seen
 
 
+LATER, MOST = ((6.5, 8.0),), ((0.0, 5.0),)
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "floods", "seen"),
+    [
+        ("resources", {"orders": {"open_filez": "returns"}}, (ALWAYS,), "vacuous"),  # others were read
+        ("resources", {"payments": {"threads": "<= 9"}}, LATER, "vacuous"),  # none of it at all
+        ("resources", {"payments": {"threads": "<= 9"}}, (ALWAYS,), "inconclusive"),
+        ("breaker", {"on": "bank", "opens_within": "1s"}, LATER, "vacuous"),
+        ("breaker", {"on": "bank", "opens_within": "1s"}, (ALWAYS,), "inconclusive"),
+        ("breaker", {"on": "payments", "opens_within": "1s"}, LATER, "vacuous"),
+        ("breaker", {"on": "payments", "opens_within": "1s"}, MOST, "inconclusive"),
+        ("retries", {"on": "bank", "attempts": "<= 3"}, LATER, "vacuous"),
+        ("retries", {"on": "bank", "attempts": "<= 3"}, MOST, "inconclusive"),
+        ("logs", {"service": "orders", "text": "panic", "count": ">= 1"}, LATER, "vacuous"),
+        ("logs", {"service": "orders", "text": "panic", "count": ">= 1"}, (ALWAYS,), "inconclusive"),
+        ("responses", {"of": "place-order", "where": {"status": 409}, "body": "sorry"}, LATER, "vacuous"),
+        ("responses", {"of": "place-order", "where": {"status": 409}, "body": "sorry"}, MOST, "inconclusive"),
+        ("traces", {"of": "place-order", "when": "all", "orphans": "= 0"}, LATER, "vacuous"),
+    ],
+)
+def test_what_never_came_has_no_excuse(rehearse, kind, asked, floods, seen):
+    """Nothing of it came in time that was calm enough for some, so it proves nothing on any machine."""
+    run = rehearse()
+    machine(run, *floods)
+    run.samples("process.threads", lambda _: 5)
+    for row in run.traffic(rate=20):
+        if not 0 <= row.intended - run.origin < 6:
+            run.call(row.intended - run.origin, id=row.id)
+    assert outcome(kind, asked, run.view()) == seen
+
+
+def test_a_proxy_that_is_down_sees_no_call_on_any_machine(rehearse):
+    """No calm time is needed to know that; what to do instead is told."""
+    run = rehearse(kind="down")
+    machine(run, ALWAYS)
+    for row in run.traffic(rate=20):
+        if not 0 <= row.intended - run.origin < 6:
+            run.call(row.intended - run.origin, id=row.id)
+    breaker = EXPECTATIONS.get("breaker").model_validate({"on": "payments", "opens_within": "1s"})
+    (found,) = excused(list(breaker.judge(run.view())), run.view(), breaker.judge)
+    assert (found.outcome, "refuse lets calls be seen" in found.seen) == (Outcome.VACUOUS, True)
+
+
 ASKED = {
     "ledger": LEDGER,
     "responses": {"of": "place-order", "status": 201, "count": ">= 200", "body": "fine", "share": ">= 90%"},
