@@ -83,14 +83,14 @@ def _looked_at(finding: Finding, view: View) -> Window:
             return Window(fault.started, fault.ended)
     if name.endswith("not_before_fault"):
         return Window(-inf, inf)
-    if kind == "recovery" and view.last_fault_end is not None:
+    if kind == "recovery" and view.last_cure is not None:
         phase = view.phases.get("recovery")
-        return Window(view.last_fault_end, inf if phase is None else phase.end)
+        return Window(view.last_cure, inf if phase is None else phase.end)
     return Window(view.first_fault if view.first_fault is not None else -inf, inf)
 
 
 def _recovers_at_best(view: View) -> bool:
-    since = view.last_fault_end
+    since = view.last_cure
     if since is None:
         return True
     best = [at_best(row, view, fallback=True) for row in view.requests()]

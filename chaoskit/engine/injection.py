@@ -9,7 +9,7 @@ from typing import Self
 
 from chaoskit.clock import now, sleep_until
 from chaoskit.errors import BrokenError, ChaosError
-from chaoskit.faults.base import WINDOW, Window, World
+from chaoskit.faults.base import WINDOW, Evidence, Window, World
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.scenario.model import PlannedFault
@@ -71,14 +71,14 @@ class Injection:
         WINDOW.set(Window(planned.name, planned.length))  # for this thread, which serves this fault alone
         started = injected = now()
         error: str | None = None
-        unit, touched, facts = "events", 0, {}
+        done = Evidence(unit="events")
         try:
             with lease(end + MARGIN), planned.fault.inject(self._world) as evidence:
                 injected = now()
                 sleep_until(end, self._cancelled)
                 if (late := now() - end) > MARGIN:
                     raise BrokenError(f"{ENGINE} was held up for {late:.1f} s: the fault was lifted by its lease")
-            unit, touched, facts = evidence.unit, evidence.touched, evidence.facts
+            done = evidence
         except ChaosError as caught:
             error = str(caught)
         except Exception as caught:
@@ -86,7 +86,7 @@ class Injection:
         self._history.add(
             r.Fault(
                 name=planned.name, kind=planned.kind, target=planned.fault.target, planned_start=start,
-                planned_end=end, started=started, injected=injected, ended=now(), touched=touched, unit=unit,
-                evidence=facts, error=error,
+                planned_end=end, started=started, injected=injected, ended=now(), touched=done.touched,
+                unit=done.unit, needed=done.needed, over=done.over, evidence=done.facts, error=error,
             )
         )  # fmt: skip

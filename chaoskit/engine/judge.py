@@ -222,7 +222,7 @@ def _asked(expectation: Expectation, finding: Finding) -> bool:
 
 
 def _recovery(view: View) -> float | None:
-    end = view.last_fault_end
+    end = view.last_cure
     if end is None or not view.steady_state:
         return None
     moment = recovered_at(view, view.steady_state, end, view.recovery_window)
@@ -241,10 +241,11 @@ def _evidence(view: View) -> list[Finding]:
 
     def judge(view: View) -> Iterator[Finding]:
         for fault in view.faults:
+            amount = fault.unit if fault.needed == 1 else counted(fault.needed, fault.unit)
             yield Finding(
                 f"fault.{fault.name}",
-                Outcome.HELD if fault.touched else Outcome.VACUOUS,
-                f"the fault acts on {fault.unit}",
+                Outcome.HELD if fault.proved else Outcome.VACUOUS,
+                f"the fault acts on {amount}",
                 counted(fault.touched, fault.unit),
                 fault.touched,
                 rows=tuple(f"{key}={value}" for key, value in fault.evidence.items()),

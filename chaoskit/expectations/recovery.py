@@ -17,8 +17,8 @@ from chaoskit.units import format_duration
 
 
 class Recovery(Expectation):
-    """``within``: seconds from the end of the last fault to the first moment at which steady state holds again
-    (see :func:`chaoskit.expectations._steady.recovered_at`).
+    """``within``: seconds from the end of the last fault (of a ``kill``, which is one moment: from its last strike) to
+    the first moment at which steady state holds again (see :func:`chaoskit.expectations._steady.recovered_at`).
 
     ``because_of: sop``: besides, steady state must hold again within that time of the start of the first SOP, and
     before any fault is lifted that was active then. It is violated when steady state held already, or came back only
@@ -33,7 +33,7 @@ class Recovery(Expectation):
         if self.because_of is not None:
             yield because_of_sop(view, self.within)
         expected, path = f"steady state again within {format_duration(self.within)}", ("within",)
-        since = view.last_fault_end
+        since = view.last_cure
         if since is None:
             yield vacuous("recovery", expected, "there was no fault to recover from", path, certain=True)
             return

@@ -24,10 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class Evidence:
-    """What a fault acted on. ``touched`` counts ``unit``s; a fault that touched none has proved nothing."""
+    """What a fault acted on. ``touched`` counts ``unit``s; with fewer than ``needed`` it has proved nothing.
+
+    ``over`` is when it acted for the last time, where that is before its window ends: recovery counts from then.
+    """
 
     unit: str = "connections"
     touched: int = 0
+    needed: int = 1
+    over: float | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
 

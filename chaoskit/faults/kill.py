@@ -36,11 +36,15 @@ class Kill(Fault):
     - ``signal``: ``KILL`` (the default: no chance to clean up), ``TERM``, ``INT``, ``QUIT``, ``HUP``, ``ABRT``,
       ``SEGV``.
     - ``times``: how often; 1 unless ``every`` is given, then as often as the window has room for.
-    - ``every``: from one strike to the next. A service that is not back by then is struck as soon as it is.
+    - ``every``: from one strike to the next. A service that is not ready again by then is struck as soon as it is: a
+      strike at one that does not serve yet proves nothing.
 
-    Evidence counts the ``exits`` that followed a strike. ``strikes`` lists for each: ``at`` (seconds since the
-    fault began), ``pid``, ``exit`` (status, negative for a signal), ``exited_after``, ``back_after`` and
-    ``ready_after`` (seconds since the strike; null where it did not happen inside the window) and ``new_pid``.
+    Recovery counts from the last strike, however long the window lasts.
+
+    Evidence counts the ``exits`` that followed a strike; fewer than ``times`` are vacuous. ``strikes`` lists for each:
+    ``at`` (seconds since the fault began), ``pid``, ``exit`` (status, negative for a signal), ``exited_after``,
+    ``back_after`` and ``ready_after`` (seconds since the strike; null where it did not happen inside the window) and
+    ``new_pid``.
     """
 
     service: ServiceName
@@ -67,7 +71,7 @@ class Kill(Fault):
         service = world.service(self.service)
         world.hold(service.start)
         campaign = _Campaign(self, service)
-        evidence = Evidence(unit="exits", facts={"signal": self.signal})
+        evidence = Evidence(unit="exits", needed=self.times or 1, facts={"signal": self.signal})
         campaign.strike()
         background = Background(f"kill {self.service}", campaign.run)
         try:
@@ -76,6 +80,7 @@ class Kill(Fault):
             background.stop()
             campaign.last_look()
             evidence.touched = sum(strike.exited_after is not None for strike in campaign.strikes)
+            evidence.over = campaign.last
             evidence.facts["strikes"] = [asdict(strike) for strike in campaign.strikes]
             background.check()
 
@@ -101,6 +106,7 @@ class _Campaign:
         self._every = fault.every
         self._left = 1 if fault.every is None else fault.times
         self._due = self._began
+        self.last = self._began
         self.strikes: list[_Strike] = []
 
     def strike(self) -> None:
@@ -109,6 +115,7 @@ class _Campaign:
         if pid is None or not self._service.kill(self._number):
             return
         self.strikes.append(_Strike(at=round(moment - self._began, 3), pid=pid))
+        self.last = moment
         self._due = moment + (self._every or 0.0)
         if self._left is not None:
             self._left -= 1
@@ -117,8 +124,13 @@ class _Campaign:
         """Watch, and strike again when it is time."""
         while not stopped.wait(_LOOK):
             self.look()
-            if self._left != 0 and now() >= self._due:
+            if self._left != 0 and now() >= self._due and not self._away:
                 self.strike()
+
+    @property
+    def _away(self) -> bool:
+        """Whether the latest strike ended it, and it is not ready again."""
+        return bool(self.strikes) and self.strikes[-1].exited_after is not None and self.strikes[-1].ready_after is None
 
     def last_look(self) -> None:
         """The final figures. What was struck, and is ending still, is waited for as long as its grace says."""

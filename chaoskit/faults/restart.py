@@ -28,7 +28,7 @@ class Restart(LifeFault):
 
     Evidence counts the ``restarts``: 1 when another process answered then. Facts: ``pid`` and ``new_pid``,
     ``exit`` (status of the old one), ``seconds`` (from being told to end until ready again). The fault's window
-    ends only when the service is ready; if that fails, the fault is broken.
+    ends only when the service is ready; if that fails, the fault is broken. Recovery counts from when it is ready.
     """
 
     role: ClassVar[str] = "restarts"
@@ -50,6 +50,7 @@ class Restart(LifeFault):
                             service.restart()
                             seconds = round(now() - began, 3)
                             evidence.facts |= {"new_pid": service.pid, "exit": service.last_exit, "seconds": seconds}
+                            evidence.over = now()
                             return
                     over = stopped.wait(_LOOK)  # a stop whose window has just ended is about to be lifted
 

@@ -114,9 +114,11 @@ class Exchange(Row, frozen=True, kw_only=True):
 
 
 class Fault(Row, frozen=True, kw_only=True):
-    """A fault's window with its evidence. ``touched`` counts what the fault acted on; 0 means it proved nothing.
+    """A fault's window with its evidence. ``touched`` counts what it acted on; fewer than ``needed`` prove
+    nothing.
 
-    ``started`` is when injecting began, ``injected`` when it was done, ``ended`` when the cure was done.
+    ``started`` is when injecting began, ``injected`` when it was done, ``ended`` when the cure was done. ``over`` is
+    when it acted for the last time, where that is before the end of its window.
     """
 
     name: str
@@ -129,8 +131,15 @@ class Fault(Row, frozen=True, kw_only=True):
     ended: Moment
     touched: int
     unit: str
+    needed: int = 1
+    over: Moment | None = None
     evidence: dict[str, Any] = {}
     error: str | None = None
+
+    @property
+    def proved(self) -> bool:
+        """Whether it acted on as much as was asked for."""
+        return self.touched >= self.needed
 
 
 class Sample(Row, frozen=True, kw_only=True):

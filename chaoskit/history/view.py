@@ -170,3 +170,8 @@ class View:
     def last_fault_end(self) -> float | None:
         """When the last fault was lifted."""
         return max((row.ended for row in self.faults), default=None)
+
+    @property
+    def last_cure(self) -> float | None:
+        """Since when nothing has acted any more: recovery begins. Of a kill that is its last strike."""
+        return max((row.ended if row.over is None else row.over for row in self.faults), default=None)

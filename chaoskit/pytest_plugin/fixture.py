@@ -117,7 +117,7 @@ class Chaos:
             r.Fault(
                 name=kind, kind=kind, target=fault.target, planned_start=started, planned_end=planned_end,
                 started=started, injected=injected, ended=now(), touched=evidence.touched, unit=evidence.unit,
-                evidence=evidence.facts,
+                needed=evidence.needed, over=evidence.over, evidence=evidence.facts,
             )
         )  # fmt: skip
         assert evidence.touched, f"vacuous: the fault {kind} on {fault.target} touched no {evidence.unit}"

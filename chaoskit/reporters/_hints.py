@@ -62,9 +62,12 @@ def _vacuous(verdict: Verdict, to_ask: Mapping[str, str]) -> str:
         return f"nothing was tested: the service was not well before the first fault; mend that first ({_PAGE})"
     if not verdict.faults:
         return f"nothing was tested: no fault was injected; put one under timeline.faults ({_PAGE})"
-    untouched = [fault for fault in verdict.faults if not fault.touched]
+    untouched = [fault for fault in verdict.faults if not fault.proved]
     if untouched:
         name = untouched[0].name
+        if done := untouched[0].touched:
+            what = counted(untouched[0].needed, untouched[0].unit)
+            return f"too little was tested: {name} acted on {done} of {what}; let it last longer ({_PAGE}#evidence)"
         ask = to_ask.get(name, f"does traffic of this scenario reach {untouched[0].target}")
         return f"nothing was tested: {name} touched nothing; {ask} while the fault lasts? ({_PAGE}#evidence)"
     if failed and _TOO_FEW.search(failed[0].seen):

@@ -155,6 +155,22 @@ def test_recovery_by_an_sop(scenario: Scenario) -> None:
     assert verdict.sop_recovery == verdict.as_dict()["sop_recovery"] == pytest.approx(0.7, abs=0.05)
 
 
+def test_recovery_from_a_fault_that_was_one_moment(scenario: Scenario) -> None:
+    """A kill: the way back counts from its strike, and does not hide in what is left of its window."""
+    down = history(lambda at: (0.01, not 0 <= at < 1.5), faults=(fault(over=ZERO + 0.1),))
+    assert judge(scenario, down).recovery == pytest.approx(1.4, abs=0.1)
+    assert judge(scenario, history(lambda at: (0.01, not 0 <= at < 1.5))).recovery == pytest.approx(0, abs=0.05)
+
+
+@pytest.mark.parametrize(("touched", "outcome"), [(2, Outcome.VACUOUS), (3, Outcome.HELD)])
+def test_a_fault_that_did_less_than_asked(scenario: Scenario, touched: int, outcome: Outcome) -> None:
+    """Two strikes of three are another rehearsal than the one that was asked for."""
+    verdict = judge(scenario, history(faults=(fault(touched=touched, needed=3, unit="exits"),)))
+    assert verdict.outcome is outcome
+    (found,) = [one.finding for one in verdict.findings if one.finding.id == "fault.slow"]
+    assert (found.expected, found.seen) == ("the fault acts on 3 exits", f"{touched} exits")
+
+
 def test_recovery_is_judged_unasked(scenario: Scenario) -> None:
     """A scenario without a recovery expectation is violated when steady state does not come back."""
     verdict = judge(scenario, history(lambda at: (0.01, at < 2)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from chaoskit.clock import wait_for
+from chaoskit.clock import now, wait_for
 from chaoskit.faults.kill import Kill
 
 if TYPE_CHECKING:
@@ -65,13 +65,19 @@ def test_started_again_when_the_body_raises(world: World) -> None:
 
 
 def test_again_and_again(world: World) -> None:
-    """``every`` strikes whatever process there is, as long as the window lasts; ``times`` ends it sooner."""
+    """``every`` strikes what is ready again, as long as the window lasts; ``times`` ends it sooner."""
     worker = world.add_worker(restart="always")
+    began = now()
     with kill(every="200ms", times=3).inject(world) as evidence:
         wait_until(lambda: len(world.events("killed")) == 3)
         wait_until(worker.ready)
         threading.Event().wait(0.5)
-    assert evidence.touched == 3
+    assert evidence.touched == evidence.needed == 3
+    first, second, third = evidence.facts["strikes"]
+    assert second["at"] >= first["at"] + first["ready_after"], "not while it starts: it served nobody then"
+    assert third["at"] >= second["at"] + second["ready_after"]
+    assert evidence.over is not None
+    assert evidence.over == pytest.approx(began + third["at"], abs=0.1)
     assert len({strike["pid"] for strike in evidence.facts["strikes"]}) == 3
     assert worker.ready(), "after the third it was left alone"
 

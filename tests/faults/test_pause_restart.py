@@ -87,6 +87,7 @@ def test_restarted(world: World, ask: Ask) -> None:
         -15,
     )
     assert 0 < evidence.facts["seconds"] < 10
+    assert evidence.over is not None, "recovery counts from when it was ready, not from the end of the window"
 
 
 def test_restart_ends_when_the_body_raises(world: World, ask: Ask) -> None:

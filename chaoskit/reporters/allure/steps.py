@@ -66,7 +66,7 @@ class Steps:
         return self._step(title, phase.started, phase.ended, Outcome.HELD, steps=inner)
 
     def _fault(self, fault: r.Fault) -> Any:
-        outcome = Outcome.BROKEN if fault.error else Outcome.HELD if fault.touched else Outcome.VACUOUS
+        outcome = Outcome.BROKEN if fault.error else Outcome.HELD if fault.proved else Outcome.VACUOUS
         return self._step(
             self._told(fault),
             fault.started,

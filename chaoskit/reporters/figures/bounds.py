@@ -50,7 +50,7 @@ def _asked(facts: Facts, op: str) -> Iterator[tuple[str, OperationBounds, list[W
     """Bounds by the name of their findings; the windows they are judged over, and others with their own outcome."""
     view, steady = facts.view, facts.scenario.model.steady_state
     if op in steady:
-        whole, end = facts.range, view.last_fault_end
+        whole, end = facts.range, view.last_cure
         if view.first_fault is None or end is None:
             yield "steady_state", steady[op], [whole], []
         else:

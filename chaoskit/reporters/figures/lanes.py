@@ -44,12 +44,14 @@ def faults(facts: Facts) -> Iterator[Lane]:
             span = Span(planned.at, planned.at + planned.length, "planned", what, name)
             yield Lane(planned.name, [span], note=Note("never injected", "broken"))
             continue
-        look = "fault" if row.touched and row.error is None else "fault-without-effect"
+        look = "fault" if row.proved and row.error is None else "fault-without-effect"
         span = Span(facts.at(row.started), facts.at(row.ended), look, what, name)
         if row.error is not None:
             note = Note(f"failed: {row.error}", "broken")
-        elif row.touched:
+        elif row.proved:
             note = Note(f"touched {counted(row.touched, row.unit)}")
+        elif row.touched:
+            note = Note(f"touched {row.touched} of {counted(row.needed, row.unit)}", "vacuous")
         else:
             note = Note(f"touched nothing (0 {row.unit})", "vacuous")
         yield Lane(planned.name, [span], note=note)
@@ -64,7 +66,7 @@ def faults(facts: Facts) -> Iterator[Lane]:
 
 def recovery(facts: Facts) -> Iterator[Lane]:
     """From the end of the last fault to the moment at which steady state held again, and the limit for it."""
-    end = facts.view.last_fault_end
+    end = facts.view.last_cure
     if end is None or facts.verdict.outcome == "broken":
         return
     asked = [planned.expectation for planned in facts.scenario.expectations]

@@ -40,7 +40,7 @@ def _marks(facts: Facts) -> list[float]:
 
 def recovered(axes: Axes, facts: Facts) -> None:
     """A line at the moment from which on steady state held again."""
-    end = facts.view.last_fault_end
+    end = facts.view.last_cure
     if end is not None and facts.verdict.recovery is not None:
         axes.axvline(facts.at(end) + facts.verdict.recovery, color=style.GREEN, linewidth=1.0, zorder=0.6)
 
