@@ -58,7 +58,7 @@ def left_open(result: Result) -> bool:
     What else is broken (a service that does not start, a daemon that is lost) has a cause of its own, which another
     attempt would hide.
     """
-    outcome = result.control.outcome if result.control else str(result.verdict.outcome)
+    outcome = _outcome(result)
     late = outcome == Outcome.BROKEN and result.verdict.reason.startswith(LAG)
     return late or outcome == Outcome.INCONCLUSIVE
 
@@ -106,7 +106,11 @@ def _told(result: Result) -> dict[str, str]:
         start = view.calm.windows[0].start if view.calm.windows else 0.0
     disturbed = left_open(result) and view.calm.disturbed
     why = view.calm.told(Window(-inf, inf), start) if disturbed else result.verdict.reason
-    return {"outcome": str(result.verdict.outcome), "why": why, "reason": result.verdict.reason}
+    return {"outcome": _outcome(result), "why": why, "reason": result.verdict.reason}
+
+
+def _outcome(result: Result) -> str:
+    return result.control.outcome if result.control else str(result.verdict.outcome)
 
 
 def _after(control: ControlVerdict, verdict: Verdict, attempts: Sequence[Mapping[str, str]]) -> ControlVerdict:

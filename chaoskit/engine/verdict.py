@@ -119,11 +119,15 @@ def after(verdict: Verdict, attempts: Sequence[Mapping[str, str]], outcome: str 
     """The verdict of a last attempt, its reason with what those before came to (``outcome`` and ``why`` of each)."""
     if not attempts:
         return verdict
-    ordinal = f"{len(attempts) + 1}{_ORDINALS.get(len(attempts) + 1, 'th')}"
-    before = "; ".join(
-        f"the {n}{_ORDINALS.get(n, 'th')} was {each['outcome']}: {each['why']}" for n, each in enumerate(attempts, 1)
-    )
-    return replace(verdict, reason=f"{outcome or verdict.outcome} at the {ordinal} attempt: {verdict.reason}; {before}")
+    which, *before = attempt(attempts)
+    return replace(verdict, reason="; ".join([f"{outcome or verdict.outcome} {which}: {verdict.reason}", *before]))
+
+
+def attempt(before: Sequence[Mapping[str, str]]) -> list[str]:
+    """Which attempt the last one was, and what each of those ``before`` came to."""
+    ordinals = [f"{n}{_ORDINALS.get(n, 'th')}" for n in range(1, len(before) + 2)]
+    told = [f"the {nth} was {each['outcome']}: {each['why']}" for nth, each in zip(ordinals, before, strict=False)]
+    return [f"at the {ordinals[-1]} attempt", *told]
 
 
 _ORDINALS = {1: "st", 2: "nd", 3: "rd"}

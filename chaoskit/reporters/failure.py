@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from chaoskit.engine.verdict import attempt
 from chaoskit.expectations.base import Outcome
 from chaoskit.mask import mask
 from chaoskit.reporters._evidence import counters
 from chaoskit.reporters._hints import circumstances
 from chaoskit.reporters._moments import ZERO, window
 from chaoskit.reporters.causes import folded
-from chaoskit.reporters.summary import recovered
+from chaoskit.reporters.summary import heading, recovered
 from chaoskit.units import counted, format_duration
 
 if TYPE_CHECKING:
@@ -43,13 +44,13 @@ def _failure(result: Result) -> Iterator[str]:
     verdict, control = result.verdict, result.control
     source = result.scenario.source
     file = str(source.problem((), "").file)
+    yield f"{heading(result)}: {result.scenario.name}"
     if control is not None:
-        yield f"CONTROL NOT CAUGHT: {result.scenario.name}"
         yield f"{file}:{source.line(('control',))}: {control.reason}"
-    else:
-        yield f"{str(verdict.outcome).upper()}: {result.scenario.name}"
-        if verdict.outcome in (Outcome.BROKEN, Outcome.VACUOUS, Outcome.INCONCLUSIVE):
-            yield verdict.reason
+    elif verdict.outcome in (Outcome.BROKEN, Outcome.VACUOUS, Outcome.INCONCLUSIVE):
+        yield verdict.reason
+    elif before := result.meta.get("attempts"):
+        yield "; ".join(attempt(before))
     yield from circumstances(result)
     lines = source.text.splitlines()
     groups = folded(verdict.failed(), lambda judged: judged.finding.id, lambda judged: judged.finding.because)

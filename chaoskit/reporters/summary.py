@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from chaoskit.engine.verdict import Verdict
 
 
+NOT_CAUGHT = "CONTROL NOT CAUGHT"
+
+
+def heading(result: Result) -> str:
+    """The word that a failure's text begins with: the outcome of the scenario, or of its control."""
+    control = result.control
+    if control is None:
+        return str(result.verdict.outcome).upper()
+    return NOT_CAUGHT if control.outcome == "not caught" else control.outcome.upper()
+
+
 def of(result: Result) -> dict[str, Any]:
     """The summary of a result: JSON data. ``passed`` is what pytest is told, ``headline`` why it did not, in a line.
 

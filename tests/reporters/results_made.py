@@ -63,7 +63,9 @@ def maker(folder: Path) -> Make:
         history = History()
         for row in fields.get("rows", ()):
             history.add(row)
-        return Result(scenario, folder / "runs" / "1" / "made-up", history, verdict, judged, 5.0, 7)
+        return Result(
+            scenario, folder / "runs" / "1" / "made-up", history, verdict, judged, 5.0, 7, fields.get("meta", {})
+        )
 
     return result
 

@@ -13,6 +13,7 @@ from results_made import FAULT, HELD, VIOLATED, Make, maker, silent
 from chaoskit.engine.verdict import Judged
 from chaoskit.expectations.base import Finding, Outcome, too_few
 from chaoskit.history import rows as r
+from chaoskit.reporters import summary
 from chaoskit.reporters.allure.words import message
 from chaoskit.reporters.failure import failure
 from chaoskit.reporters.html import write_page
@@ -53,6 +54,36 @@ def test_the_reason_comes_first_where_no_finding_has_it(make: Make) -> None:
     ]
     text = failure(make(Outcome.HELD, control=False)).splitlines()
     assert text[:2] == ["CONTROL NOT CAUGHT: Made up", "made-up.chaos.yaml:1: why it was not"]
+
+
+@pytest.mark.parametrize(("outcome", "said"), [(Outcome.INCONCLUSIVE, "INCONCLUSIVE"), (Outcome.BROKEN, "BROKEN")])
+def test_a_control_that_says_nothing_is_called_so(make: Make, outcome: Outcome, said: str) -> None:
+    """And not one that was not caught: in the terminal, in JUnit, in Allure, and in the table's word."""
+    result = make(outcome, control=False)
+    assert failure(result).splitlines()[:2] == [f"{said}: Made up", "made-up.chaos.yaml:1: why it was not"]
+    assert message(result, []).startswith(f"{said}: why it was not")
+    assert summary.of(result)["outcome"].upper() == said
+
+
+def test_which_attempt_it_was(make: Make) -> None:
+    """Said where no reason stands that says it."""
+    before = [{"outcome": "inconclusive", "why": "others took 1.9 of 2 processors"}]
+    assert failure(make(Outcome.VIOLATED, VIOLATED, meta={"attempts": before})).splitlines()[:2] == [
+        "VIOLATED: Made up", "at the 2nd attempt; the 1st was inconclusive: others took 1.9 of 2 processors",
+    ]  # fmt: skip
+
+
+def test_the_page_leads_to_the_attempts(tmp_path: Path) -> None:
+    """Each with what it came to and why; a folder that is gone is no link."""
+    folders = Folders(tmp_path)
+    before = [{"outcome": "inconclusive", "why": "others took <b>it</b>"}, {"outcome": "broken", "why": "late"}]
+    folders.add("again", "violated", attempts=before, files={"attempt-1/run.json": "{}"})
+    write_page(folders.recorded, folders.page, reports=tmp_path)
+    text = folders.page.read_text(encoding="utf-8")
+    assert (
+        'Run 3 times; this is the last. <a href="./runs/20260101-100000-1/again/attempt-1/">attempt-1</a> was '
+        "inconclusive: others took &lt;b&gt;it&lt;/b&gt;; attempt-2 was broken: late"
+    ) in text
 
 
 def test_what_follows_from_a_finding_is_one_line_under_it(make: Make) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaoskit.reporters.allure.words import NOT_CAUGHT
+from chaoskit.reporters.summary import NOT_CAUGHT
 
 
 def _rule(name: str, begins: str, *statuses: str) -> dict[str, Any]:

@@ -27,8 +27,6 @@ SHOWN = 5
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 
-NOT_CAUGHT = "CONTROL NOT CAUGHT"
-
 
 def clean(text: str) -> str:
     """Without secrets, colours and other control characters: Allure shows such text as it stands."""
@@ -41,10 +39,6 @@ def message(result: Result, faults: Iterable[str]) -> str:
     Below them stands what else explains it, and what to do. ``faults`` are lines on what was injected, and when.
     """
     verdict, control = result.verdict, result.control
-    if control is not None:
-        first = NOT_CAUGHT if control.outcome == "not caught" else control.outcome.upper()
-    else:
-        first = str(verdict.outcome).upper()
     failed = [] if control is not None else [_told(cause, follow) for cause, follow in causes(verdict.failed())]
     if control is None and verdict.outcome is Outcome.VIOLATED and failed:
         worst = failed.pop(0)
@@ -52,7 +46,12 @@ def message(result: Result, faults: Iterable[str]) -> str:
         worst = control.reason if control else verdict.reason
         # The reason of a vacuous verdict names the finding already.
         failed = [text for text in failed if text.partition(": ")[0] not in worst]
-    lines = [f"{first}: {worst}", *circumstances(result), *itertools.islice(faults, SHOWN), *failed[:SHOWN]]
+    lines = [
+        f"{summary.heading(result)}: {worst}",
+        *circumstances(result),
+        *itertools.islice(faults, SHOWN),
+        *failed[:SHOWN],
+    ]
     if len(failed) > SHOWN:
         lines.append(f"and {len(failed) - SHOWN} more")
     return clean("\n".join(lines))

@@ -6,12 +6,13 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from chaoskit.engine.record import read_meta
 from chaoskit.history.files import read_kept
 from chaoskit.history.rows import Fault, Phase
 from chaoskit.mask import mask
@@ -48,11 +49,22 @@ class FindingLine:
     follow: Sequence[FindingLine] = ()
 
 
+@dataclass(frozen=True)
+class Before:
+    """An attempt before the last: its folder, where that is, what it came to and why."""
+
+    name: str
+    link: str
+    outcome: str
+    why: str
+
+
 @dataclass
 class Card:
     """A scenario on the page. ``anchor`` is its address (``#anchor``), ``links`` lead to its files.
 
-    ``file`` is what its lines are lines of. ``no_fallback`` are operations that declare no fallback to be recognised.
+    ``file`` is what its lines are lines of, ``before`` the attempts before the last. ``no_fallback`` are operations
+    that declare no fallback to be recognised.
     """
 
     recorded: Recorded
@@ -68,6 +80,7 @@ class Card:
     incidents: incidents.Incidents | None = None
     zero: float = 0.0
     links: Mapping[str, str] = field(default_factory=dict)
+    before: Sequence[Before] = ()
     lines: int = MOST
 
     @property
@@ -140,10 +153,17 @@ def _card(one: Recorded, anchor: str, page: Path) -> Card:
     card.pictures = pictures.of(folder)
     card.logs = read_logs(folder, card.zero)
     card.incidents = incidents.of(folder)
+    card.before = list(_before(folder, page))
     links = {"folder": link(folder, page) + "/"}
     links |= {name: link(folder / name, page) for name in _FILES if (folder / name).exists()}
     card.links = links
     return card
+
+
+def _before(folder: Path, page: Path) -> Iterator[Before]:
+    for number, attempt in enumerate(read_meta(folder).attempts or (), 1):
+        kept = folder / f"attempt-{number}"
+        yield Before(kept.name, link(kept, page) + "/" if kept.is_dir() else "", attempt.outcome, mask(attempt.why))
 
 
 def link(target: Path, page: Path) -> str:
