@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from chaoskit.expectations._traces import ids_of, span_of
+from chaoskit.expectations.base import NeverKnown
 from chaoskit.history import rows as r
+
+if TYPE_CHECKING:
+    from chaoskit.scenario.model import PlannedFault
 
 SameCall = Literal["path", "id", "idempotency-key"]
 """What the attempts of one call have in common, beside the client's request: method and path with its query, nothing
@@ -17,6 +21,16 @@ else, or the header ``idempotency-key`` (method and path where there is none).
 """
 
 _SAME_MOMENT = 1e-9
+_SEEN = ("blackhole", "http", "latency", "refuse", "reset", "timeout")
+"""Faults in which a proxy sees who calls."""
+
+
+def unseen(faults: Iterable[PlannedFault], service: str, judged: str) -> Iterator[NeverKnown]:
+    """The faults on ``service`` in which nobody can see the calls that are to be ``judged``."""
+    for planned in faults:
+        if planned.fault.target == service and planned.fault.hides_calls:
+            what = f"while {service} is {planned.kind} no call comes as far as its proxy, so no {judged} can be judged"
+            yield NeverKnown((*planned.path, planned.kind), f"{planned.name}: {what}", list(_SEEN))
 
 
 def matching(exchanges: Iterable[r.Exchange], path: str | None, method: str | None) -> list[r.Exchange]:

@@ -12,9 +12,9 @@ from pydantic import ConfigDict, RootModel
 
 from chaoskit.expectations._evidence import vacuous
 from chaoskit.expectations._operations import judge_operations
-from chaoskit.expectations.base import Expectation, Finding
+from chaoskit.expectations.base import Expectation, Finding, NeverKnown, no_phase_after
 from chaoskit.history.view import View
-from chaoskit.scenario.model import OperationBounds
+from chaoskit.scenario.model import Given, OperationBounds
 from chaoskit.scenario.samples import Demand, demands
 from chaoskit.scenario.types import OperationName
 
@@ -27,6 +27,10 @@ class After(Expectation, RootModel[dict[OperationName, OperationBounds]]):
     def demands(self) -> Iterator[Demand]:
         """As many as each bound needs."""
         return demands("after", self.root)
+
+    def never_known(self, given: Given) -> Iterator[NeverKnown]:
+        """Without a length of its own the phase may not come at all."""
+        return no_phase_after(given, given.path)
 
     def judge(self, view: View) -> Iterator[Finding]:
         """One finding for each bound, ``after.OPERATION.METRIC``."""

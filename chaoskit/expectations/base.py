@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -17,7 +17,7 @@ from chaoskit.scenario.types import Model
 from chaoskit.units import counted
 
 if TYPE_CHECKING:
-    from chaoskit.scenario.model import PlannedFault
+    from chaoskit.scenario.model import Given
 
 Path_ = tuple[str | int, ...]
 
@@ -178,12 +178,18 @@ class Awaits(Protocol):
         """
 
 
-class TooShort(NamedTuple):
-    """A time that proves nothing: the ``path`` in the scenario that sets it, what is wrong, and what would do."""
+class NeverKnown(NamedTuple):
+    """What no run can tell: the ``path`` in the scenario that is why, what is wrong, and what would do."""
 
     path: Path_
     what: str
     legal: list[str]
+
+
+def no_phase_after(given: Given, path: Path_) -> Iterator[NeverKnown]:
+    """For what is asked of the phase ``after``: whether the timeline has none."""
+    if not given.timeline.after:
+        yield NeverKnown(path, "the timeline has no phase 'after'", ["timeline: {after: 5s}"])
 
 
 class Expectation(Model, ABC):
@@ -197,11 +203,8 @@ class Expectation(Model, ABC):
         the whole answer. The history keeps the beginning of a body alone."""
         return ()
 
-    def too_short(self, faults: Sequence[PlannedFault]) -> Iterable[TooShort]:  # noqa: ARG002  # for those that need time
-        """Times of the timeline, with these ``faults``, in which it could never be known whether it is met.
-
-        Told at load, as mistakes.
-        """
+    def never_known(self, given: Given) -> Iterable[NeverKnown]:  # noqa: ARG002  # for those that need something
+        """Why, in this scenario, it could never be known whether it is met. Told at load, as mistakes."""
         return ()
 
     def demands(self) -> Iterable[Demand]:

@@ -15,7 +15,7 @@ Faults that overlap are one. What is read off the calls, with ``quiet`` for half
   calls come within 1 s.
 
 The fault must be one that lets calls reach the proxy (late, cut, swallowed, wrong answers). While a proxy is down there
-are no calls to be seen, whatever the breaker does; that shows as an open circuit without probes.
+are no calls to be seen, whatever the breaker does: a breaker on what a fault takes ``down`` is refused at load.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, model_validator
 
-from chaoskit.expectations._attempts import Callers, matching
+from chaoskit.expectations._attempts import Callers, matching, unseen
 from chaoskit.expectations._circuit import CLOSED_SPAN, Call, Circuit, calls_of, circuit_in, pauses_between, windows_of
 from chaoskit.expectations._evidence import SHOWN, excess, many, moment, vacuous
 from chaoskit.expectations._fields import Count, Regex, at_least_one
-from chaoskit.expectations.base import Expectation, Finding, Outcome, TooShort
+from chaoskit.expectations.base import Expectation, Finding, NeverKnown, Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window
@@ -42,7 +42,7 @@ from chaoskit.scenario.types import Duration, DurationBound, ServiceName, proble
 from chaoskit.units import format_duration, format_rate
 
 if TYPE_CHECKING:
-    from chaoskit.scenario.model import PlannedFault
+    from chaoskit.scenario.model import Given, PlannedFault
 
 PAUSES_NEEDED = 2
 
@@ -97,10 +97,12 @@ class Breaker(Expectation):
 
     _asked = model_validator(mode="after")(at_least_one(*BOUNDS))
 
-    def too_short(self, faults: Sequence[PlannedFault]) -> Iterator[TooShort]:
-        """Faults that end before it can be known whether the circuit opened and was probed, and times between them in
-        which it cannot be known whether it closed."""
-        acting = sorted([each for each in faults if each.fault.target == self.on] or faults, key=lambda each: each.at)
+    def never_known(self, given: Given) -> Iterator[NeverKnown]:
+        """Faults in which no call can be seen; that end before it can be known whether the circuit opened and was
+        probed; and times between them in which it cannot be known whether it closed."""
+        yield from unseen(given.faults, self.on, "breaker")
+        faults = [each for each in given.faults if each.fault.target == self.on] or given.faults
+        acting = sorted(faults, key=lambda each: each.at)
         joined: list[tuple[PlannedFault, Window]] = []
         for each in acting:
             window = Window(each.at, each.at + each.length)
@@ -116,7 +118,7 @@ class Breaker(Expectation):
                 what = (
                     f"{format_duration(window.length)} of fault are too short to judge the breaker on {self.on}: {why}"
                 )
-                yield TooShort((*first.path, "for"), what, [f"for: {format_duration(length)} or longer"])
+                yield NeverKnown((*first.path, "for"), what, [f"for: {format_duration(length)} or longer"])
         if self.closes_within is None:
             return
         span = self.closes_within + CLOSED_SPAN
@@ -126,7 +128,7 @@ class Breaker(Expectation):
                     f"{format_duration(after.start - before.end)} after the fault before are too short to judge "
                     f"whether the breaker on {self.on} closes within {format_duration(self.closes_within)}"
                 )
-                yield TooShort((*second.path, "at"), what, [f"at: {format_duration(before.end + span)} or later"])
+                yield NeverKnown((*second.path, "at"), what, [f"at: {format_duration(before.end + span)} or later"])
 
     def awaits(self, view: View, moment: float) -> bool:
         """Whether the circuit may still close in time after the last fault."""

@@ -19,11 +19,12 @@ from chaoskit.expectations._evidence import SHOWN, many, vacuous
 from chaoskit.expectations._fields import Count, Regex, at_least_one
 from chaoskit.expectations._lines import field
 from chaoskit.expectations._secrets import Planted, excerpt, given_away, planted_in
-from chaoskit.expectations.base import Expectation, Finding, Outcome, check_between
+from chaoskit.expectations.base import Expectation, Finding, NeverKnown, Outcome, check_between, no_phase_after
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window, inside
 from chaoskit.scenario.bounds import Bound
+from chaoskit.scenario.model import Given
 from chaoskit.scenario.names import slug
 from chaoskit.scenario.types import CountBound, Duration, ServiceName, problem
 from chaoskit.units import format_duration
@@ -70,6 +71,10 @@ class Logs(Expectation):
             if self.absent and getattr(self, name) is not None:
                 raise problem(f"lines that are absent have no {name.rstrip('_')!r}: give one or the other")
         return self
+
+    def never_known(self, given: Given) -> Iterator[NeverKnown]:
+        """A phase that may not come at all."""
+        return no_phase_after(given, (*given.path, "phase")) if self.phase == "after" else iter(())
 
     def judge(self, view: View) -> Iterator[Finding]:
         """One finding for each thing asked for, ``logs.SERVICE.LINES.NAME``; LINES is as in ``panic-recovered``."""

@@ -9,9 +9,10 @@ from chaoskit.expectations._because import because_of_sop
 from chaoskit.expectations._evidence import SHOWN, first_few, vacuous
 from chaoskit.expectations._operations import judge_operations
 from chaoskit.expectations._steady import complete_until, recovered_at
-from chaoskit.expectations.base import Expectation, Finding, Outcome
+from chaoskit.expectations.base import Expectation, Finding, NeverKnown, Outcome
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window
+from chaoskit.scenario.model import Given
 from chaoskit.scenario.types import Duration
 from chaoskit.units import format_duration
 
@@ -27,6 +28,16 @@ class Recovery(Expectation):
 
     within: Duration
     because_of: Literal["sop"] | None = None
+
+    def never_known(self, given: Given) -> Iterator[NeverKnown]:
+        """A limit beyond the time in which recovery is watched: a service that comes back in time, but later than
+        that, would be told not to."""
+        watched = given.timeline.recovery + given.timeline.after
+        if self.within > watched:
+            within = format_duration(self.within)
+            what = f"within: {within} is never seen: {format_duration(watched)} after the last fault are watched"
+            legal = [f"within: {format_duration(watched)} or less", f"timeline: {{recovery: {within}}} or longer"]
+            yield NeverKnown((*given.path, "within"), what, legal)
 
     def judge(self, view: View) -> Iterator[Finding]:
         """``recovery``, and ``recovery.because_of``."""

@@ -17,10 +17,19 @@ from chaoskit.expectations._evidence import SHOWN, first_few, many, told, vacuou
 from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
 from chaoskit.expectations._internals import internals_in
 from chaoskit.expectations._secrets import Planted, given_away, planted_in
-from chaoskit.expectations.base import Expectation, Finding, Outcome, check_between, check_share
+from chaoskit.expectations.base import (
+    Expectation,
+    Finding,
+    NeverKnown,
+    Outcome,
+    check_between,
+    check_share,
+    no_phase_after,
+)
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.scenario.bounds import Bound
+from chaoskit.scenario.model import Given
 from chaoskit.scenario.samples import Demand, share_needs
 from chaoskit.scenario.types import JsonPath, Model, OperationName, RatioBound
 
@@ -89,6 +98,10 @@ class Responses(Expectation):
     def notes(self) -> Iterator[tuple[str, str]]:
         """The values that are compared."""
         yield from ((self.of, path) for path in self.json_ or {})
+
+    def never_known(self, given: Given) -> Iterator[NeverKnown]:
+        """A phase that may not come at all."""
+        return no_phase_after(given, (*given.path, "phase")) if self.phase == "after" else iter(())
 
     def judge(self, view: View) -> Iterator[Finding]:
         """One finding for each thing asked for, ``responses.OPERATION.NAME``."""

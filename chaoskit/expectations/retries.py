@@ -23,15 +23,16 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from chaoskit.expectations._attempts import Attempts, Callers, SameCall, group, matching
+from chaoskit.expectations._attempts import Attempts, Callers, SameCall, group, matching, unseen
 from chaoskit.expectations._edges import Edges
 from chaoskit.expectations._evidence import SHOWN, excess, many, vacuous, with_unit
 from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
-from chaoskit.expectations.base import Expectation, Finding, check, too_few
+from chaoskit.expectations.base import Expectation, Finding, NeverKnown, check, too_few
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window
 from chaoskit.scenario.bounds import Bound
+from chaoskit.scenario.model import Given
 from chaoskit.scenario.types import (
     CountBound,
     Duration,
@@ -101,6 +102,10 @@ class Retries(Expectation):
     deadline: Duration | None = None
 
     _asked = model_validator(mode="after")(at_least_one("attempts", "backoff", "amplification", "after_deadline"))
+
+    def never_known(self, given: Given) -> Iterator[NeverKnown]:
+        """Faults in which no attempt can be seen."""
+        return iter(()) if self.where == "steady" else unseen(given.faults, self.on, "retries")
 
     def judge(self, view: View) -> Iterator[Finding]:
         """One finding for each bound, ``retries.SERVICE.BOUND``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -42,6 +42,15 @@ class Window:
 
     name: str
     length: float
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """What has no room in a fault's window: the argument ``key``, what is wrong, and what would do."""
+
+    key: str
+    what: str
+    legal: Sequence[str]
 
 
 UNPLANNED = 600.0
@@ -94,6 +103,9 @@ class Fault(Model, ABC):
     through_proxy: ClassVar[bool] = False
     """It acts on the proxy in front of its target: one without a proxy is refused at load."""
 
+    hides_calls: ClassVar[bool] = False
+    """While it lasts no call comes as far as the proxy of its target: nobody can count those that are made."""
+
     @property
     @abstractmethod
     def target(self) -> str:
@@ -110,6 +122,10 @@ class Fault(Model, ABC):
         Asked while scenarios are collected: it may look at this machine (a program on the PATH, the user, ``/proc``),
         but must be quick, change nothing, and use neither Docker nor the network.
         """
+        return None
+
+    def misfit(self, seconds: float) -> Misfit | None:  # noqa: ARG002  # for those that need room
+        """Why a window of ``seconds`` cannot hold what is asked of it, or None. Told at load, as a mistake."""
         return None
 
     def extra_requests(self, operation: str, seconds: float) -> float:  # noqa: ARG002  # for faults that send some

@@ -55,6 +55,7 @@ class Down(Fault):
     """
 
     through_proxy: ClassVar[bool] = True
+    hides_calls: ClassVar[bool] = True
 
     on: ServiceName
 

@@ -7,14 +7,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from chaoskit.clock import now
 from chaoskit.faults._background import Background
-from chaoskit.faults.base import Evidence, Fault, World
+from chaoskit.faults.base import Evidence, Fault, Misfit, World
 from chaoskit.scenario.types import Duration, ServiceName, problem
+from chaoskit.units import counted, format_duration
 
 if TYPE_CHECKING:
     from chaoskit.services.base import Service
@@ -64,6 +66,20 @@ class Kill(Fault):
     def target(self) -> str:
         """The service."""
         return self.service
+
+    def misfit(self, seconds: float) -> Misfit | None:
+        """Strikes for which the window is too short. One that is due as it ends may come or not."""
+        if self.every is None or (self.times or 2) == 1:
+            return None
+        room = max(1, ceil(round(seconds / self.every, 6)))
+        wanted = self.times or 2  # without a number, once more at least: else every means nothing
+        if wanted <= room:
+            return None
+        every, last = format_duration(self.every), format_duration((wanted - 1) * self.every)
+        held = f"{counted(room, 'strikes')}, one every {every}"
+        legal = [f"for: longer than {last}", f"times: {room}" if self.times else "no every: it strikes once"]
+        what = f"a window of {format_duration(seconds)} has room for {held}"
+        return Misfit("times" if self.times else "every", f"{what}, not for {wanted}", legal)
 
     @contextmanager
     def inject(self, world: World) -> Iterator[Evidence]:

@@ -13,7 +13,7 @@ from chaoskit.scenario import matrix, source
 from chaoskit.scenario.alert_names import alert_names, sent_by_applications
 from chaoskit.scenario.check import Check
 from chaoskit.scenario.environments import changed, environment_of, load_environment
-from chaoskit.scenario.model import PlannedExpectation, PlannedFault, Scenario, ScenarioFile
+from chaoskit.scenario.model import Given, PlannedExpectation, PlannedFault, Scenario, ScenarioFile, Timeline
 from chaoskit.scenario.names import check_names, mapping, slug
 from chaoskit.scenario.rooms import room
 from chaoskit.scenario.sop import NAMES, sops_of
@@ -120,9 +120,9 @@ def _scenario(
     check_names(check, raw, environment, set(values))
     _duplicates(check, faults)
     _conflicts(check, faults)
-    if recorded is None:  # what has run can be judged as far as it goes
-        for wrong in (wrong for planned in expectations for wrong in planned.expectation.too_short(faults)):
-            check.wrong(*wrong)
+    # What has run can be judged as far as it goes, and of a fault with mistakes it is not known what it allows.
+    if recorded is None and model is not None and len(faults) == len(model.timeline.faults):
+        _never_known(check, model.timeline, faults, expectations)
     if check.problems or model is None or environment is None:
         raise InputError(check.problems)
     name = _titled(model.scenario, values)
@@ -131,6 +131,19 @@ def _scenario(
         *(f"{slug(k)}-{slug(str(v))}" for k, v in values.items()),
     ]
     return Scenario(name, "--".join(parts), page, environment, model, faults, expectations, dict(values), sops)
+
+
+def _never_known(
+    check: Check, timeline: Timeline, faults: list[PlannedFault], expectations: list[PlannedExpectation]
+) -> None:
+    """What no run of this timeline could tell, or do."""
+    for planned in faults:
+        if misfit := planned.fault.misfit(planned.length):
+            what = f"{planned.name} ({planned.kind}): {misfit.what}"
+            check.wrong((*planned.path, planned.kind, misfit.key), what, misfit.legal)
+    for asked in expectations:
+        for wrong in asked.expectation.never_known(Given(timeline, faults, asked.path)):
+            check.wrong(*wrong)
 
 
 def _titled(name: str, values: Mapping[str, Any]) -> str:
@@ -157,12 +170,13 @@ def _fault(check: Check, entry: Any, path: tuple[str | int, ...], context: Any) 
     window = {"at": body.get("at", "0s"), "length": body.get("for")}
     if "for" not in body:
         check.wrong(path, "'for' is missing: how long the fault lasts", ["for: 5s"])
-        window["length"] = "1s"
     timed = None
     try:
         timed = Window.model_validate(window)
     except ValidationError as error:
         for item in error.errors():
+            if item["loc"][0] == "length" and "for" not in body:
+                continue  # told
             key = "for" if item["loc"][0] == "length" else "at"
             check.wrong((*path, key), f"{key}: {item['msg']}", item.get("ctx", {}).get("legal", ()))
     if timed is not None and timed.length == 0:

@@ -243,6 +243,15 @@ class PlannedFault:
 
 
 @dataclass(frozen=True)
+class Given:
+    """What an expectation is given to be judged by; ``path`` is where in the file it stands itself."""
+
+    timeline: Timeline
+    faults: Sequence[PlannedFault]
+    path: Path_
+
+
+@dataclass(frozen=True)
 class PlannedExpectation:
     """An expectation, and where in the file it stands."""
 

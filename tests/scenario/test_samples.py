@@ -107,7 +107,7 @@ def test_what_is_told_is_a_cure(tmp_path: Path, cure: tuple[str, str]) -> None:
         ([("50/s", "62/s, arrival: poisson")], 0),
         ([("rate: 50/s", "rate: 0/s")], 2),
         ([("steady: 3s", "steady: 0s")], 1),
-        ([("during: {ask: {p99", "after: {ask: {p50")], 1),
+        ([("during: {ask: {p99", "after: {ask: {p50"), ("steady: 3s", "steady: 3s\n  after: 100ms")], 1),
         ([("during: {ask: {p99: \"< 1s\"}}", "responses: {of: ask, share: \"<= 0.5%\"}")], 1),
         # How long the recovery takes only the run tells.
         ([("during: {ask: {p99: \"< 1s\"}}", "responses: {of: ask, phase: recovery, share: \"<= 0.5%\"}")], 0),
