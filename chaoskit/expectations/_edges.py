@@ -96,12 +96,14 @@ class Edges:
         return any(row.intended < moment < row.ended for moment in moments)
 
     def lines(self, logs: Iterable[r.Log]) -> Sides[r.Log]:
-        """Those of ``logs`` that were written in the phase, and not about a request that an edge met under way."""
+        """Those of ``logs`` that were written in the phase, and not about a request that was sent before it or before
+        its faults, nor after one that met their end under way."""
         if self.windows is None:
             return Sides(list(logs), [])
         clear, edge = [], []
         for log in logs:
-            if inside(log.at, self.quiet) and not any(name in log.line for name in self._names):
+            span = next((span for span in self.quiet if log.at in span), None)
+            if span is not None and all(sent in span for name, sent in self._names.items() if name in log.line):
                 clear.append(log)
             elif inside(log.at, [*self.windows, *self._late]):
                 edge.append(log)
@@ -123,12 +125,12 @@ class Edges:
         return [Window(end, max((row.ended for row in self._under_way(end)), default=end)) for end in ends]
 
     @cached_property
-    def _names(self) -> set[str]:
-        """Ids of the requests that the beginning or end of any fault met under way."""
+    def _names(self) -> dict[str, float]:
+        """Ids of the requests that the beginning or end of any fault met under way, and when each was to be sent."""
         moments = [moment for span in self.view.fault_windows for moment in (span.start, span.end)]
         rows = [row for moment in moments for row in self._under_way(moment)]
-        ids = [name for row in rows for name in (row.id, *row.traceparent.split("-")[1:2])]
-        return {name for name in ids if len(name) >= _TELLING}
+        ids = {name: row.intended for row in rows for name in (row.id, *row.traceparent.split("-")[1:2])}
+        return {name: sent for name, sent in ids.items() if len(name) >= _TELLING}
 
     def _under_way(self, moment: float) -> list[r.Request]:
         return [row for row in self.view.requests() if row.intended < moment < row.ended]

@@ -42,8 +42,9 @@ class Logs(Expectation):
     the first fault; ``count`` bounds how many there are, ``per_minute`` how many a minute: over the length of the
     phase, or, in one that is longer, in its fullest minute. Every selected line must have the fields ``with``, and
     not empty; with ``absent`` there must be none. What was written about a request that was under way when a fault
-    began or ended (while it was, after the end; or where the line names its id) belongs to neither side for these
-    two, and a ``count`` that it decides is vacuous. With ``no_secret`` nothing that looks like a password, token or key
+    began or ended (after the end, while it was; or on the other side of it, where the line names its id) belongs to
+    neither side: what it decides of these, or of a ``count``, is vacuous, but where such lines were there before the
+    phase, too. With ``no_secret`` nothing that looks like a password, token or key
     stands in any line of the service, selected or not, in the whole run; with ``secrets`` none of these planted values.
     """
 
@@ -138,13 +139,15 @@ class Logs(Expectation):
                 if not sides.clear:
                     why, had_time = f"no such line ({self.phase})", edges.view.had_time(windows)
                     return vacuous(self._id(name), expected, why, (name,), certain=had_time)
-                return self._every(name, expected, sides.clear, self._lacks)
+                found = self._every(name, expected, sides.clear, self._lacks)
+                return _open(found, [row for row in selected if self._lacks(row)], edges)
             case "absent":
                 if windows is not None and not any(window.length for window in edges.quiet):
                     why = f"there was no time in {self.phase} without requests that the end of a fault met under way"
                     return vacuous(self._id(name), expected, why, (name,))
                 bad = {id(row) for row in sides.clear if not edges.view.doubted_at(row.at)}
-                return self._every(name, expected, lines, lambda row: "it is there" if id(row) in bad else "")
+                found = self._every(name, expected, lines, lambda row: "it is there" if id(row) in bad else "")
+                return _open(found, selected, edges)
             case "no_secret":
                 return self._every(name, expected, lines, lambda row: ", ".join(given_away(row.line)))
         planted = self.secrets or []
@@ -193,6 +196,17 @@ class Logs(Expectation):
 
     def _excerpt(self, log: r.Log) -> str:
         return excerpt(log.line, self.secrets or [])
+
+
+def _open(found: Finding, bad: list[r.Log], edges: Edges) -> Finding:
+    """``found``, but vacuous where lines of neither side decide: of those that are ``bad``, unless bad ones were there
+    before the phase, too. Theirs is that side: what the end of a fault met under way fails as all did in the fault.
+    """
+    undecided = len(edges.lines(bad).edge)
+    if not found.held or not undecided or any(row.at < edges.windows[0].start for row in bad if edges.windows):
+        return found
+    seen = f"between 0 and {undecided} of {many(str(found.samples), 'line')} differ: {UNDECIDED}"
+    return vacuous(found.id, found.expected, seen, found.path, found.samples)
 
 
 def _is(value: Any, wanted: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -143,11 +145,17 @@ def panics(rehearse, *moments, line="panic"):
     ],
 )
 def test_lines_of_what_was_under_way_when_the_fault_ended(rehearse, by_id, at, line, held):
-    """They follow from the fault, and do not say that it goes on."""
-    finding = judged(
-        by_id, panics(rehearse, at, line=line), Logs, service="orders", text="panic", phase="recovery", absent=True
-    )
+    """They follow from the fault, in which there were others, and do not say that it goes on."""
+    run = panics(rehearse, 3.0, at, line=line)
+    finding = judged(by_id, run, Logs, service="orders", text="panic", phase="recovery", absent=True)
     assert finding.held == held
+
+
+def test_a_line_of_neither_side_that_no_other_explains(rehearse, by_id):
+    """None like it came in the fault: nobody knows where it belongs."""
+    finding = judged(by_id, panics(rehearse, 6.5), Logs, service="orders", text="panic", phase="recovery", absent=True)
+    assert finding.outcome is Outcome.VACUOUS
+    assert finding.seen.startswith("between 0 and 1 of 3 lines differ: ")
 
 
 @pytest.mark.parametrize(
@@ -163,6 +171,30 @@ def test_absent_from_a_phase_that_was_not_there(rehearse, by_id):
     """There is no line in a phase that the timeline does not have; that proves nothing."""
     finding = judged(by_id, panics(rehearse), Logs, service="orders", text="panic", phase="after", absent=True)
     assert finding.outcome is Outcome.VACUOUS
+
+
+@pytest.mark.parametrize(
+    ("sent", "at", "before", "outcome"),
+    [
+        (2.5, 3.0, None, "violated"),  # sent and written while the fault lasts; its answer alone comes later
+        (2.5, 6.5, None, "vacuous"),
+        (-1.5, 3.0, None, "vacuous"),
+        (-1.5, 3.0, -3.0, "held"),  # such lines are usual where it was sent
+        (2.5, 3.0, -3.0, "violated"),
+    ],
+)
+@pytest.mark.parametrize("asked", [{"absent": True}, {"with": ["field"]}])
+def test_lines_about_requests_that_outlive_the_fault(rehearse, by_id, sent, at, before, outcome, asked):
+    """Neither what must be absent nor a line that lacks a field is overlooked as its request ends elsewhere."""
+    run = rehearse()
+    run.traffic(rate=10)
+    run.request(sent, seq=1000, latency=9.0 - sent, id=ID)
+    for moment in filter(None, (at, before)):
+        run.add(r.Log(service="orders", at=run.origin + moment, line=json.dumps({"event": "twice", "request": ID})))
+    if "with" in asked:
+        run.add(r.Log(service="orders", at=run.origin + 1.0, line=json.dumps({"event": "twice", "field": 1})))
+    finding = judged(by_id, run, Logs, service="orders", match={"event": "twice"}, **asked)
+    assert str(finding.outcome) == outcome
 
 
 @pytest.mark.parametrize(("attempts", "outcome"), [(2, "held"), (4, "violated")])
