@@ -97,9 +97,14 @@ def against_steady(
         return vacuous(id, str(bound), why, path, steady.samples)
     against = bound.of(steady.value)
     finding = judge(against)
-    if steady.best is None or steady.span is None or finding.outcome is Outcome.VACUOUS:
+    if steady.best is None or steady.span is None or finding.outcome in (Outcome.VACUOUS, Outcome.INCONCLUSIVE):
         return finding
     best = bound.of(steady.best)
     either = dataclasses.replace(against, low=min(against.low, best.low), high=max(against.high, best.high))
-    same = all(judge(other).outcome is finding.outcome for other in (best, either))
-    return finding if same else inconclusive(finding, view, steady.span)
+    if all(judge(other).outcome is finding.outcome for other in (best, either)):
+        return finding
+    measured, at_most = (bound.show(value) for value in (steady.value, steady.best))
+    seen = f"{finding.seen}; but for others the steady {measured} may have been {at_most}"
+    if steady.best > 0:
+        seen += f", of which it is {judge(best).seen.partition(', while ')[0].rpartition(' ')[2].strip('()')}"
+    return inconclusive(dataclasses.replace(finding, seen=seen), view, steady.span)

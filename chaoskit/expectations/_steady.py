@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping, Sequence
-from math import inf
+from math import inf, isnan
 
 from chaoskit.expectations._evidence import latency
-from chaoskit.expectations._operations import Tally, figure
+from chaoskit.expectations._operations import Tally, figure, measure
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
+from chaoskit.history.windows import Window
 from chaoskit.scenario.model import OperationBounds
 
 BASE = "base"
@@ -56,6 +57,26 @@ def complete_until(
     """Up to which moment all requests that steady state is judged by have ended; ``since`` if none has."""
     tracks = [_Track(rows, steady_state[op], since) for op, rows in _base(seen, steady_state).items()]
     return max(since, min((track.complete for track in tracks), default=since))
+
+
+def unmet(view: View, steady_state: Mapping[str, OperationBounds], window: Window) -> list[str]:
+    """What keeps steady state from holding over ``window``, in words: bounds out of which a figure is, however few the
+    samples, and operations without a request."""
+    found = []
+    for op, rows in _base(view, steady_state).items():
+        requests = [row for row in rows if row.intended in window]
+        if not requests:
+            found.append(f"no request of {op}")
+            continue
+        figures = [
+            (metric, bound, measure(requests, metric, window.length)) for metric, bound in steady_state[op].bounds()
+        ]
+        found += [
+            f"{op}.{metric} {'of no answer' if isnan(value) else bound.show(value)}"
+            for metric, bound, value in figures
+            if metric != "requests" and not bound.holds(value)
+        ]
+    return found
 
 
 def _base(seen: View | Iterable[r.Request], steady_state: Mapping[str, OperationBounds]) -> dict[str, list[r.Request]]:

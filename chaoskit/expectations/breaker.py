@@ -294,18 +294,18 @@ class Breaker(Expectation):
             ):
                 outcome = Outcome.VACUOUS
             return _Judged(outcome, format_duration(value), len(pauses), spread, _firsts(circuit), excess(bound, value))
-        calls = sum(map(len, probes))
-        told = (
-            f"{many(str(len(probes)), 'probe')} ({many(str(calls), 'call')}) in "
-            f"{format_duration(circuit.fault.end - opened)}"
-        )
+        starts = [call.started for probe in probes for call in probe]
+        calls = many(str(len(starts)), "call")
+        if len(starts) > len(probes):
+            calls += f", one every {format_duration((starts[-1] - starts[0]) / (len(starts) - 1))}"
+        told = f"{many(str(len(probes)), 'probe')} ({calls}) in {format_duration(circuit.fault.end - opened)}"
         # Calls that follow each other for so long without a pause are no probe; so few in so long are too rare.
         restless = max((view.took(probe[0].started, probe[-1].started) for probe in probes), default=0.0)
         enough = (PAUSES_NEEDED + 1) * bound.high
         waited = min(circuit.waited, view.took(opened, circuit.fault.end))
         too_rare = len(all_) < PAUSES_NEEDED and waited + LATE >= enough
         if restless >= 2 * bound.high or too_rare:
-            return _Judged(Outcome.VIOLATED, told, len(pauses), calls=_firsts(circuit), size=inf)
+            return _Judged(Outcome.VIOLATED, told, len(starts), calls=_firsts(circuit), size=inf)
         needed = format_duration(circuit.fault.length + enough - waited)
         why = f"{told}; {PAUSES_NEEDED + 1} probes are needed, so let the fault last {needed}"
         return _Judged(Outcome.VACUOUS, why, len(pauses), calls=_firsts(circuit))
@@ -343,7 +343,7 @@ class Breaker(Expectation):
         outcome = Outcome.HELD if bound.holds(len(worst)) else Outcome.VIOLATED
         over = sum(not bound.holds(len(probe)) for probe in probes)
         told, all_ = f"{many(str(len(worst)), 'call')} in one probe", len(probes)
-        many_over = f"{over} of {many(str(all_), 'probe')} are out of bounds"
+        many_over = f"{over} of {many(str(all_), 'probe')} {'is' if over == 1 else 'are'} out of bounds"
         return _Judged(outcome, told, all_, many_over, worst, excess(bound, len(worst)))
 
     def _not_open(self, circuit: Circuit) -> _Judged:

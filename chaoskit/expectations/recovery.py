@@ -7,8 +7,7 @@ from typing import Literal
 
 from chaoskit.expectations._because import because_of_sop
 from chaoskit.expectations._evidence import SHOWN, first_few, vacuous
-from chaoskit.expectations._operations import judge_operations
-from chaoskit.expectations._steady import complete_until, recovered_at
+from chaoskit.expectations._steady import complete_until, recovered_at, unmet
 from chaoskit.expectations.base import Expectation, Finding, NeverKnown, Outcome
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window
@@ -77,10 +76,5 @@ class Recovery(Expectation):
 
 def _still_wrong(view: View, end: float) -> str:
     """The bounds that did not hold over the last window before ``end``."""
-    last = Window(end - view.recovery_window, end)
-    wrong = [
-        f"{finding.id.removeprefix('.')} {finding.seen}"
-        for finding in judge_operations("", view.steady_state, view, [last])
-        if not finding.held
-    ]
+    wrong = unmet(view, view.steady_state, Window(end - view.recovery_window, end))
     return f"last second before: {', '.join(wrong)}" if wrong else ""

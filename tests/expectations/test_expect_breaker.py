@@ -208,6 +208,21 @@ def test_violated_without_any_probe(rehearse, by_id):
     assert findings["breaker.payments.probes_every"].seen.startswith("0 probes (0 calls) in 5.5")
 
 
+def test_calls_without_a_pause_say_how_often_they_came(rehearse, by_id):
+    """One in 0.3 s where a probe a second is asked for."""
+    run = rehearse()
+    for request in run.traffic():
+        if not 0.5 <= request.intended - run.origin < 6:
+            run.call(request.intended - run.origin, id=request.id)
+    for n in range(16):
+        run.call(0.9 + 0.3 * n, id=f"eager-{n}")
+    findings = by_id(Breaker.model_validate(ASKED), run.view())
+    every, calls = findings["breaker.payments.probes_every"], findings["breaker.payments.calls_while_open"]
+    assert every.outcome is Outcome.VIOLATED
+    assert every.seen.startswith("1 probe (16 calls, one every 300ms) in 5.5"), every.seen
+    assert (every.samples, calls.worst) == (16, "1 of 1 probe is out of bounds")
+
+
 def test_vacuous_says_why(rehearse, by_id):
     """Too few calls, no steady phase, no load, no call during the fault: nothing can be read off."""
     asked = Breaker.model_validate(ASKED)

@@ -230,6 +230,21 @@ def test_violated_when_late(rehearse, by_id):
     assert finding.rows[-1] == "place-order-519 (500, 20ms)"
 
 
+def test_only_what_keeps_it_from_holding_is_told(rehearse, by_id):
+    """Neither a bound that is met, however few the samples, nor that they are few where one is out of it."""
+    steady = {"place-order": {"success_rate": ">= 99%", "fallback_rate": "<= 10%"}}
+    run = rehearse()
+    run.traffic(lambda at: {"fallback": at >= 0})
+    assert by_id(Recovery(within="1s"), run.view(steady))["recovery"].worst == (
+        "last second before: place-order.fallback_rate 100%"
+    )
+    run = rehearse()
+    run.traffic(lambda at: {"status": 500} if at >= 0 and int(at * 40) % 40 == 7 else {})
+    assert by_id(Recovery(within="1s"), run.view(steady))["recovery"].worst == (
+        "last second before: place-order.success_rate 97.5%"
+    )
+
+
 def test_violated_when_never(rehearse, by_id):
     """No recovery while it was watched."""
     run = rehearse(recovery=15.0)

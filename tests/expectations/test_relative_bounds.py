@@ -152,6 +152,14 @@ def test_a_disturbed_steady_phase_widens_no_limit(rehearse: Any, bound: str, out
     assert during(run.view(), "p50", bound).outcome is outcome
 
 
+def test_what_is_in_doubt_is_the_steady_figure(rehearse: Any) -> None:
+    """It is told what that may have been, and how many times as much the figure then is."""
+    run = slow(rehearse, 0.06, 0.06)
+    disturb(run, -5.0, -0.5)
+    seen = during(run.view(), "p50", "<= 1.5x steady").seen
+    assert seen.startswith("60ms (1x); but for others the steady 60ms may have been 30ms, of which it is 2x, while ")
+
+
 def test_calm_steady_time_is_enough(rehearse: Any) -> None:
     """What was disturbed is left out where the rest will do."""
     run = rehearse()
