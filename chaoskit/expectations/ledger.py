@@ -5,13 +5,14 @@
 After the last phase the data is read back, directly and not through a proxy, and compared by key with what the
 clients were told:
 
-* **lost**: the write was acknowledged, its key is not there;
-* **duplicated**: the key of a write stands there more than once;
+* **lost**: the write was acknowledged, its key is not there, or not as often as it was promised to different writes;
+* **duplicated**: the key of a write stands there more than once, or two keys that answers to one write gave;
 * **unexpected**: the write was refused (an answer came, and it was no acknowledgement) and its key is there all
   the same, or a key is there that no client ever sent. A write without an answer may have happened or not: where the
   key stands in the answer, each such write may have made one key that nobody knows of.
 
-An acknowledged write whose answer carries no key cannot be looked for: then nothing has held.
+Copies of a request are one write, and so is what is sent again with the same correlation id or the same header
+``idempotency-key``. An acknowledged write whose answer carries no key cannot be looked for: then nothing has held.
 """
 
 from __future__ import annotations
@@ -60,10 +61,15 @@ class Acknowledged(Model):
 
 
 class Key(Model):
-    """Where an answer carries the key of what was written: a response header or a dotted path in the JSON body."""
+    """Where an answer carries the key of what was written: a response header or a dotted path in the JSON body.
+
+    Different writes are to get different keys, but for those to one path with PUT or PATCH; where the key is
+    ``shared``, any may get the same (the number of a cart that each adds something to).
+    """
 
     header: str | None = None
     json_: JsonPath | None = Field(None, alias="json")
+    shared: bool = False
 
     _asked = model_validator(mode="after")(at_least_one("header", "json_"))
 
@@ -172,16 +178,16 @@ class Ledger(Expectation):
             why = f"no acknowledged write of {counted(len(requests), 'requests')}"
             return vacuous(id_, str(bound), why, path, len(requests), certain=view.had_time())
         keyless = [row for row in promised if self._key(row) is None]
-        keys = self._found(name, requests, read)
+        found = self._found(name, requests, read)
+        writes = self._told(promised)
         if name == "lost" and self._may_come(read, view):
             return vacuous(id_, str(bound), "others took the time in which it may come", path, len(promised))
         finding = check(
-            id_, bound, len(keys), len(promised) - len(keyless), path=path,
-            worst=f"{len(read.rows)} rows for {len(promised)} acknowledged writes",
-            rows=[f"{key} ({why})" for key, why in list(keys.items())[:LISTED]],
+            id_, bound, len(found), len(promised) - len(keyless), path=path,
+            worst=f"{counted(len(read.rows), 'rows')} for {writes}", rows=found[:LISTED],
         )  # fmt: skip
         if finding.outcome is Outcome.VIOLATED:
-            return with_unit(finding, lambda text: f"{text} {name} of {len(promised)} acknowledged writes")
+            return with_unit(finding, lambda text: f"{text} {name} of {writes}")
         if keyless:
             why = f"{len(keyless)} of {len(promised)} acknowledged writes have no key to look for"
             told = vacuous(id_, str(bound), why, path, finding.samples, certain=True)
@@ -189,30 +195,60 @@ class Ledger(Expectation):
         if read.changing:
             why = f"rows still changed {format_duration(self.within)} after the last phase; give within more"
             return vacuous(id_, str(bound), why, path, finding.samples)
-        return with_unit(finding, lambda text: f"{text} {name} of {len(promised)} acknowledged writes")
+        return with_unit(finding, lambda text: f"{text} {name} of {writes}")
 
-    def _found(self, name: str, requests: list[r.Request], read: r.Read) -> Mapping[str, str]:
-        """The keys that are lost, duplicated or unexpected, each with what is known of it."""
+    def _told(self, promised: list[r.Request]) -> str:
+        """How many writes were acknowledged, and by how many answers where there are copies."""
+        writes = len({self._write(row) for row in promised})
+        answers = f" ({len(promised)} answers)" if writes < len(promised) else ""
+        return f"{writes} acknowledged writes{answers}"
+
+    def _found(self, name: str, requests: list[r.Request], read: r.Read) -> list[str]:
+        """What is lost, duplicated or unexpected: each time the key, with what is known of it."""
         there = Counter(str(row[0]) for row in read.rows if row)
         sent: dict[str, list[r.Request]] = {}
         for request in requests:
             if (key := self._key(request)) is not None:
                 sent.setdefault(key, []).append(request)
         if name == "lost":
-            return {
-                key: f"answered {next(row.status for row in rows if self._acknowledges(row))}"
-                for key, rows in sent.items()
-                if key not in there and any(map(self._acknowledges, rows))
-            }
+            return [line for key, rows in sent.items() for line in self._lost(key, rows, there[key])]
         if name == "duplicated":
-            return {key: f"{there[key]} times" for key in sent if there[key] > 1}
-        refused = {
-            key: f"was refused with {rows[0].status}"
+            return [
+                *(f"{key} ({there[key]} times)" for key in sent if there[key] > 1),
+                *self._twice({key: rows for key, rows in sent.items() if key in there}),
+            ]
+        refused = [
+            f"{key} (was refused with {rows[0].status})"
             for key, rows in sent.items()
             if key in there and all(row.error is None and not self._acknowledges(row) for row in rows)
-        }
+        ]
         strangers = [key for key in there if key not in sent][self._unknown(requests) :]
-        return refused | dict.fromkeys(strangers, "was never sent" if self.key == "id" else "stands in no answer")
+        why = "was never sent" if self.key == "id" else "stands in no answer"
+        return refused + [f"{key} ({why})" for key in strangers]
+
+    def _lost(self, key: str, rows: list[r.Request], there: int) -> Iterator[str]:
+        """The writes that were promised ``key`` beyond the times that it is ``there``."""
+        writes = {self._write(row): row for row in reversed(rows) if self._acknowledges(row)}
+        for row in [*reversed(writes.values())][there:]:
+            several = f" to {row.id}, one of {len(writes)} writes with this key" if len(writes) > 1 else ""
+            yield f"{key} (answered {row.status}{several})"
+
+    def _twice(self, there: Mapping[str, list[r.Request]]) -> Iterator[str]:
+        """The further keys that are ``there`` of a request, or of one idempotency key."""
+        made: dict[str, list[str]] = {}
+        for key, rows in there.items():
+            for request in {row.idempotency_key or f"{row.stream} {row.seq}" for row in rows}:
+                made.setdefault(request, []).append(key)
+        return (f"{key} (and {first}, for the same request)" for first, *others in made.values() for key in others)
+
+    def _write(self, request: r.Request) -> str:
+        """Which write a request asks for: the same for all that ask for one."""
+        if isinstance(self.key, Key):
+            if self.key.shared and (key := self._key(request)) is not None:
+                return key
+            if request.method in ("PUT", "PATCH"):
+                return request.path
+        return request.idempotency_key or request.id or f"{request.stream} {request.seq}"
 
     def _may_come(self, read: r.Read, view: View) -> bool:
         """Whether the machine could be why something was not there yet: it was in the way of the last of ``within``."""

@@ -43,10 +43,11 @@ class Request(Row, frozen=True, kw_only=True):
     generator or a service that stalls cannot hide the wait (no coordinated omission). ``error`` is None for
     any HTTP answer, else ``timeout``, ``refused``, ``reset``, ``closed``, ``unsent: text`` or
     ``other: text``. An ``unsent`` one was due when too many were in flight; ``sent`` is when it was given up, and it
-    ends when its timeout would have been over. ``id`` is the
-    value of the operation's correlation header, ``traceparent`` that of the header of W3C's trace context, empty
-    where none was sent. ``copy`` counts simultaneous copies of one request from 0. ``body`` is the beginning of the
-    answer's; ``noted`` holds, by dotted path, those values of the whole answer's JSON that an expectation needs.
+    ends when its timeout would have been over. ``id`` is the value of the operation's correlation header,
+    ``traceparent`` that of the header of W3C's trace context, ``idempotency_key`` that of the header
+    ``idempotency-key``, empty where none was sent. ``copy`` counts simultaneous copies of one request from 0.
+    ``body`` is the beginning of the answer's; ``noted`` holds, by dotted path, those values of the whole answer's
+    JSON that an expectation needs.
     """
 
     op: str
@@ -61,6 +62,7 @@ class Request(Row, frozen=True, kw_only=True):
     fallback: bool
     id: str
     traceparent: str = ""
+    idempotency_key: str = ""
     copy: int = 0
     method: str = "GET"
     path: str = "/"

@@ -18,6 +18,8 @@ from chaoskit.traffic.templates import Templates
 
 TRACEPARENT = "traceparent"
 """The header of W3C's trace context: each request begins a trace, and its sender is the root span."""
+IDEMPOTENCY_KEY = "idempotency-key"
+"""The header by which a client says that it sends the same request again."""
 
 
 class Origin(NamedTuple):
@@ -38,6 +40,7 @@ class Prepared(NamedTuple):
     wire: bytes
     call: Callable[[], Awaitable[Any]] | None
     traceparent: str = ""
+    idempotency_key: str = ""
 
 
 class Recipe:
@@ -100,7 +103,7 @@ class Recipe:
         if TRACEPARENT not in self._given:
             headers[TRACEPARENT] = self._templates.traceparent()  # drawn last: what was drawn before stays the same
         lines = [f"{operation.method.upper()} {target} HTTP/1.1"]
-        request_id = traceparent = ""
+        request_id = traceparent = idempotency_key = ""
         for name, value in headers.items():
             if "\r" in value or "\n" in value:
                 raise ChaosError(f"the header {name!r} would hold a line break: {value!r}")
@@ -108,9 +111,11 @@ class Recipe:
                 request_id = value
             if name.lower() == TRACEPARENT:
                 traceparent = value
+            if name.lower() == IDEMPOTENCY_KEY:
+                idempotency_key = value
             lines.append(f"{name}: {value}")
         wire = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-        return Prepared(request_id, operation.method.upper(), target, origin, wire, None, traceparent)
+        return Prepared(request_id, operation.method.upper(), target, origin, wire, None, traceparent, idempotency_key)
 
     def _body(self, given: dict[str, Any]) -> tuple[bytes, str]:
         if self._json is not None:

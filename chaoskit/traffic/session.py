@@ -189,6 +189,7 @@ def _row(flight: Flight, answer: Answer, ended: float) -> Request:
         fallback=fallback,
         id=request.id,
         traceparent=request.traceparent,
+        idempotency_key=request.idempotency_key,
         copy=flight.copy,
         method=request.method,
         path=request.path,

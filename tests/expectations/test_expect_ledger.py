@@ -195,6 +195,70 @@ def test_copies_of_a_request_are_one_write(rehearse, by_id):
     assert outcomes(findings) == dict.fromkeys(findings, "held")
 
 
+def test_copies_are_told_as_the_writes_that_they_are(rehearse, by_id):
+    """A figure of requests beside one of keys would not add up: 320 answers promise 160 rows."""
+    run, acknowledged = orders(rehearse)
+    for row in run.view().requests():
+        run.request(row.intended - run.origin, seq=row.seq, copy=1)
+    lost = judged(by_id, run, Database([[key] for key in acknowledged[14:]]))["lost"]
+    assert lost.seen == "14 lost of 160 acknowledged writes (320 answers)"
+    assert lost.worst == "146 rows for 160 acknowledged writes (320 answers)"
+
+
+def numbered(rehearse, number, **fixed):
+    """160 orders with a number in the answer, by ``number`` of the seq; and the numbers, each once."""
+    run = rehearse()
+    run.traffic(lambda at: {"headers": {"x-order": number(round(at * 10) + 50)}} | fixed, rate=10.0)
+    numbers = dict.fromkeys(row.headers["x-order"] for row in run.view().requests())
+    return run, [[each] for each in numbers]
+
+
+def test_two_writes_that_were_promised_one_key(rehearse, by_id):
+    """The second order with a number has overwritten the first: one row for two promises."""
+    run, rows = numbered(rehearse, lambda seq: f"n{seq // 2}")
+    findings = judged(by_id, run, Database(rows), key={"header": "x-order"})
+    assert outcomes(findings) == {"lost": "violated", "duplicated": "held", "unexpected": "held"}
+    assert findings["lost"].seen == "80 lost of 160 acknowledged writes"
+    assert findings["lost"].rows[0] == "n0 (answered 201 to place-order-1, one of 2 writes with this key)"
+    findings = judged(by_id, run, Database(rows * 2), key={"header": "x-order"})
+    assert outcomes(findings) == {"lost": "held", "duplicated": "violated", "unexpected": "held"}
+    assert judged(by_id, run, Database([]), key={"header": "x-order"})["lost"].seen.startswith("160 lost")
+
+
+@pytest.mark.parametrize(
+    ("fixed", "key"),
+    [
+        ({"id": "sent-again"}, {}),
+        ({"idempotency_key": "sent-again"}, {}),
+        ({"method": "PUT", "path": "/carts/7"}, {}),
+        ({"method": "PATCH", "path": "/carts/7"}, {}),
+        ({}, {"shared": True}),
+    ],
+)
+def test_writes_that_are_one(rehearse, by_id, fixed, key):
+    """What is sent again is not made again, a put replaces what is there, and a key may be meant for several."""
+    run, rows = numbered(rehearse, lambda seq: "n7", **fixed)
+    findings = judged(by_id, run, Database(rows), key={"header": "x-order", **key})
+    assert outcomes(findings) == dict.fromkeys(findings, "held")
+    assert findings["lost"].seen == "0 lost of 1 acknowledged writes (160 answers)"
+    assert judged(by_id, run, Database([]), key={"header": "x-order", **key})["lost"].seen.startswith("1 lost")
+
+
+def test_one_write_that_got_two_keys(rehearse, by_id):
+    """The copies of a request, or what came again with its idempotency key, made two orders with a number each."""
+    run, rows = numbered(rehearse, lambda seq: f"n{seq}")
+    for row in run.view().requests()[:3]:
+        run.request(row.intended - run.origin, seq=row.seq, copy=1, headers={"x-order": f"copy-{row.seq}"})
+    twice = [[f"copy-{seq}"] for seq in range(3)]
+    findings = judged(by_id, run, Database(rows + twice), key={"header": "x-order"})
+    assert outcomes(findings) == {"lost": "held", "duplicated": "violated", "unexpected": "held"}
+    assert findings["duplicated"].rows[0] == "copy-0 (and n0, for the same request)"
+    run, rows = numbered(rehearse, lambda seq: f"n{seq // 80}", idempotency_key="k")
+    assert judged(by_id, run, Database(rows), key={"header": "x-order"})["duplicated"].rows == (
+        "n1 (and n0, for the same request)",
+    )
+
+
 def test_invariants(rehearse, by_id):
     """A value, a list or rows; each has its own finding."""
     run, acknowledged = orders(rehearse)

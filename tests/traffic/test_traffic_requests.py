@@ -79,7 +79,7 @@ def test_headers_and_path(traffic: Any, shop: Any) -> None:
     """Given headers win over ours, the id is the operation's own header, and odd paths are escaped."""
     made = traffic.order(
         url="{{ shop.url }}/a b/é?q=1 2&r={{ op }}",
-        headers={"X-Trace": "t-{{ seq }}", "User-Agent": "mine"},
+        headers={"X-Trace": "t-{{ seq }}", "User-Agent": "mine", "Idempotency-Key": "k-{{ seq }}"},
         id_header="x-trace",
     )
     traffic.run(shop, made, {"count": 1}, length=0.2)
@@ -88,7 +88,7 @@ def test_headers_and_path(traffic: Any, shop: Any) -> None:
     assert seen.headers["x-trace"] == "t-0"
     assert seen.headers["user-agent"] == "mine"
     assert "x-request-id" not in seen.headers
-    assert traffic.requests[0].id == "t-0"
+    assert (traffic.requests[0].id, traffic.requests[0].idempotency_key) == ("t-0", "k-0")
     assert traffic.requests[0].path == seen.path
 
 
