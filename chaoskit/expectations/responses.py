@@ -34,7 +34,7 @@ from chaoskit.scenario.samples import Demand, share_needs
 from chaoskit.scenario.types import JsonPath, Model, OperationName, RatioBound
 
 _HOWEVER_LATE = ("no_internals", "no_secret", "secrets")
-"""What no answer may hold, whatever the machine is like."""
+"""What no answer may hold, whatever the machine is like, and whatever a fault met under way."""
 
 
 class Where(Model):
@@ -70,7 +70,8 @@ class Responses(Expectation):
     nothing that looks like a password, token or key, and with ``secrets`` none of these planted values. ``count``
     bounds how many were selected, ``share`` their share of all requests of the operation in the phase. Only the first
     2,048 characters of a body are known, but for the values in ``json``. A request that was under way when a fault
-    began or ended belongs to neither side: nothing is asked of it, and a ``count`` that it decides is vacuous.
+    began or ended belongs to neither side: nothing is asked of it, but that it holds nothing of the inside and no
+    secret, and a ``count`` that it decides is vacuous.
     """
 
     of: OperationName
@@ -109,7 +110,10 @@ class Responses(Expectation):
         sides = edges.requests(self.of)
         clear, edge = self._selected(sides.clear), self._selected(sides.edge)
         for name, expected, wrong in self._demands():
-            asked = [row for row in clear if not (view.in_doubt and self._explained(name, row, view))]
+            if name in _HOWEVER_LATE:  # nor does it matter on which side of an edge it was
+                asked = [*clear, *filter(wrong, edge)]
+            else:
+                asked = [row for row in clear if not (view.in_doubt and self._explained(name, row, view))]
             yield self._every(name, expected, wrong, asked, len(edge), certain=view.had_time(edges.windows))
         if self.count is not None:
             total = len(sides.clear) + len(sides.edge)
@@ -142,7 +146,7 @@ class Responses(Expectation):
     def _explained(self, name: str, row: r.Request, view: View) -> bool:
         """Whether a slow machine could be why an answer differs: there is none, it is a refusal, or a fallback. It
         never puts other content into one that is as good as any, or that was selected for being a refusal."""
-        if name in _HOWEVER_LATE or not view.doubted(row.intended, row.ended):
+        if not view.doubted(row.intended, row.ended):
             return False
         refusal = self.where is not None and self.where.status is not None and row.status in listed(self.where.status)
         return name == "status" or not (refusal or (row.ok and not row.fallback))

@@ -64,6 +64,22 @@ def test_while_a_fault_is_injected_and_lifted(rehearse, by_id):
     assert judged(by_id, run, Responses, of="place-order", status=500).held
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [{"no_internals": True}, {"no_secret": True}, {"secrets": ["hunter2"]}],
+    ids=lambda asked: next(iter(asked)),
+)
+@pytest.mark.parametrize("at", [-0.01, 5.99])
+def test_what_an_answer_may_never_hold(rehearse, by_id, asked, at):
+    """Requests that a fault meets under way are those that fail in the strangest ways: they give away as little."""
+    run = answers(rehearse)
+    assert judged(by_id, run, Responses, of="place-order", **asked).held
+    run.request(at, seq=1000, status=500, body="Traceback (most recent call last):\n  password=hunter2")
+    finding = judged(by_id, run, Responses, of="place-order", **asked)
+    assert finding.outcome is Outcome.VIOLATED
+    assert finding.seen.startswith("1 of 61 answers differ")
+
+
 def test_nobody_was_clear_of_the_edges(rehearse, by_id):
     """A fault that is shorter than an answer takes proves nothing, and says so."""
     run = rehearse(fault=1.0)
