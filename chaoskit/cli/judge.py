@@ -11,7 +11,8 @@ DESCRIPTION = """\
 Judge recorded runs again without running anything, with other bounds if wanted: in FILE only what is expected
 (steady_state, expect, what the control violates), the severity and texts may differ from what was recorded.
 
-exit status: 0 all held (controls: were caught), 1 some did not, 2 nothing was judged, as the input is bad
+exit status: 0 all held (controls: were caught), 1 some did not, 2 nothing was judged, as the input is bad,
+4 those that did not are inconclusive
 """
 
 _MARKS = {"held": "+", "violated": "-", "vacuous": "?", "inconclusive": "~", "broken": "!"}
@@ -35,9 +36,11 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 when all held (controls: were caught), 1 when some did not, 2 when there is nothing to judge."""
+    """0 when all held (controls: were caught), 1 when some did not (4 when all of those are inconclusive), 2 when there
+    is nothing to judge."""
     from chaoskit.engine.record import read_meta, recordings, rejudge
     from chaoskit.expectations.base import Outcome
+    from chaoskit.reporters.gate.decision import BLOCKED, EXIT, INCONCLUSIVE, PASSED
     from chaoskit.reporters.history_db import FILE
     from chaoskit.reporters.history_db import folders as folders_of
     from chaoskit.reporters.sources import place as place_of
@@ -51,12 +54,13 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     if arguments.scenario is not None:
         folders = _of(folders, arguments.scenario)
-    failed = 0
+    failed = set()
     for folder in folders:
         scenario, verdict, control = rejudge(folder, arguments.scenario)
         passed = control.caught if control else verdict.outcome is Outcome.HELD
-        failed += not passed
         outcome = control.outcome if control else str(verdict.outcome)
+        if not passed:
+            failed.add(outcome)
         print(f"{folder.name}: {outcome}: {control.reason if control else verdict.reason}")
         meta = read_meta(folder)
         file = "" if arguments.scenario else place_of(folder, meta.file or "", meta.nodeid or "")
@@ -68,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         if verdict.recovery is not None:
             print(f"  recovery {format_duration(verdict.recovery)}")
     print(f"({', '.join(f'{mark} {outcome}' for outcome, mark in _MARKS.items())}; in brackets: samples)")
-    return 1 if failed else 0
+    return EXIT[BLOCKED if failed - {INCONCLUSIVE} else INCONCLUSIVE if failed else PASSED]
 
 
 def _of(folders: list[Path], file: Path) -> list[Path]:

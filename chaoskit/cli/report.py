@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from chaoskit.reporters.runs import Recorded
 
 NO_ALLURE = 3
-"""Exit code when the HTML page was written, and Allure's command line is not here."""
+"""Exit code when there is something to report, and Allure's command line is not here."""
 
 
 def add(commands: Any) -> None:
@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
         "report",
         help="build the Allure report and the HTML page",
         description="Build the Allure report of the latest results, and the HTML page of the latest run.",
-        epilog="Exit codes: 0 built; 2 nothing to report, or Allure failed; 3 only the HTML page: Allure is not here.",
+        epilog="Exit codes: 0 built; 2 nothing to report, or Allure failed; 3 Allure is not here (the HTML page is).",
     )
     parser.add_argument("--reports", type=Path, default=Path("reports"), help="folder of the runs (default: reports)")
     parser.add_argument("--results", type=Path, metavar="DIR", help="Allure results (default: REPORTS/allure-results)")
@@ -52,17 +52,16 @@ def run(arguments: argparse.Namespace) -> int:
     if page is not None:
         print(f"HTML page: {page}")
     status = 0
-    if arguments.allure == "none":
-        if page is None:
-            print(f"no runs below {reports}: run pytest --chaos first, or say --reports DIR", file=sys.stderr)
-            return 2
-        allure = None
-    else:
+    allure = None
+    if arguments.allure != "none":
         allure = find(None if arguments.allure == "auto" else int(arguments.allure), Path.cwd())
-        if allure is None:
-            wanted = "" if arguments.allure == "auto" else f" (version {arguments.allure} was asked for)"
-            print(f"{HOW_TO_GET}{wanted}", file=sys.stderr)
-            status = NO_ALLURE if page is not None else 2
+    if page is None and (arguments.allure == "none" or (allure is None and not results.is_dir())):
+        print(f"no runs below {reports}: run pytest --chaos first, or say --reports DIR", file=sys.stderr)
+        return 2
+    if allure is None and arguments.allure != "none":
+        wanted = "" if arguments.allure == "auto" else f" (version {arguments.allure} was asked for)"
+        print(f"{HOW_TO_GET}{wanted}", file=sys.stderr)
+        status = NO_ALLURE
     if allure is not None:
         build(allure, results, out, reports / "allure-history")
         print(f"Allure report: {out} (Allure {allure.version})")

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from chaoskit.history import rows as r
+from chaoskit.history.store import History
 from chaoskit.reporters.history_db import Database, Revision
 from chaoskit.reporters.runs import read_run
 
@@ -36,6 +38,20 @@ def test_a_run_that_was_violated(chaoskit: Chaoskit, record: Record) -> None:
     assert answer.status == 1
     assert answer.out.startswith("made-up: violated: during.ask.p95: expected < 500ms, seen 600ms")
     assert answer.out.splitlines()[1].startswith("  - during.ask.p95"), "what failed comes first"
+
+
+def test_what_the_machine_may_have_done_has_a_status_of_its_own(chaoskit: Chaoskit, record: Record) -> None:
+    """4, as the gate's; 1 beside what failed whatever the machine did."""
+    folder = record(latency=0.6)
+    history = History(folder)
+    for index in range(12):
+        history.add(
+            r.Host(at=2 + index / 4, seconds=0.25, cores=2, late=0.06, own=0.4, foreign=1.5, waited=2.0, busiest=0.95)
+        )
+    history.close()
+    answer = chaoskit("judge", folder)
+    assert (answer.status, answer.out.startswith("made-up: inconclusive: ")) == (4, True), answer
+    assert chaoskit("judge", folder, record("slow", latency=0.6)).status == 1
 
 
 def test_lines_are_told_as_in_the_terminal(chaoskit: Chaoskit, record: Record, tmp_path: Path) -> None:
@@ -115,9 +131,10 @@ def test_a_copy_finds_what_lies_beside_the_recording(chaoskit: Chaoskit, record:
 
 
 def test_help_tells_the_exit_statuses(chaoskit: Chaoskit) -> None:
-    """All three."""
+    """All four."""
     answer = chaoskit("judge", "--help")
     assert "exit status: 0 all held (controls: were caught), 1 some did not, 2 nothing was judged" in answer.out
+    assert "4 those that did not are inconclusive" in answer.out
 
 
 def test_all_scenarios_of_a_run(chaoskit: Chaoskit, record: Record) -> None:

@@ -12,6 +12,7 @@ from recordings import made, measured
 from chaoskit.errors import ChaosError
 from chaoskit.reporters.gate import BLOCKED, INCONCLUSIVE, NOTHING, PASSED, Settings, ask, decide
 from chaoskit.reporters.gate.past import Earlier, Past
+from chaoskit.reporters.gate.report import text
 from chaoskit.reporters.history_db import Database, Revision
 from chaoskit.reporters.score import WEIGHTS
 
@@ -66,7 +67,10 @@ def test_what_stays_inconclusive_can_be_left_out():
     assert (decision.decision, decision.score) == (PASSED, 100)
     assert [(failed.name, failed.blocks) for failed in decision.failed] == [("disturbed", False)]
     assert any("disturbed" in note for note in decision.notes)
-    assert decide("1", [made("disturbed", "inconclusive")], settings).decision == NOTHING
+    nothing = decide("1", [made("disturbed", "inconclusive")], settings)
+    assert nothing.decision == NOTHING
+    assert "  all that was run stayed inconclusive, so nothing can be said" in list(text(nothing))
+    assert "  nothing was run, so nothing can be said" in list(text(decide("1", [], settings)))
 
 
 def test_an_invalid_file_blocks_whatever_the_settings():

@@ -24,7 +24,7 @@ def text(decision: Decision) -> Iterator[str]:
     against = f" (baseline {_scores(decision)})" if decision.baseline else ""
     yield f"gate: {decision.decision.upper()}   score {told(decision.score)}{against}   {_counts(decision)}"
     if decision.decision == NOTHING:
-        yield "  nothing was run, so nothing can be said"
+        yield f"  {_nothing(decision)}, so nothing can be said"
     for reason in decision.reasons:
         yield from _indented(f"blocks: {reason.text}")
     for failed in decision.failed:
@@ -37,6 +37,10 @@ def text(decision: Decision) -> Iterator[str]:
         yield from _indented(f"skipped, does not count: {skipped.name}: {skipped.reason}")
     for note in decision.notes:
         yield f"  note: {note}"
+
+
+def _nothing(decision: Decision) -> str:
+    return "all that was run stayed inconclusive" if INCONCLUSIVE in decision.outcomes else "nothing was run"
 
 
 def markdown(decision: Decision) -> Iterator[str]:
@@ -52,7 +56,7 @@ def markdown(decision: Decision) -> Iterator[str]:
         yield f"Baseline: {decision.baseline.what}, score {_scores(decision)} ({shown})"
     yield ""
     if decision.decision == NOTHING:
-        yield "Nothing was run, so nothing can be said."
+        yield f"{_nothing(decision).capitalize()}, so nothing can be said."
         yield ""
     if decision.reasons:
         yield "### What blocks"
@@ -110,7 +114,7 @@ def junit(decision: Decision) -> bytes:
             ElementTree.SubElement(case, "failure", message=message).text = "\n".join(lines)
         elif decision.decision == NOTHING or (check in ("score", "recovery", "p99") and decision.baseline is None):
             skipped += 1
-            why = "nothing was run" if decision.decision == NOTHING else "; ".join(decision.notes) or "no baseline"
+            why = _nothing(decision) if decision.decision == NOTHING else "; ".join(decision.notes) or "no baseline"
             ElementTree.SubElement(case, "skipped", message=_line(why))
     suite.set("failures", str(failures))
     suite.set("skipped", str(skipped))
