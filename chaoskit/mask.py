@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -13,57 +14,102 @@ STORED = "chaoskit.masked"
 _NO_VALUE = {"", "null", "none", "nil", "true", "false", "undefined", "redacted", "masked", "hidden", "filtered"}
 """What stands where a secret is missing, or was taken out."""
 
-# Each: what it is, words of which one stands in every match (a search for words costs far less than the pattern),
-# the pattern, what is left of it.
+_NAME = (
+    r"(?:pass(?:word|wd|phrase)|secret|token|(?:api|access|private)[_-]?key|pwd(?!\\*[\"']?\s*[:=]\s*\\*[\"']?[/~]))"
+)
+_IS = r"\\*[\"']?\s*(?:[:=]|%3[ad])\s*"
+_VALUE = r"(?:b?(?P<q>\\*[\"']))?)(?(q)(?:(?!(?P=q))(?:\\.|[^\n\\]))+|(?:[^\s\"',;&}\\]|\\+(?![\\\"']))+)"
+"""In quotes (those of a text within a text have strokes before them) up to the next, else up to what ends a value. The
+opening quote belongs to what stays."""
+
+# Each: what it is (empty: nobody is told that it stands there), words of which one stands in every match (a search for
+# words costs far less than the pattern), the pattern. Its groups 1 and ``end`` stay.
+#
+# Services' lines are masked while a scenario is measured. So each pattern begins with its word, and whatever it tries
+# from there is bounded or consumed: no text takes longer than a multiple of its length.
 _PATTERNS = (
-    # scheme://user:secret@host
+    # scheme://user:secret@host; the secret may hold slashes and at signs, and a port is none
     (
         "a password in a URL",
         ("://",),
-        re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+(@)", re.IGNORECASE),
-        r"\1{}\2",
+        re.compile(r"(://[^\s:/@]{0,256}:)(?!\d+[/?#])(?:(?!://)[^\s\"'<>]){1,256}(?P<end>@)"),
     ),
     # Authorization: Bearer secret
     (
         "credentials of an Authorization header",
         ("bearer", "basic"),
-        re.compile(r"(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
-        r"\1{}",
+        re.compile(r"(\b(?:bearer|basic)\s{1,16})[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
+    ),
+    (
+        "",
+        ("authorization",),
+        re.compile(rf"(authorization{_IS}\\*[\"']?(?:token|digest|apikey)\s+)[^\n'\\]+", re.IGNORECASE),
+    ),
+    ("", ("cookie",), re.compile(rf"(cookie{_IS}\\*[\"']?)[^\s\"'\\][^\n\"'\\]*", re.IGNORECASE)),
+    (
+        "a private key",
+        ("private key",),
+        re.compile(r"(-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----)(?:(?!-----).){1,16384}", re.DOTALL | re.IGNORECASE),
+    ),
+    # --password secret, and in SQL PASSWORD 'secret'
+    (
+        "",
+        ("pass", "pwd", "secret", "token", "key"),
+        re.compile(rf"((?<![\w-])--[\w-]{{0,40}}?{_NAME}\s{{1,16}}(?![-\s]){_VALUE}", re.IGNORECASE),
+    ),
+    (
+        "",
+        ("password", "identified"),
+        re.compile(r"((?:password|identified\s{1,16}by)\s{1,16}')[^'\n]+", re.IGNORECASE),
     ),
     # password=secret, "api_key": "secret", and the same escaped within a text of JSON
     (
         "a password, token or key",
-        ("password", "passwd", "secret", "token", "key"),
-        re.compile(
-            r"(\b[\w-]*(?:password|passwd|secret|token|(?:api|access|private)[_-]?key)\\*[\"']?\s*[:=]\s*\\*[\"']?)"
-            r"(?:[^\s\"',;&}\\]|\\+(?![\\\"']))+",
-            re.IGNORECASE,
-        ),
-        r"\1{}",
+        ("pass", "pwd", "secret", "token", "key"),
+        re.compile(rf"({_NAME}{_IS}{_VALUE}", re.IGNORECASE),
     ),
 )
+_JSON = json.JSONDecoder()
+_STRUCTURE = re.compile(rf"(?:{_NAME}|cookie|authorization){_IS}(?=[{{[])", re.IGNORECASE)
 
 
 def mask(text: str, by: str = MASK) -> str:
     """``text`` with what looks like a secret replaced by ``***``."""
     folded = text.casefold()  # as the patterns ignore case; what stands for a secret adds none of the words
-    for _, words, pattern, replacement in _PATTERNS:
+    if "{" in text or "[" in text:
+        text = _mask_structures(text, by)
+    for _, words, pattern in _PATTERNS:
         if any(word in folded for word in words):
-            text = pattern.sub(replacement.format(by), text)
+            text = pattern.sub(lambda match: f"{match[1]}{by}{match.groupdict().get('end', '')}", text)
     return text
+
+
+def _mask_structures(text: str, by: str) -> str:
+    """An object or list of JSON under the name of a secret; to the end of the line where it is none."""
+    parts, done = [], 0
+    for match in _STRUCTURE.finditer(text):
+        if match.end() < done:  # within the one before
+            continue
+        try:
+            end = _JSON.raw_decode(text, match.end())[1]
+        except (ValueError, RecursionError):
+            end = text.find("\n", match.end())
+            end = len(text) if end < 0 else end
+        parts += [text[done : match.end()], f'"{by}"']
+        done = end
+    return "".join([*parts, text[done:]]) if parts else text
 
 
 def secrets_in(text: str) -> list[str]:
     """What kinds of secret stand unmasked in ``text``, each named once and none repeated."""
-    return [name for name, _, pattern, _ in _PATTERNS if any(_tells(match) for match in pattern.finditer(text))]
+    return [name for name, _, pattern in _PATTERNS if name and any(_tells(match) for match in pattern.finditer(text))]
 
 
 def _tells(match: re.Match[str]) -> bool:
     """Whether what a pattern found is more than a word: ``token: null``, ``password=***`` and "basic functions" give
     nothing away.
     """
-    end = match.start(2) if match.re.groups > 1 else match.end()
-    value = match.string[match.end(1) : end].strip("*<>[]()\\")
+    value = match[0][len(match[1]) :].removesuffix(match.groupdict().get("end", "")).strip("*<>[]()\\")
     prose = match[1].lower().startswith(("bearer", "basic")) and value.isalpha() and value.islower()
     return not prose and value.lower() not in _NO_VALUE
 

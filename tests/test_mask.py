@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +29,24 @@ from chaoskit.mask import MASK, mask, secrets_in
         (r'{"body": "{\"token\": \"abc\", \"x\": 1}"}', r'{"body": "{\"token\": \"***\", \"x\": 1}"}'),
         (r"password=a\b\\c next", "password=*** next"),
         ("BeArEr abcdefghij, API-Key: abc, \u017fecret: abc", "BeArEr ***, API-Key: ***, \u017fecret: ***"),
+        ("postgres://u:p@ss/WORD@h/db", "postgres://u:***@h/db"),
+        ("redis://u:p@h1,redis://u:q@h2", "redis://u:***@h1,redis://u:***@h2"),
+        ('password="a b, \\"c" next', 'password="***" next'),
+        ("password=b'ab c' x", "password=b'***' x"),
+        (r'{"body": "{\"token\": \"abc def\", \"x\": 1}"}', r'{"body": "{\"token\": \"***\", \"x\": 1}"}'),
+        ('{"password": {"value": "x", "n": [1]}, "a": 2}', '{"password": "***", "a": 2}'),
+        ('"secrets": 1, "secret": ["a", "b"], "c": 1', '"secrets": 1, "secret": "***", "c": 1'),
+        ('token: {"cut": "o', 'token: "***"'),
+        ('{"Cookie": "sid=abc; x", "a": 1}', '{"Cookie": "***", "a": 1}'),
+        ("Set-Cookie: sid=abc; Path=/", "Set-Cookie: ***"),
+        ("Pwd=hunter2;Uid=x", "Pwd=***;Uid=x"),
+        ("passphrase: abc", "passphrase: ***"),
+        ("Authorization: Token abcdef", "Authorization: Token ***"),
+        ('Authorization: Digest username="a", response="b"', "Authorization: Digest ***"),
+        ("run --db-password hunter2 --x", "run --db-password *** --x"),
+        ("ALTER USER x PASSWORD 'a b'", "ALTER USER x PASSWORD '***'"),
+        ("password%3Dhunter2&x", "password%3D***&x"),
+        ("-----BEGIN RSA PRIVATE KEY-----\na\nb\n-----END", "-----BEGIN RSA PRIVATE KEY-----***-----END"),
     ],
 )
 def test_secrets_are_masked(text: str, masked: str) -> None:
@@ -44,6 +64,11 @@ def test_secrets_are_masked(text: str, masked: str) -> None:
         "the token bucket is empty",
         "basic auth is off",
         "expected < 250ms, seen 812ms",
+        "http://localhost:8080/users/@me",
+        "PWD=/app",
+        "Unexpected token '<' in JSON",
+        'key: [1, 2], "tokens": [3]',
+        "run --key-file x --tokens 5",
     ],
 )
 def test_other_texts_are_left_alone(text: str) -> None:
@@ -78,3 +103,59 @@ def test_secrets_are_named_by_kind(text: str, kinds: list[str]) -> None:
 def test_what_is_masked_holds_no_secret(text: str) -> None:
     """Masking takes out whatever would be found."""
     assert secrets_in(mask(text)) == []
+
+
+PARTS = [
+    "a-",
+    "--a",
+    "-",
+    "token",
+    "token-",
+    "token ",
+    "token : ",
+    'token="',
+    "token='",
+    r"token=\"",
+    "token:{",
+    '"token":[',
+    "key",
+    "password ",
+    "password '",
+    "password=\\",
+    "--password ",
+    "\\",
+    r"\"",
+    "basic ",
+    "cookie:",
+    "authorization: token ",
+    "-----BEGIN PRIVATE KEY-----",
+    "a+",
+    "://",
+    "a://",
+    "://u:",
+    "{",
+    " ",
+    "pwd=",
+]
+
+
+@pytest.mark.parametrize("first", ["", "password=", "token", "basic", "://u:"])
+@pytest.mark.parametrize("part", PARTS)
+def test_no_text_takes_longer_than_its_length(first: str, part: str) -> None:
+    """Services write what they like, and lines are masked while a scenario is measured.
+
+    Eight times the text takes eight times as long, with room for noise, where a square would take 64 times.
+    """
+
+    def took(length: int) -> float:
+        text = first + part * (length // len(part)) + " token ://"
+        times = []
+        for _ in range(3):
+            began = time.thread_time()
+            mask(text)
+            secrets_in(text)
+            times.append(time.thread_time() - began)
+        return min(times)
+
+    long = took(32_000)
+    assert long < 0.05 or long < 28 * took(4_000)
