@@ -34,6 +34,7 @@ FLOORS = [
         "guardian",
         "api_guard",
         "mask",
+        "json_values",
     },
     {"scenario"},
     {"history", "rules"},

@@ -30,13 +30,14 @@ from pydantic import Field, model_validator
 
 from chaoskit.clock import now, wait_for
 from chaoskit.errors import BrokenError
-from chaoskit.expectations._body import ABSENT, value
+from chaoskit.expectations._body import value
 from chaoskit.expectations._evidence import first_few, vacuous, with_unit
 from chaoskit.expectations._fields import NONE, Count, Statuses, at_least_one, listed
 from chaoskit.expectations.base import Expectation, Finding, Outcome, Path_, Reader, check
 from chaoskit.history import rows as r
 from chaoskit.history.calm import Calm
 from chaoskit.history.view import View
+from chaoskit.json_values import ABSENT, same
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.types import Duration, JsonPath, Model, OperationName, ServiceName, problem
 from chaoskit.units import counted, format_duration
@@ -156,7 +157,7 @@ class Ledger(Expectation):
                 yield _broken(key, expected, invariant.sql, read, path)
                 continue
             value = _value(read.rows)
-            outcome = Outcome.HELD if value == invariant.equals else Outcome.VIOLATED
+            outcome = Outcome.HELD if same(value, invariant.equals) else Outcome.VIOLATED
             if self._may_come(read, view):
                 outcome = Outcome.VACUOUS
             yield Finding(key, outcome, expected, repr(value), len(read.rows), path, worst=invariant.sql)
@@ -286,10 +287,8 @@ class Ledger(Expectation):
 
     def _satisfied(self, reads: list[r.Read], view: View) -> bool:
         lost = self._found("lost", view.requests(self.writes), reads[0])
-        wrong = (
-            _value(read.rows) != invariant.equals for read, invariant in zip(reads[1:], self.invariants, strict=True)
-        )
-        return not lost and not any(wrong)
+        pairs = zip(reads[1:], self.invariants, strict=True)
+        return not lost and all(same(_value(read.rows), invariant.equals) for read, invariant in pairs)
 
 
 def _contents(reads: list[r.Read]) -> list[list[str]]:

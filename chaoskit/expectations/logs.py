@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from chaoskit.expectations._body import ABSENT
 from chaoskit.expectations._edges import UNDECIDED, Edges, Phase
 from chaoskit.expectations._evidence import SHOWN, many, vacuous
 from chaoskit.expectations._fields import Count, Regex, at_least_one
@@ -23,6 +22,7 @@ from chaoskit.expectations.base import Expectation, Finding, NeverKnown, Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window, inside
+from chaoskit.json_values import ABSENT, same
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.model import Given
 from chaoskit.scenario.names import slug
@@ -210,10 +210,10 @@ def _open(found: Finding, bad: list[r.Log], edges: Edges) -> Finding:
 
 
 def _is(value: Any, wanted: Any) -> bool:
-    """Whether a field has the value, or one of a list of values; True is not 1."""
+    """Whether a field has the value, or one of a list of values."""
     if isinstance(wanted, list) and not isinstance(value, list):
         return any(_is(value, one) for one in wanted)
-    return bool(value == wanted) and isinstance(value, bool) == isinstance(wanted, bool)
+    return same(value, wanted)
 
 
 def _minutes(windows: list[Window]) -> float:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from chaoskit.expectations._body import ABSENT, document
+from chaoskit.expectations._body import document
 from chaoskit.expectations._body import value as value_at
 from chaoskit.expectations._edges import UNDECIDED, Edges, Phase, Sides
 from chaoskit.expectations._evidence import SHOWN, first_few, many, told, vacuous
@@ -28,6 +28,7 @@ from chaoskit.expectations.base import (
 )
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
+from chaoskit.json_values import ABSENT, same
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.model import Given
 from chaoskit.scenario.samples import Demand, share_needs
@@ -210,8 +211,7 @@ def _status_differs(statuses: list[int], request: r.Request) -> str:
 
 def _json_differs(path: str, value: Any, request: r.Request) -> str:
     found = value_at(request, path)
-    # True equals 1 for Python, but not for the client that reads the answer.
-    if found == value and isinstance(found, bool) == isinstance(value, bool):
+    if same(found, value):
         return ""
     cut = request.size > len(request.body.encode())
     return "no JSON" if found is ABSENT and not cut and document(request) is ABSENT else repr(found)

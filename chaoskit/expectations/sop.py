@@ -19,12 +19,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, model_validator
 
 from chaoskit.expectations import _reports
-from chaoskit.expectations._body import ABSENT, at
 from chaoskit.expectations._evidence import SHOWN, many, moment, vacuous
 from chaoskit.expectations._fields import Count
 from chaoskit.expectations.base import Expectation, Finding, Outcome, Reader, check
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
+from chaoskit.json_values import ABSENT, at, same
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.rooms import room
 from chaoskit.scenario.sop import PlannedSop, Priority
@@ -119,7 +119,7 @@ class Sop(Expectation):
             wrong = [run for run in runs if run.priority != self.priority]
             yield self._every("priority", self.priority, runs, wrong, lambda run: run.priority)
         for path, value in (self.payload or {}).items():
-            wrong = [run for run in runs if at(run.payload, path) != value]
+            wrong = [run for run in runs if not same(at(run.payload, path), value)]
             yield self._every(f"payload.{path}", repr(value), runs, wrong, lambda run, where=path: _shown(run, where))
         if self.within is not None:
             yield self._within(runs)

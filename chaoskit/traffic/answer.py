@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from chaoskit.json_values import ABSENT, at, same
 from chaoskit.traffic.spec import Fallback, Operation
 
 TIMEOUT = "timeout"
@@ -16,8 +17,6 @@ REFUSED = "refused"
 RESET = "reset"
 CLOSED = "closed"
 UNSENT = "unsent"
-
-_ABSENT = object()
 
 
 class Answer(NamedTuple):
@@ -32,7 +31,7 @@ class Answer(NamedTuple):
     body: bytes = b""
     size: int = 0
     error: str | None = None
-    value: Any = _ABSENT
+    value: Any = ABSENT
 
 
 def error_name(error: BaseException) -> str:
@@ -55,10 +54,10 @@ def error_name(error: BaseException) -> str:
 def judge(operation: Operation, answer: Answer) -> tuple[bool, bool, dict[str, Any]]:
     """Whether ``answer`` is good, whether it came from a fallback, and the values of its JSON that are to be noted."""
     needs_json = operation.ok_json or operation.note_json or (operation.fallback and operation.fallback.json)
-    document = _document(answer) if needs_json else _ABSENT
+    document = _document(answer) if needs_json else ABSENT
     ok = answer.error is None and _status_ok(operation, answer) and _json_matches(operation.ok_json or {}, document)
     fallback = operation.fallback is not None and _is_fallback(operation.fallback, answer, document)
-    noted = {path: value for path in operation.note_json if (value := _at(document, path)) is not _ABSENT}
+    noted = {path: value for path in operation.note_json if (value := at(document, path)) is not ABSENT}
     return ok, fallback, noted
 
 
@@ -78,25 +77,13 @@ def _is_fallback(fallback: Fallback, answer: Answer, document: Any) -> bool:
 
 
 def _document(answer: Answer) -> Any:
-    if answer.value is not _ABSENT:
+    if answer.value is not ABSENT:
         return answer.value
     try:
         return msgspec.json.decode(answer.body)
     except msgspec.DecodeError:
-        return _ABSENT
+        return ABSENT
 
 
 def _json_matches(expected: Mapping[str, Any], document: Any) -> bool:
-    return all(_at(document, path) == value for path, value in expected.items())
-
-
-def _at(document: Any, path: str) -> Any:
-    """The value at a dotted ``path`` (``items.0.id``; a leading ``$.`` is allowed), or a value equal to nothing."""
-    for part in path.removeprefix("$.").split("."):
-        if isinstance(document, Mapping) and part in document:
-            document = document[part]
-        elif isinstance(document, list) and part.isdecimal() and int(part) < len(document):
-            document = document[int(part)]
-        else:
-            return _ABSENT
-    return document
+    return all(same(at(document, path), value) for path, value in expected.items())

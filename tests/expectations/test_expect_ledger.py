@@ -267,13 +267,15 @@ def test_invariants(rehearse, by_id):
         "select name from broken": [],
         "select state, n from totals": [["paid", 3], ["new", 1]],
     }
-    wanted = [0, [], [["paid", 3], ["new", 2]]]
+    answers |= {"select bool_and(paid) from orders": [[True]], "select paid from orders": [[1], [0]]}
+    wanted = [0, [], [["paid", 3], ["new", 2]], 1, [True, False]]
     invariants = [{"sql": sql, "equals": value} for sql, value in zip(answers, wanted, strict=True)]
     database = Database([[key] for key in acknowledged], others=answers)
     findings = judged(by_id, run, database, invariants=invariants)
     assert outcomes(findings) == {
         "lost": "held", "duplicated": "held", "unexpected": "held",
         "invariants.0": "held", "invariants.1": "held", "invariants.2": "violated",
+        "invariants.3": "violated", "invariants.4": "violated",
     }  # fmt: skip
     assert findings["invariants.2"].path == ("invariants", 2)
     assert findings["invariants.2"].seen == "[['paid', 3], ['new', 1]]"

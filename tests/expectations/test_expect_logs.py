@@ -136,6 +136,7 @@ def test_text_lines_and_fields(rehearse, by_id):
     assert count(match={"http.status": [503, 504]}) == 2
     assert count(match={"http.ok": True}) == 1
     assert count(match={"http.ok": 1}) == 1
+    assert count(match={"http": {"status": 503, "ok": 1}}) == 0
     assert count(match={"log.level": "warn"}, text="504") == 1
     assert count(match={"nowhere": None}) == 0
     assert count() == 5

@@ -105,7 +105,7 @@ def test_json_values(rehearse, by_id):
     asked = {"items.0.n": 1, "items.0.ok": True, "note": None}
     held = by_id(Responses(of="place-order", where={"status": 500}, json=asked), run.view())
     assert set(outcomes(held).values()) == {"held"}
-    wrong = {"items.0.ok": 1, "items.1.n": 1, "missing": None}
+    wrong = {"items.0.ok": 1, "items": [{"ok": 1, "n": 1}], "items.1.n": 1, "missing": None}
     violated = by_id(Responses(of="place-order", where={"status": 500}, json=wrong), run.view())
     assert set(outcomes(violated).values()) == {"violated"}
     assert "absent (× 24)" in violated["responses.place-order.json.missing"].seen

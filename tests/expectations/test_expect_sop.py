@@ -65,6 +65,7 @@ def test_one_run_as_it_should_be(rehearse, by_id):
         ({"priority": "critical"}, {}, "priority"),
         ({"payload": {"severity": "P2"}}, {}, "payload.severity"),
         ({"payload": {"nope": 1}}, {}, "payload.nope"),
+        ({"payload": {"labels": {"paged": True}}}, {"payload": {"labels": {"paged": 1}}}, "payload.labels"),
         ({"within": "400ms"}, {}, "within"),
         ({"within": "10s"}, {"ended": None, "outcome": "open"}, "within"),
     ],

@@ -135,6 +135,21 @@ def test_fallback_by_status_and_json(traffic: Any, shop: Any) -> None:
     assert [row.fallback for row in traffic.requests] == [True, False]
 
 
+def test_true_is_not_1(traffic: Any, shop: Any) -> None:
+    """As it is for Python, but not for the client that reads the answer; nor within what is compared."""
+    answers = iter([{"paid": True, "by": {"card": False}}, {"paid": 1, "by": {"card": False}},
+                    {"paid": True, "by": {"card": 0}}])  # fmt: skip
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response(next(answers))
+
+    shop.answer = answer
+    expected = {"paid": True, "by": {"card": False}}
+    made = traffic.order(ok_json=expected, fallback=Fallback(json=expected))
+    traffic.run(shop, made, {"count": 3, "rate": 20.0}, length=0.3)
+    assert [(row.ok, row.fallback) for row in traffic.requests] == [(True, True), (False, False), (False, False)]
+
+
 def test_answers_are_kept_in_part(traffic: Any, shop: Any) -> None:
     """A row keeps 2048 characters of the body and its whole size; redirects are answers like others."""
 
