@@ -227,7 +227,7 @@ class LiveEnvironment:
         target = self._services[service]
         reader = getattr(target, "read", None)
         if reader is None:
-            raise BrokenError(f"{service} is no database that can be read with SQL")
+            raise BrokenError(f"{service} is no database that can be read with SQL (a PostgreSQL server is)")
         if not self.radius.holds(target.host):
             raise BrokenError(f"{service} cannot be read: {beyond(target.host)}")
         rows: list[list[Any]] = reader(statement)

@@ -82,7 +82,7 @@ class Key(Model):
 
 
 class Query(Model):
-    """What to read, and on which service. The first column is the key."""
+    """What to read, and on which service, a PostgreSQL server. The first column is the key."""
 
     sql: str = Field(min_length=1)
     on: ServiceName
