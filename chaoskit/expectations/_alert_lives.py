@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf
+from math import inf, isnan
 
 from chaoskit.history import rows as r
 from chaoskit.history.alerts import RULES, Incident, incidents
@@ -195,6 +195,7 @@ def changed_metric(view: View, query: str) -> tuple[str, float] | None:
 
 
 def _moved(rows: list[r.Sample], origin: float) -> float | None:
+    rows = [row for row in rows if not isnan(row.value)]
     before = {row.value for row in rows if row.at < origin}
     if len(before) > 1:
         return None

@@ -22,10 +22,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import inf
+from math import inf, isfinite
 
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
+from chaoskit.history.windows import Window, inside
 from chaoskit.scenario.bounds import Bound
 
 PROCESS = ("open_files", "threads", "memory", "cpu", "pid")
@@ -65,10 +66,26 @@ def sampled_as(metric: str) -> str:
 
 def show(metric: str, value: float) -> str:
     """A value with its unit."""
+    if not isfinite(value):
+        return f"{value:+}".replace("inf", "Inf")
     if dimension(metric) == "number":
         text = f"{value:.0f}" if value == int(value) else f"{value:.4g}"
         return f"{text} {metric.replace('_', ' ')}" if metric in ("open_files", "threads") else text
     return Bound("", dimension(metric)).show(value)
+
+
+def spans(view: View) -> dict[str, list[Window]]:
+    """The time of each part of a :class:`Series`. What comes after the last phase belongs to the clearing up."""
+    steady = view.phases.get("steady")
+    end = max((phase.end for phase in view.phases.values()), default=inf)
+    lifted = view.last_fault_end if view.last_fault_end is not None else end
+    return {
+        "all": [Window(-inf, end)],
+        "steady": [steady] if steady else [],
+        "later": [Window(steady.end, end)] if steady else [],
+        "during": view.fault_windows,
+        "after": [Window(lifted, end)],
+    }
 
 
 @dataclass(frozen=True)
@@ -84,19 +101,9 @@ class Series:
 
     @classmethod
     def of(cls, view: View, service: str, metric: str) -> Series:
-        """The samples in the view. What was seen after the last phase belongs to the clearing up."""
-        steady = view.phases.get("steady")
-        end = max((phase.end for phase in view.phases.values()), default=float("inf"))
-        rows = [row for row in view.samples(service, sampled_as(metric)) if row.at <= end]
-        lifted = view.last_fault_end if view.last_fault_end is not None else end
-        return cls(
-            metric,
-            rows,
-            [row for row in rows if steady and row.at in steady],
-            [row for row in rows if steady and row.at >= steady.end],
-            [row for row in rows if any(row.at in window for window in view.fault_windows)],
-            [row for row in rows if row.at > lifted],
-        )
+        """The samples in the view."""
+        rows = view.samples(service, sampled_as(metric))
+        return cls(metric, *([row for row in rows if inside(row.at, windows)] for windows in spans(view).values()))
 
     def undoubted(self, view: View) -> Series:
         """Without the samples that the machine could have made what they are. Memory that was taken while it was in the
@@ -110,8 +117,8 @@ class Series:
                 left.append(row)
         if len(left) == len(self.all):
             return self
-        spans = (self.all, self.steady, self.later, self.during, self.after)
-        return Series(self.metric, *([row for row in rows if row in left] for rows in spans))
+        parts = (self.all, self.steady, self.later, self.during, self.after)
+        return Series(self.metric, *([row for row in rows if row in left] for rows in parts))
 
     @property
     def slack(self) -> float:
@@ -138,4 +145,5 @@ class Series:
         """How much a counter grew since the last sample of the steady phase. One that fell was reset: a restarted
         process counts from 0."""
         values = [row.value for row in (*self.steady[-1:], *self.later)]
-        return sum(after - before if after >= before else after for before, after in pairwise(values))
+        grown = ((after - before if after > before else after) for before, after in pairwise(values) if after != before)
+        return sum(grown, 0.0)

@@ -5,6 +5,10 @@ the service gives, by its Prometheus name, with or without labels. What is expec
 :mod:`chaoskit.expectations._samples` (``returns``, ``flat``, ``unchanged``, ``constant``, ``increases``), a bound
 that every sample must satisfy, or bounds by time: ``{during: "<= 10", after: "<= 2", increase: ">= 1"}``.
 
+A metric must be seen all the time that it is judged for: a gap of more than 2 s (five times the usual interval, if that
+is longer) in which the service ran and was not paused makes what held vacuous, and so does NaN, which says that the
+value is not known. +Inf is a value.
+
 ``open_files`` are without the connections that chaoskit itself holds to the service (the traffic, scrapes), direct or
 through its proxy; in a container these cannot be told apart. ``threads`` include those that serve them. The traffic
 closes a connection that was idle for a second, so that neither counts long after a fault.
@@ -15,10 +19,9 @@ ratios for ``*_ratio``, else bare numbers.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from math import inf
+from math import inf, isfinite
 from typing import Any
 
 from pydantic import ConfigDict, RootModel, ValidationError, model_validator
@@ -34,10 +37,13 @@ from chaoskit.expectations._samples import (
     rules_of,
     sampled_as,
     show,
+    spans,
 )
+from chaoskit.expectations._unseen import STALE, unseen, usual_interval
 from chaoskit.expectations.base import Expectation, Finding, Outcome, Path_, too_few
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
+from chaoskit.history.windows import Window
 from chaoskit.scenario.bounds import Bound, BoundError
 from chaoskit.scenario.types import ServiceName, problem
 from chaoskit.units import format_duration
@@ -46,8 +52,13 @@ SPANS = ("during", "after", "increase")
 Spec = str | int | dict[str, str | int]
 
 _SOME = Bound.parse("> 0", "number")
-_STALE = 2.0
-"""Seconds without a sample, or five times the usual interval if that is longer, after which a process is gone."""
+_OPEN = {
+    "returns": ("tail", (Outcome.HELD, Outcome.VIOLATED)),
+    "flat": ("later", (Outcome.HELD,)),
+    "increases": ("increase", (Outcome.VIOLATED,)),
+}
+"""The span in which a rule's metric must be seen, and the outcomes that what was not seen may turn into another; of
+those that are not here, all the time and held."""
 
 
 class Resources(Expectation, RootModel[dict[ServiceName, dict[str, Spec]]]):
@@ -129,11 +140,28 @@ class _Resource:
             if self._may_have_grown(bound):
                 return vacuous(key, str(bound), "others were in the way", path, len(rows))
             value = series.increase
-            return self._finding(key, bound.holds(value), str(bound), show(self.metric, value), rows, path)
+            seen = show(self.metric, value)
+            decided = (bound.holds(value) and bound.holds(inf)) or not bound.reaches(value, inf)
+            if not decided and (gap := self._gap("increase")):
+                return vacuous(key, str(bound), f"{seen} at least: {gap}", path, len(rows))
+            return self._finding(key, bound.holds(value), str(bound), seen, rows, path)
         worst = max(rows, key=lambda row: excess(bound, row.value))
         outside = [row for row in rows if not bound.holds(row.value)]
-        held, seen = bound.holds(worst.value), show(self.metric, worst.value)
-        return self._finding(key, held, str(bound), seen, rows, path, self._at(worst), outside)
+        if not outside and (gap := self._gap(span or "all")):
+            return vacuous(key, str(bound), gap, path, len(rows))
+        seen = show(self.metric, worst.value)
+        return self._finding(key, not outside, str(bound), seen, rows, path, self._at(worst), outside)
+
+    def _gap(self, span: str) -> str:
+        """When the metric was not seen for too long within a span, in words; empty where it was seen."""
+        windows = spans(self.view)
+        for name, rows in (("increase", self.counter.steady[-1:]), ("tail", self.counter.tail)):
+            windows[name] = [Window(row.at, inf) for row in rows[:1]]
+        gap = unseen(self.view, self.counter, self.service, windows[span])
+        if gap is None:
+            return ""
+        start, end = (moment(self.view, at, self.counter.all[0].at) for at in (gap.start, gap.end))
+        return f"no sample from {start} to {end}"
 
     def _may_have_grown(self, bound: Bound) -> bool:
         """Whether the bound may have been met, had the machine not been in the way: what the counter grew by then may
@@ -157,6 +185,14 @@ class _Resource:
         if len(compared) < NEEDED and rule not in ("unchanged", "constant"):
             when = "after the last fault" if rule == "returns" else "after the steady phase"
             return self._too_few(rule, len(compared), when)
+        finding = self._follows(rule, series)
+        span, outcomes = _OPEN.get(rule, ("all", (Outcome.HELD,)))
+        if self.metric != "pid" and finding.outcome in outcomes and (gap := self._gap(span)):
+            return vacuous(self.id, finding.expected, gap, self.path, finding.samples)
+        return finding
+
+    def _follows(self, rule: str, series: Series) -> Finding:
+        """As far as it was seen."""
         match rule:
             case "returns":
                 return self._below(0.10, series.settled, series.tail, "returns to at most")
@@ -176,6 +212,8 @@ class _Resource:
         limit = self.series.limit(share)
         expected = f"{words} {show(self.metric, limit)}"
         baseline = f"{_plain(self.metric, low)} to {show(self.metric, high)} before the faults"
+        if not isfinite(limit):
+            return vacuous(self.id, expected, f"{baseline}, which nothing can be compared with", self.path, len(rows))
         peak = max(self.series.later, key=lambda row: row.value)
         outside = [row for row in rows if row.value > limit]
         seen = f"{show(self.metric, value)} ({baseline})"
@@ -204,8 +242,7 @@ class _Resource:
                 and rows[0].at <= event.at <= end
             ):
                 return f"exited with {event.code} at {moment(self.view, event.at, rows[0].at)}"
-        usual = statistics.median(after.at - before.at for before, after in pairwise(rows))
-        if self.view.took(rows[-1].at, end) > max(_STALE, 5 * usual):
+        if self.view.took(rows[-1].at, end) > max(STALE, 5 * usual_interval(rows)):
             return f"not seen for the last {format_duration(end - rows[-1].at)}"
         return ""
 
@@ -218,6 +255,8 @@ class _Resource:
         if not legal:
             why = f"no metric of {self.service} was seen at all"
             return vacuous(id, expected, why, path, certain=self.view.had_time())
+        if self.metric.partition("{")[0] in legal and "{" not in self.metric:
+            return vacuous(id, expected, "its value was NaN all the time", path, certain=True)
         near = nearest(self.metric.partition("{")[0], legal)
         hint = f"; did you mean {near!r}?" if near and sampled_as(near) != sampled_as(self.metric) else ""
         # Where the others were read all the time, that one would have been.

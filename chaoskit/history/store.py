@@ -6,10 +6,11 @@ can still be judged.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import msgspec
 
@@ -62,7 +63,7 @@ class History:
                 if file is None:
                     file = create_kept(self.folder / f"{_NAMES[kind]}.jsonl")
                     self._files[kind] = file
-                file.write(self._encode(_masked(row)) + b"\n")
+                file.write(self._encode(_kept(row)) + b"\n")
 
     def of(self, kind: type[R]) -> list[R]:
         """A copy of all rows of one kind so far."""
@@ -94,8 +95,10 @@ class History:
             return {_NAMES[kind]: len(rows) for kind, rows in self._rows.items() if rows}
 
 
-def _masked(row: r.Row) -> r.Row:
+def _kept(row: r.Row) -> Any:
     """The row with what services have told masked: files are kept, copied and uploaded."""
+    if isinstance(row, r.Sample) and not math.isfinite(row.value):  # JSON has no such number
+        return {**msgspec.structs.asdict(row), "value": str(row.value)}
     kept = {}
     for name in _TOLD.get(type(row), ()):
         text = getattr(row, name)
@@ -129,7 +132,7 @@ def load(folder: Path) -> History:
 
 
 def _read(file: Path, stream: IO[bytes], kind: type[r.Row]) -> Iterator[r.Row]:
-    decode = msgspec.json.Decoder(kind).decode
+    decode = msgspec.json.Decoder(kind, strict=kind is not r.Sample).decode  # see _kept()
     for number, line in enumerate(iter(lambda: stream.readline(MOST), b""), 1):
         if line == b"\n":
             continue

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isnan
 from typing import TYPE_CHECKING
 
 from chaoskit.history import rows as r
@@ -146,16 +147,18 @@ class View:
         return found if windows is None else [row for row in found if inside(row.started, windows)]
 
     def samples(self, service: str, metric: str) -> list[r.Sample]:
-        """Samples of one metric. A name without labels gives the sum over all label sets, scrape by scrape."""
+        """Samples of one metric. A name without labels gives the sum over all label sets, scrape by scrape. What is NaN
+        is not known, nor is a sum of which a part is."""
         rows = [row for row in self.history.of(r.Sample) if row.service == service]
         exact = [row for row in rows if row.name == metric]
         if exact:
-            return exact
+            return [row for row in exact if not isnan(row.value)]
         sums: dict[float, float] = {}
         for row in rows:
             if row.name.startswith(metric + "{"):
                 sums[row.at] = sums.get(row.at, 0.0) + row.value
-        return [r.Sample(service=service, name=metric, at=at, value=value) for at, value in sorted(sums.items())]
+        known = sorted((at, value) for at, value in sums.items() if not isnan(value))
+        return [r.Sample(service=service, name=metric, at=at, value=value) for at, value in known]
 
     def metric_names(self, service: str) -> list[str]:
         """Names (without labels) of all metrics that were seen of a service."""

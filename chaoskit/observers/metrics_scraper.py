@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from urllib.parse import urlsplit
 
 from chaoskit.blast_radius import BlastRadius
@@ -15,9 +14,9 @@ from chaoskit.observers.base import Emit, Observer
 class MetricsScraper(Observer):
     """Samples all metrics of one service, named ``name{label="value",...}`` with the labels sorted.
 
-    Of histograms only ``_count`` and ``_sum`` are kept; ``_created`` times and values that are no finite
-    number are left out. ``limit`` is how long one scrape may wait for the service, in seconds. One scraper per
-    service, so that one which hangs does not hold up the others.
+    Of histograms only ``_count`` and ``_sum`` are kept; ``_created`` times are left out. ``limit`` is how long one
+    scrape may wait for the service, in seconds. One scraper per service, so that one which hangs does not hold up the
+    others.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ def parse(text: str) -> list[tuple[str, float]]:
         for sample in family.samples:
             if family.type == "histogram" and sample.name.endswith("_bucket"):
                 continue
-            if sample.name.endswith("_created") or not math.isfinite(sample.value):
+            if sample.name.endswith("_created"):
                 continue
             found.append((_name(sample.name, sample.labels), float(sample.value)))
     return found

@@ -114,7 +114,7 @@ class Bound:
 
     def holds(self, value: float) -> bool:
         """Whether ``value`` (base units) lies inside. A rounding error of 1e-9 does not decide a verdict."""
-        slack = 1e-9 * max(1.0, abs(value))
+        slack = 1e-9 * max(1.0, abs(value)) if isfinite(value) else 0.0
         above = value > self.low + slack if self.open_low else value >= self.low - slack
         below = value < self.high - slack if self.open_high else value <= self.high + slack
         return above and below

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from math import inf
+
 import pytest
 from pydantic import ValidationError
 
@@ -164,6 +167,111 @@ def test_units_follow_the_metric(rehearse, by_id, metric, bound, value, seen):
     run.samples(f"process.{metric}" if metric in ("memory", "cpu") else metric, lambda at: value)
     finding = judge_one(by_id, run, metric, bound)
     assert (finding.outcome, finding.seen) == (Outcome.HELD, seen)
+
+
+@pytest.mark.parametrize("rule", ["<= 1s", {"during": "<= 1s"}, "returns", "flat", "unchanged"])
+def test_infinity_is_a_value(rehearse, by_id, rule):
+    """The age of a queue that nothing leaves any more."""
+    run = rehearse()
+    run.samples("queue_age_seconds", lambda at: inf if at > 1 else 0.1)
+    finding = judge_one(by_id, run, "queue_age_seconds", rule)
+    assert finding.outcome is Outcome.VIOLATED
+    assert "+Inf" in finding.seen
+
+
+def test_nothing_can_be_compared_with_infinity(rehearse, by_id):
+    """Neither more nor less than that could be wrong."""
+    run = rehearse()
+    run.samples("queue_age_seconds", lambda at: inf if at < 1 else 0.1)
+    finding = judge_one(by_id, run, "queue_age_seconds", "flat")
+    assert finding.outcome is Outcome.VACUOUS
+    assert "nothing can be compared" in finding.seen
+
+
+RULES = ["<= 10", {"during": "<= 10"}, {"after": "<= 10"}, {"increase": "<= 10"}, "returns", "flat", "unchanged"]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_is_no_longer_seen_does_not_hold(rehearse, by_id, rule):
+    """A page of metrics that fails says nothing, whatever it said until then: not while it was to be judged."""
+    run = rehearse(after=6.0)
+    run.samples("db_pool_in_use", lambda at: 4)
+    assert judge_one(by_id, run, "db_pool_in_use", rule).held
+    run = rehearse(after=6.0)
+    for index in range(500):
+        at = run.start + index / 25
+        if at < 0.5 or 8 < at < 9:
+            run.add(r.Sample(service="orders", name="db_pool_in_use", at=run.origin + at, value=4.0))
+    finding = judge_one(by_id, run, "db_pool_in_use", rule)
+    assert finding.outcome is Outcome.VACUOUS
+    assert "no sample from" in finding.seen
+
+
+@pytest.mark.parametrize(
+    ("spec", "outcome"),
+    [("increases", "held"), ({"increase": ">= 3"}, "held"), ({"increase": "<= 1"}, "violated")]
+    + [({"increase": bound}, "vacuous") for bound in ("= 3", "<= 9", ">= 4")],
+)
+def test_a_counter_may_have_grown_while_nobody_saw_it(rehearse, by_id, spec, outcome):
+    """By any number, but by no less than it had grown."""
+    run = rehearse()
+    run.samples("retries_total", lambda at: 3 if at > 0.5 else 0, until=2.0)
+    assert judge_one(by_id, run, "retries_total", spec).outcome == outcome
+    run = rehearse()
+    run.samples("retries_total", lambda at: 0, until=2.0)
+    assert judge_one(by_id, run, "retries_total", "increases").outcome is Outcome.VACUOUS
+
+
+def test_a_violation_that_was_seen_stays_one(rehearse, by_id):
+    """Whatever it was later."""
+    run = rehearse()
+    run.samples("db_pool_in_use", lambda at: 20 if at > 1 else 4, until=2.0)
+    for rule in ("<= 10", "flat", "unchanged"):
+        assert judge_one(by_id, run, "db_pool_in_use", rule).outcome is Outcome.VIOLATED
+
+
+@pytest.mark.parametrize(("gone", "back"), [("exited", "ready"), ("paused", "continued")])
+def test_what_does_not_run_holds_nothing(rehearse, by_id, gone, back):
+    """No sample is needed of a time in which the service was dead or paused, and none is excused after it."""
+    for late, outcome in ((0.0, "held"), (3.0, "vacuous")):
+        run = rehearse()
+        for index in range(64):
+            at = run.start + index / 4
+            if at < 1 or at > 5 + late:
+                run.add(r.Sample(service="orders", name="db_pool_in_use", at=run.origin + at, value=4.0))
+        run.add(r.Event(service="orders", at=run.origin + 1.0, what=gone, pid=7))
+        run.add(r.Event(service="orders", at=run.origin + 5.0, what=back, pid=8))
+        assert judge_one(by_id, run, "db_pool_in_use", "<= 10").outcome == outcome
+
+
+FIRST = 'errors_total{code="503"}'
+
+
+@pytest.mark.parametrize("metric", ["errors_total", FIRST])
+@pytest.mark.parametrize(
+    ("page", "outcome"),
+    [("other_total", "held"), ('errors_total{code="500"}', "held"), (FIRST, "vacuous"), ("", "vacuous")],
+)
+def test_a_metric_may_come_with_its_first_use(rehearse, by_id, metric, page, outcome):
+    """As long as its page is read, it is seen not to be there yet; not where it stands there and is NaN."""
+    run = rehearse()
+    if page:
+        run.samples(page, lambda at: math.nan if page == FIRST else 0, until=4.0)
+    for index in range(28):
+        run.add(r.Sample(service="orders", name=FIRST, at=run.origin + 4 + index / 4, value=1.0))
+    assert judge_one(by_id, run, metric, "<= 3").outcome == outcome
+
+
+def test_a_sum_of_which_a_part_is_not_known_is_not_known(rehearse, by_id):
+    """The rest of it is no sum."""
+    run = rehearse()
+    run.samples('db_pool_in_use{pool="a"}', lambda at: 3)
+    run.samples('db_pool_in_use{pool="b"}', lambda at: math.nan if at > 1 else 3)
+    assert judge_one(by_id, run, "db_pool_in_use", "<= 10").outcome is Outcome.VACUOUS
+    assert judge_one(by_id, run, 'db_pool_in_use{pool="a"}', "<= 10").held
+    run = rehearse()
+    run.samples("db_pool_in_use", lambda at: math.nan)
+    assert judge_one(by_id, run, "db_pool_in_use", "<= 10").seen == "its value was NaN all the time"
 
 
 def test_vacuous_without_samples(rehearse, by_id):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import string
 import threading
 from pathlib import Path
@@ -35,6 +36,18 @@ def test_what_was_added_is_read_back(tmp_path: Path) -> None:
     assert again.of(r.Log) == [rows[1]]
     assert again.counts() == {"samples": 2, "logs": 1} == history.counts()
     assert {file.name for file in (tmp_path / "run").iterdir()} == {"samples.jsonl", "logs.jsonl"}
+
+
+def test_a_sample_that_is_no_finite_number_is_read_back(tmp_path: Path) -> None:
+    """JSON has no such numbers."""
+    history = History(tmp_path)
+    rows = [r.Sample(service="orders", name="x", at=1, value=value) for value in (math.inf, -math.inf, math.nan, 2.0)]
+    for row in rows:
+        history.add(row)
+    history.close()
+    read = [row.value for row in load(tmp_path).of(r.Sample)]
+    assert read[:2] + read[3:] == [math.inf, -math.inf, 2.0]
+    assert math.isnan(read[2])
 
 
 def test_rows_can_be_followed(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import math
 import os
 import signal
 import socket
@@ -267,17 +268,20 @@ def test_the_sampler_lives_through_a_death(child):
 
 
 def test_the_scraper_reads_a_page(server):
-    """Buckets, creation times and values that are no number are left out; labels are sorted and escaped."""
+    """Buckets and creation times are left out; infinity is a value; labels are sorted and escaped."""
     rows = []
     scraper = MetricsScraper("shop", server.url, rows.append, BlastRadius())
     scraper.observe()
     scraper.stop()
     assert all(isinstance(row, Sample) and row.service == "shop" for row in rows)
-    assert {row.name: row.value for row in rows} == {
+    seen = {row.name: row.value for row in rows}
+    assert math.isnan(seen.pop("broken"))
+    assert seen == {
         'orders_total{kind="a\\"b\\\\c",status="ok"}': 3,
         "db_pool_in_use": 4,
         "seconds_count": 2,
         "seconds_sum": 0.5,
+        "huge": math.inf,
     }
 
 

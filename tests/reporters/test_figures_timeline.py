@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,18 @@ def test_a_gauge_with_bounds_by_time(tmp_path: Path) -> None:
         made.history.add(r.Sample(service="stub", name="panics_total", at=FAULT + step / 4, value=max(0.0, step)))
     text = timeline(tmp_path, made, expect='  resources: {stub: {panics_total: {increase: ">= 1"}}}').text
     assert "stub panics_total" in text
+
+
+@pytest.mark.parametrize("infinite", [range(-12, 0), range(16)])
+def test_a_gauge_that_becomes_infinite(tmp_path: Path, infinite: range) -> None:
+    """It is drawn as far as there is room for it."""
+    made = usual()
+    for step in range(-12, 16):
+        value = inf if step in infinite else 2.0
+        made.history.add(r.Sample(service="stub", name="queue", at=FAULT + step / 4, value=value))
+    text = timeline(tmp_path, made, expect="  resources: {stub: {queue: returns}}").text
+    assert "stub queue" in text
+    assert "+Inf" in text
 
 
 def test_long_series_are_thinned_and_keep_their_peak(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
+from math import inf, isfinite
 from typing import TYPE_CHECKING
 
 from chaoskit.expectations._samples import Series, dimension, rules_of, show
@@ -33,7 +33,7 @@ def panels(facts: Facts) -> list[canvas.Panel]:
         if metric != "pid"
     ]
     asked.sort(key=lambda entry: all(finding.held for finding in facts.findings("resources." + ".".join(entry))))
-    seen = [entry for entry in asked if Series.of(facts.view, *entry).all]
+    seen = [entry for entry in asked if any(isfinite(row.value) for row in Series.of(facts.view, *entry).all)]
     return [canvas.Panel(0.75, _Gauge(facts, service, metric).draw) for service, metric in seen[:MOST]]
 
 
@@ -67,8 +67,8 @@ class _Gauge:
         facts = self.facts
         timeaxis.prepare(axes, facts, f"gauge-{self.service}-{self.metric}")
         timeaxis.recovered(axes, facts)
-        values = [row.value for row in self.series.all]
-        rows = thinned(self.series.all)
+        values = [row.value for row in self.series.all if isfinite(row.value)]
+        rows = thinned(self.series.all)  # what is infinite leaves a gap
         axes.step(
             [facts.at(row.at) for row in rows], [row.value for row in rows], where="post",
             color=style.BLUE, linewidth=1.4,
@@ -103,7 +103,8 @@ class _Gauge:
             if not isinstance(spec, str):  # bounds by time, or of an increase, are no level for the whole of it
                 return None
             if spec in _TOLERANCE and self.series.steady:
-                return self.series.limit(_TOLERANCE[spec])
+                limit = self.series.limit(_TOLERANCE[spec])
+                return limit if isfinite(limit) else None
             if spec not in rules_of(self.metric):
                 high = Bound.parse(spec, dimension(self.metric)).high
                 return high if high < inf else None
