@@ -38,7 +38,7 @@ from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window
 from chaoskit.scenario.bounds import Bound
-from chaoskit.scenario.types import Duration, DurationBound, ServiceName, problem
+from chaoskit.scenario.types import CalledService, Duration, DurationBound, problem
 from chaoskit.units import format_duration, format_rate
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Breaker(Expectation):
     ``path`` (a regular expression the path begins with) and ``method`` limit what counts as a call.
     """
 
-    on: ServiceName
+    on: CalledService
     opens_within: Duration | None = None
     probes_every: Annotated[DurationBound, AfterValidator(_with_lower_limit)] | None = None
     closes_within: Duration | None = None

@@ -39,7 +39,7 @@ from chaoskit.history.calm import Calm
 from chaoskit.history.view import View
 from chaoskit.json_values import ABSENT, same
 from chaoskit.scenario.bounds import Bound
-from chaoskit.scenario.types import Duration, JsonPath, Model, OperationName, ServiceName, problem
+from chaoskit.scenario.types import Database, Duration, JsonPath, Model, OperationName, problem
 from chaoskit.units import counted, format_duration
 
 LONGER = 2
@@ -85,14 +85,14 @@ class Query(Model):
     """What to read, and on which service, a PostgreSQL server. The first column is the key."""
 
     sql: str = Field(min_length=1)
-    on: ServiceName
+    on: Database
 
 
 class Invariant(Model):
     """A query and its answer: a value (one row, one column), a list of values (one column), or a list of rows."""
 
     sql: str = Field(min_length=1)
-    on: ServiceName | None = None
+    on: Database | None = None
     equals: Any
 
 

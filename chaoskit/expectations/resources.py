@@ -24,7 +24,7 @@ from itertools import pairwise
 from math import inf, isfinite
 from typing import Any
 
-from pydantic import ConfigDict, RootModel, ValidationError, model_validator
+from pydantic import ConfigDict, RootModel, ValidationError, ValidationInfo, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from chaoskit.errors import nearest
@@ -45,7 +45,7 @@ from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window
 from chaoskit.scenario.bounds import Bound, BoundError
-from chaoskit.scenario.types import ServiceName, problem
+from chaoskit.scenario.types import Lacks, ServiceName, problem
 from chaoskit.units import format_duration
 
 SPANS = ("during", "after", "increase")
@@ -67,12 +67,13 @@ class Resources(Expectation, RootModel[dict[ServiceName, dict[str, Spec]]]):
     model_config = ConfigDict(extra=None)  # the keys are services, checked as such
 
     @model_validator(mode="after")
-    def _known(self) -> Resources:
+    def _known(self, info: ValidationInfo) -> Resources:
+        unmeasured = (info.context or {}).get("lacking", {}).get("metrics", {})
         mistakes = [
             InitErrorDetails(type=mistake, loc=place, input=spec)
             for service, metrics in self.root.items()
             for metric, spec in metrics.items()
-            for place, mistake in _mistakes(metric, spec, (service, metric))
+            for place, mistake in _mistakes(metric, spec, (service, metric), unmeasured.get(service))
         ]
         if mistakes:  # raised with their places, so that each shows its own line
             raise ValidationError.from_exception_data("Resources", mistakes)
@@ -92,8 +93,13 @@ class Resources(Expectation, RootModel[dict[ServiceName, dict[str, Spec]]]):
                     yield judged.within("", _bound(metric, spec))
 
 
-def _mistakes(metric: str, spec: Spec, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], PydanticCustomError]]:
-    """What is wrong with the expectation of one metric, and where."""
+def _mistakes(
+    metric: str, spec: Spec, place: tuple[str, ...], unmeasured: Lacks | None
+) -> Iterator[tuple[tuple[str, ...], PydanticCustomError]]:
+    """What is wrong with the expectation of one metric, and where; ``unmeasured`` is why the service gives none."""
+    if unmeasured is not None and metric not in PROCESS:
+        yield place, problem(unmeasured.why, [*PROCESS, *unmeasured.legal], metric)
+        return
     if not isinstance(spec, dict) and spec in rules_of(metric):
         return
     for span, text in spec.items() if isinstance(spec, dict) else [("", spec)]:

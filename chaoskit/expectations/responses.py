@@ -32,7 +32,7 @@ from chaoskit.json_values import ABSENT, same
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.model import Given
 from chaoskit.scenario.samples import Demand, share_needs
-from chaoskit.scenario.types import JsonPath, Model, OperationName, RatioBound
+from chaoskit.scenario.types import JsonPath, Model, OperationName, ShareBound
 
 _HOWEVER_LATE = ("no_internals", "no_secret", "secrets")
 """What no answer may hold, whatever the machine is like, and whatever a fault met under way."""
@@ -86,7 +86,7 @@ class Responses(Expectation):
     no_secret: Literal[True] | None = None
     secrets: Planted | None = None
     count: Count | None = None
-    share: RatioBound | None = None
+    share: ShareBound | None = None
 
     _asked = model_validator(mode="after")(
         at_least_one("status", "json_", "header", "body", "no_internals", "no_secret", "secrets", "count", "share")

@@ -34,13 +34,13 @@ from chaoskit.history.windows import Window
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.model import Given
 from chaoskit.scenario.types import (
+    CalledService,
     CountBound,
     Duration,
     DurationBound,
     Model,
     OperationName,
     RatioBound,
-    ServiceName,
 )
 from chaoskit.units import counted, format_duration
 
@@ -88,7 +88,7 @@ class Retries(Expectation):
     than ``deadline`` (else the operation's timeout) after the client had sent its request.
     """
 
-    on: ServiceName
+    on: CalledService
     of: OperationName | None = None
     path: Regex | None = None
     method: str | None = None

@@ -22,7 +22,7 @@ from chaoskit.expectations.base import Expectation, Finding, Outcome, Path_, Rea
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.scenario.bounds import Bound
-from chaoskit.scenario.types import Duration, OperationName, RatioBound, ServiceName
+from chaoskit.scenario.types import Duration, OperationName, ServiceName, ShareBound
 from chaoskit.units import counted
 
 NEEDED = 10
@@ -52,7 +52,7 @@ class Traces(Expectation):
     where: Literal["faults", "all"] = "faults"
     hops: Annotated[list[ServiceName], Field(min_length=1)] | None = None
     carried_in: Annotated[list[Literal["logs", "spans"]], Field(min_length=1)] = ["logs", "spans"]
-    share: RatioBound = Bound.parse(">= 99%", "ratio")
+    share: ShareBound = Bound.parse(">= 99%", "ratio")
     retries: Literal["siblings"] | None = None
     orphans: Count | None = None
     found_by: Literal["traceparent", "request_id"] = "traceparent"

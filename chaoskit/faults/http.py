@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from chaoskit.faults._fields import Millis, Selection, Share, millis
 from chaoskit.faults._toxic import ProxyFault
-from chaoskit.scenario.types import problem
+from chaoskit.scenario.types import HttpService, problem
 from chaoskit.toxiproxy.facts import Toxic
 
 _CUTS = {None: 0, "close": 1, "reset": 2}
@@ -42,6 +42,7 @@ class Http(ProxyFault):
     Evidence counts the ``connections`` with a request on which it acted.
     """
 
+    on: HttpService
     status: Annotated[int, Field(ge=200, le=599)] | None = None
     delay: Millis = 0.0
     cut: Literal["close", "reset"] | None = None

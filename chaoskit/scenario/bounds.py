@@ -123,6 +123,12 @@ class Bound:
         """Whether it holds for any value from ``least`` to ``most``."""
         return self.holds(min(max(least, self.low), most)) or self.holds(max(min(most, self.high), least))
 
+    def possible(self, least: float, most: float) -> bool:
+        """Whether it holds for any of the values that there are, ``least`` to ``most``, and names no other as its
+        limit; a spread (``99% ± 5%``) may reach beyond them."""
+        limits = [] if _AROUND.match(self.text) else [each for each in (self.low, self.high) if isfinite(each)]
+        return self.reaches(least, most) and all(least <= each <= most for each in limits)
+
     def show(self, value: float) -> str:
         """``value`` as text with the unit of this bound, and as a multiple of ``steady`` where there is one."""
         text = _DIMENSIONS[self.dimension].show(value)

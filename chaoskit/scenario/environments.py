@@ -142,7 +142,15 @@ def _typed_environment(
         for where, text in texts(spec, path):
             for what, legal, found in template.mistakes(text, frozenset(services)):
                 check.wrong(where, what, legal, found)
+    folder = page.file.resolve().parent
     for name, spec in (model.services if model else {}).items():
+        # A container has folders of its own, and a recording may lie anywhere.
+        inside = copy or spec.image is not None or spec.build is not None
+        if spec.cwd is not None and not inside and not (folder / spec.cwd).is_dir():
+            place = source.shown((folder / spec.cwd).resolve())
+            check.wrong(
+                (*base, "services", name, "cwd"), f"cwd: there is no folder {place}; it starts from this file's"
+            )
         for companion in set(companions(name, spec)) & set(services):
             check.wrong((*base, "services", companion), f"the name {companion!r} is taken: {name} brings it along")
     if model is not None and model.production:
@@ -156,7 +164,6 @@ def _typed_environment(
     for name, spec in model.services.items():
         described |= {name: spec, **companions(name, spec)}
     flat = None if data is own else data
-    folder = page.file.resolve().parent
     return Environment(model.environment, described, model.data, folder, page, model.production, flat=flat)
 
 

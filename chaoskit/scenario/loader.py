@@ -10,6 +10,7 @@ from pydantic import RootModel, ValidationError
 
 from chaoskit.errors import InputError, Problem
 from chaoskit.scenario import matrix, source
+from chaoskit.scenario.abilities import lacking
 from chaoskit.scenario.alert_names import alert_names, sent_by_applications
 from chaoskit.scenario.check import Check
 from chaoskit.scenario.environments import changed, environment_of, load_environment
@@ -95,6 +96,8 @@ def _scenario(
         "services": set(environment.services) if environment else None,
         "unproxied": {name for name, spec in environment.services.items() if not spec.proxy} if environment else set(),
         "operations": set(traffic) if isinstance(traffic, dict) else None,
+        "lacking": lacking(environment if recorded is None else None),
+        "recorded": recorded is not None,  # what has run can be judged as far as it goes
         "alerts": alerts,
         "triggers": alerts | sent_by_applications(data) if alerts is not None else None,
     }

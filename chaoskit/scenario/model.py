@@ -21,7 +21,7 @@ from chaoskit.scenario.types import (
     Rate,
     RelativeDurationBound,
     RelativeRateBound,
-    RelativeRatioBound,
+    RelativeShareBound,
     problem,
 )
 
@@ -108,9 +108,9 @@ class OperationBounds(Model):
     Those on figures may be relative to what they were in the steady state (:class:`RelativeBound`).
     """
 
-    success_rate: RelativeRatioBound | None = None
-    error_rate: RelativeRatioBound | None = None
-    fallback_rate: RelativeRatioBound | None = None
+    success_rate: RelativeShareBound | None = None
+    error_rate: RelativeShareBound | None = None
+    fallback_rate: RelativeShareBound | None = None
     p50: RelativeDurationBound | None = None
     p75: RelativeDurationBound | None = None
     p90: RelativeDurationBound | None = None

@@ -6,7 +6,8 @@ Inside, a duration is a float of seconds, a size of bytes, a rate of events per 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import isfinite
 from typing import Annotated, Any
 
@@ -116,13 +117,27 @@ def _bound(dimension: str, example: str, kind: type[Bound] = Bound) -> Any:
     ]
 
 
+def _of_a_share(bound: Any) -> Any:
+    return Annotated[bound, AfterValidator(_possible)]
+
+
+def _possible(bound: Bound, info: ValidationInfo) -> Bound:
+    if (info.context or {}).get("recorded") or isinstance(bound, RelativeBound):
+        return bound
+    if not bound.possible(0.0, 1.0):
+        raise problem(f"{bound.text!r}: a share lies between 0% and 100%", [">= 99%", "< 1%", "0%..5%"])
+    return bound
+
+
 DurationBound = _bound("duration", "< 250ms")
 RatioBound = _bound("ratio", ">= 99.9%")
+ShareBound = _of_a_share(RatioBound)
+"""Of what cannot be more than all, nor less than none."""
 RateBound = _bound("rate", ">= 30/s")
 SizeBound = _bound("size", "< 64MB")
 CountBound = _bound("number", "<= 3")
 RelativeDurationBound = _bound("duration", "<= 3x steady", RelativeBound)
-RelativeRatioBound = _bound("ratio", ">= 0.9x steady", RelativeBound)
+RelativeShareBound = _of_a_share(_bound("ratio", ">= 0.9x steady", RelativeBound))
 RelativeRateBound = _bound("rate", ">= 0.5x steady", RelativeBound)
 
 
@@ -138,6 +153,32 @@ def _reference(kind: str, plural: str) -> AfterValidator:
 
 ServiceName = Annotated[str, _reference("service", "services")]
 OperationName = Annotated[str, _reference("operation", "operations")]
+
+
+@dataclass(frozen=True)
+class Lacks:
+    """Why a service cannot do what is asked of it, and what would do."""
+
+    why: str
+    legal: Sequence[str] = ()
+
+
+def _able(ability: str) -> AfterValidator:
+    """Refuses a service that is known to lack the ability (:mod:`chaoskit.scenario.abilities`)."""
+
+    def validate(name: str, info: ValidationInfo) -> str:
+        if lacks := (info.context or {}).get("lacking", {}).get(ability, {}).get(name):
+            raise problem(lacks.why, list(lacks.legal))
+        return name
+
+    return AfterValidator(validate)
+
+
+CalledService = Annotated[ServiceName, _able("read")]
+"""One whose calls are seen on their way."""
+
+HttpService = Annotated[ServiceName, _able("http")]
+Database = Annotated[ServiceName, _able("rows")]
 
 
 def _dotted(path: str) -> str:

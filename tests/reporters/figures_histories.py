@@ -21,7 +21,7 @@ TEXT = """\
 scenario: {name}
 case: C1
 severity: critical
-environment: {{services: {{stub: {{provider: noop}}, dep: {{provider: noop}}}}}}
+environment: {{services: {{stub: {{provider: noop, metrics: /metrics}}, dep: {{provider: noop, protocol: http}}}}}}
 {more}
 traffic:
   ask: {{request: "GET {{{{ stub.url }}}}/", rate: 50/s, fallback: {{header: {{x: y}}}}}}

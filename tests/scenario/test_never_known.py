@@ -56,23 +56,25 @@ def test_the_time_after_counts_as_watched(desk: Any) -> None:
     assert "25s after the last fault are watched" in str(problem)
 
 
-@pytest.mark.parametrize("asked", ["breaker: {on: db, opens_within: 1s}", "retries: {on: db, attempts: '<= 3'}"])
+@pytest.mark.parametrize(
+    "asked", ["breaker: {on: orders, opens_within: 1s}", "retries: {on: orders, attempts: '<= 3'}"]
+)
 def test_nobody_sees_the_calls_at_a_closed_door(desk: Any, asked: str) -> None:
     """Also where another fault lets calls through: what is judged there would stand for both."""
     text = desk.edit(RECOVERY, RECOVERY + f"  {asked}\n")
     assert desk.load(text)
-    text = desk.edit(HUNG, "        down: {on: db}\n        at: 7s\n        for: 2s\n", text)
+    text = desk.edit(HUNG, "        down: {on: orders}\n        at: 7s\n        for: 2s\n", text)
     (problem,) = desk.problems(text)
-    assert "hung: while db is down no call comes as far as its proxy" in str(problem)
+    assert "hung: while orders is down no call comes as far as its proxy" in str(problem)
     assert "legal: blackhole, http, latency, refuse, reset, timeout" in str(problem)
-    assert text.splitlines()[problem.line - 1].strip() == "down: {on: db}"
-    assert desk.load(desk.edit("{on: db}", "{on: orders}", text))
+    assert text.splitlines()[problem.line - 1].strip() == "down: {on: orders}"
+    assert desk.load(desk.edit("down: {on: orders}", "down: {on: db}", text))
 
 
 def test_a_fault_without_a_length_is_one_mistake(desk: Any) -> None:
     """No length is made up for it, which would be too short for a breaker."""
-    text = desk.edit(RECOVERY, RECOVERY + "  breaker: {on: db, opens_within: 2s, probes_every: 1s ± 30%}\n")
-    (problem,) = desk.problems(desk.edit(", at: 0s, for: 6s}", ", at: 0s}", text))
+    text = desk.edit(RECOVERY, RECOVERY + "  breaker: {on: orders, opens_within: 2s, probes_every: 1s ± 30%}\n")
+    (problem,) = desk.problems(desk.edit("        for: 1s\n", "", text))
     assert "'for' is missing: how long the fault lasts" in str(problem)
 
 

@@ -12,7 +12,9 @@ DEFAULT = "{on: db, opens_within: 2s, probes_every: 1s ± 30%, closes_within: 3s
 
 
 def written(desk: Any, faults: str, breaker: str = DEFAULT) -> str:
-    """The scenario with these faults, as ``kind at for``, and a breaker."""
+    """The scenario with these faults, as ``kind at for``, and a breaker, which HTTP is read for."""
+    environment = desk.edit("provider: redis", "command: serve\n    protocol: http", desk.environment)
+    desk.environment_file.write_text(environment, encoding="utf-8")
     old = desk.scenario[desk.scenario.index("    - slow-db") : desk.scenario.index("  recovery: 15s\nexpect")]
     lines = []
     for number, fault in enumerate(faults.split(", ")):

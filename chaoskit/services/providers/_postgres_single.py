@@ -59,6 +59,7 @@ class SinglePostgres(Provider):
 
     Args = PostgresArgs
     container_port = 5432
+    speaks = "PostgreSQL's protocol"
 
     @classmethod
     def image_of(cls, spec: ServiceSpec) -> str:

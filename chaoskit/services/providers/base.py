@@ -24,6 +24,8 @@ class Provider(ManagedService):
     Args: ClassVar[type[Model]]
     container_port: ClassVar[int | None] = None
     """What its program listens on in a container; None: any, it takes what it is told."""
+    speaks: ClassVar[str] = ""
+    """What it speaks where that is never HTTP."""
     default_image: ClassVar[str] = ""
     """What it runs in as a container, where the environment does not say."""
 

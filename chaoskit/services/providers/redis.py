@@ -35,6 +35,7 @@ class Redis(Provider):
 
     Args = RedisArgs
     container_port = 6379
+    speaks = "Redis' protocol"
     default_image = "redis:7"
 
     @property
