@@ -43,7 +43,12 @@ class Problem:
     found: str | None = None
 
     def __str__(self) -> str:
-        text = f"{self.file}:{self.line}: {self.what}"
+        return f"{self.file}:{self.line}: {self.told}"
+
+    @property
+    def told(self) -> str:
+        """The mistake without its place, for what stands in no file."""
+        text = self.what
         if self.legal:
             text += f"; legal: {', '.join(self.legal)}"
         near = nearest(self.found, self.legal) if self.found is not None else None

@@ -88,6 +88,16 @@ def judge_python(view: View, expected: Sequence[Finding] = (), may_end: Sequence
     return _verdict(view, lambda: _unplaced(ends), lambda: _unplaced(findings), lambda: _broken(view))
 
 
+def judge_expectation(kind: str, expectation: Expectation, view: View, *, ill: bool = False) -> list[Finding]:
+    """The findings of an expectation, at least one. ``ill``: the steady state was not met before the faults."""
+    findings = list(expectation.judge(view))
+    if not ill:
+        findings = unrehearsed(expectation, view, findings)
+    # One that found nothing to judge must not pass for one that was met.
+    nothing = Finding(kind, Outcome.VACUOUS, "a finding", "nothing was judged", 0)
+    return excused(findings, view, expectation.judge) or [nothing]
+
+
 def _unplaced(findings: Iterable[Finding]) -> Iterator[Judged]:
     return (Judged(finding, 0) for finding in findings)
 
@@ -174,12 +184,7 @@ def _findings(scenario: Scenario, view: View) -> Iterator[Judged]:
     for finding in steady:
         yield _placed(scenario, finding, ("steady_state",))
     for planned in scenario.expectations:
-        findings = list(planned.expectation.judge(view))
-        if not ill:
-            findings = unrehearsed(planned.expectation, view, findings)
-        findings = excused(findings, view, planned.expectation.judge)
-        # An expectation that found nothing to judge must not pass for one that was met.
-        for finding in findings or [Finding(planned.kind, Outcome.VACUOUS, "a finding", "nothing was judged", 0)]:
+        for finding in judge_expectation(planned.kind, planned.expectation, view, ill=ill):
             yield _placed(scenario, finding, planned.path, asked=_asked(planned.expectation, finding))
     yield from _ends(scenario, view)
     if not any(planned.kind == "recovery" for planned in scenario.expectations):

@@ -32,6 +32,9 @@ REPORT = "chaoskit"
 RERUN = "rerun"
 """Outcome of a report that does not count, as the test is run again (pytest-rerunfailures)."""
 
+FAILED = pytest.StashKey[bool]()
+"""Whether the test itself, between set-up and teardown, has failed."""
+
 NOT_RUN = "chaoskit_not_run"
 """Attribute of a test report that tells of a scenario that was skipped, is invalid, or failed before it was run."""
 
@@ -198,6 +201,8 @@ class ChaosPlugin:
         """Let the report carry the scenario's summary, or what is known of one that was not run."""
         outcome = yield
         report = outcome.get_result()
+        if report.when == "call":
+            item.stash[FAILED] = report.failed
         if isinstance(item, ScenarioItem) and report.when == "call" and item.summary is not None:
             setattr(report, REPORT, item.summary)
         elif isinstance(item, ScenarioItem) and report.skipped:

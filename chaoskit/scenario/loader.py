@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import RootModel, ValidationError
 
@@ -22,7 +22,10 @@ from chaoskit.scenario.source import Source
 from chaoskit.scenario.types import Duration, Model
 from chaoskit.units import format_duration
 
-__all__ = ["SUFFIX", "changed", "find", "load", "load_environment", "names", "room", "slug"]
+if TYPE_CHECKING:
+    from chaoskit.faults.base import Fault
+
+__all__ = ["SUFFIX", "changed", "find", "load", "load_environment", "names", "room", "slug", "without_proxy"]
 
 SUFFIX = ".chaos.yaml"
 
@@ -189,11 +192,18 @@ def _fault(check: Check, entry: Any, path: tuple[str | int, ...], context: Any) 
         return None
     arguments = {} if body[kind] is None else body[kind]
     fault = check.typed(room("faults").get(kind), arguments, (*path, kind), context)
-    if fault is not None and fault.through_proxy and fault.target in context["unproxied"]:
-        what = f"{kind} is set on a proxy, and none stands in front of {fault.target}"
-        check.wrong((*path, kind), what, ["proxy: true of a service", "its name in proxy: of a Compose environment"])
+    if fault is not None and (lacking := without_proxy(kind, fault, context["unproxied"])):
+        check.wrong((*path, kind), *lacking)
         return None
     return PlannedFault(name, kind, fault, timed.at, timed.length, path) if fault and timed else None
+
+
+def without_proxy(kind: str, fault: Fault, unproxied: Collection[str]) -> tuple[str, list[str]] | None:
+    """What is wrong with a fault that needs a proxy where none stands, and what is legal; None where one does."""
+    if not fault.through_proxy or fault.target not in unproxied:
+        return None
+    what = f"{kind} is set on a proxy, and none stands in front of {fault.target}"
+    return what, ["its name in proxy: of a Compose environment", "proxy: true of a service"]
 
 
 def _expectations(check: Check, kind: str, arguments: Any, context: Any) -> Iterator[PlannedExpectation]:

@@ -159,6 +159,201 @@ def test_held(chaos):
 '''
 
 
+LEFT = '''
+import os
+import signal
+from contextlib import ExitStack
+
+import pytest
+from chaoskit.clock import wait_for
+from chaoskit.errors import BrokenError, ChaosError
+from chaoskit.history import rows as r
+
+pytestmark = pytest.mark.chaos_environment("small")
+HELD = {"get": {"success_rate": ">= 90%"}}
+
+
+class Met(Exception):
+    """What a test meets while a fault lasts."""
+
+
+def begin(chaos):
+    chaos.traffic(get={"request": "GET {{ front.url }}/", "rate": "80/s", "timeout": "1s"})
+    chaos.steady_state(get={"success_rate": ">= 90%"})
+    chaos.wait("500ms")
+
+
+def judged(chaos, outcome="held"):
+    """The outcome, or that others took the machine."""
+    seen = "held"
+    try:
+        chaos.expect("during", HELD)
+    except AssertionError as error:
+        seen = str(error)
+    assert seen.startswith((outcome, "inconclusive: the machine"))
+
+
+def test_left_by_an_exception(chaos):
+    """Its window counts, and so does its evidence."""
+    begin(chaos)
+    for kind in ("latency", "down"):
+        with pytest.raises(Met), chaos.fault(kind, on="front", **({"delay": "60ms"} if kind == "latency" else {})):
+            chaos.wait("500ms")
+            raise Met
+    assert all(fault.touched for fault in chaos.history.of(r.Fault))
+    judged(chaos, "violated: during.get.success_rate")
+
+
+def test_no_evidence_and_an_exception(chaos):
+    begin(chaos)
+    with pytest.raises(Met), chaos.fault("latency", on="idle", delay="60ms"):
+        raise Met
+
+
+def test_ended_after_it_was_judged(chaos):
+    begin(chaos)
+    with chaos.fault("latency", on="front", delay="60ms"):
+        chaos.wait("500ms")
+    judged(chaos)
+    os.kill(chaos.live.services["front"].pid, signal.SIGKILL)
+    exited = lambda: any(event.what == "exited" for event in chaos.history.of(r.Event))
+    wait_for(exited, what="the end to be told", limit=20)
+
+
+def test_ended_as_often_as_it_may(chaos):
+    """What was expected to be allowed is no finding at the end."""
+    with chaos.fault("latency", on="front", delay="60ms"):
+        os.kill(chaos.live.services["idle"].pid, signal.SIGKILL)
+        exited = lambda: any(event.what == "exited" for event in chaos.history.of(r.Event))
+        wait_for(exited, what="the end to be told", limit=20)
+        with pytest.raises(ChaosError, match="fault latency still lasts"):
+            chaos.expect("services", {"idle": {"ends": "<= 1"}})
+        import urllib.request
+        urllib.request.urlopen(chaos.url("front")).read()
+    chaos.expect("services", {"idle": {"ends": "<= 1"}})
+
+
+def test_a_fault_after_the_traffic(chaos):
+    """The second would be judged by what was seen of the first."""
+    begin(chaos)
+    for _ in range(2):
+        with chaos.fault("latency", on="front", delay="60ms"):
+            chaos.wait("300ms")
+    assert [fault.name for fault in chaos.history.of(r.Fault)] == ["latency", "latency-2"]
+    judged(chaos)
+    with pytest.raises(ChaosError, match="fault down may not begin any more"), chaos.fault("down", on="front"):
+        pass
+    with pytest.raises(ChaosError, match="chaos.traffic is said once"):
+        chaos.traffic(get={"request": "GET {{ front.url }}/", "rate": "80/s"})
+
+
+def test_never_began(chaos):
+    chaos.fault("latency", on="front", delay="60ms")
+
+
+def test_never_left(chaos):
+    chaos.history.open = ExitStack()
+    chaos.history.open.enter_context(chaos.fault("pause", service="front"))
+
+
+def test_could_not_be_injected(chaos):
+    """Whoever catches that has rehearsed nothing all the same."""
+    begin(chaos)
+    with pytest.raises(BrokenError), chaos.fault("exit", service="front", at="nowhere"):
+        pass
+    with pytest.raises(BrokenError, match="fault exit: front offers no failpoints"):
+        chaos.expect("during", HELD)
+
+
+@pytest.mark.chaos_environment("fatal")
+def test_died_of_it(chaos):
+    """It is the fault that ends the service, also where the block is left by an exception."""
+    begin(chaos)
+    with pytest.raises(Met), chaos.fault("exit", service="front", at="get"):
+        chaos.wait("500ms")
+        raise Met
+'''
+
+MISUSED = """
+import pytest
+
+pytestmark = pytest.mark.chaos_environment("small")
+GET = {"request": "GET {{ front.url }}/", "rate": "50/s"}
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda chaos: chaos.fault("latency", on="fronx", dealy="100ms"),
+        lambda chaos: chaos.wait("3"),
+        lambda chaos: chaos.url("fronx"),
+        lambda chaos: chaos.traffic(get={**GET, "timout": "1s"}),
+        lambda chaos: chaos.traffic(get="GET /"),
+        lambda chaos: (chaos.traffic(get=GET), chaos.steady_state(gett={"p50": "< 1s"})),
+        lambda chaos: (chaos.traffic(get=GET), chaos.expect("during", {"get": {"sucess_rate": ">= 99%"}})),
+        lambda chaos: chaos.fault("exit", service="front", at="nowhere").__enter__(),
+        lambda chaos: chaos.fault("latency", on="idle", delay="60ms").__enter__() and chaos.expect("noop", {}),
+    ],
+)
+def test_misused(chaos, ask):
+    ask(chaos)
+
+
+def test_no_evidence(chaos):
+    with chaos.fault("latency", on="idle", delay="60ms"):
+        pass
+"""
+
+
+def test_no_fault_is_left_out(project: Any) -> None:
+    """However its block is left, and whatever comes after the first judgement, all is judged that was done."""
+    (project.folder / "test_python.py").write_text(LEFT)
+    server = (project.folder / "server.py").read_text()
+    fatal = server.replace("        self.wfile", "        failpoint('get')\n        self.wfile")
+    fatal = "from chaoskit.failpoints import failpoint, register\nregister('get')\n" + fatal
+    (project.folder / "fatal.py").write_text(fatal)
+    (project.scenarios / "environments" / "fatal.yaml").write_text(
+        "environment: fatal\nservices:\n"
+        "  front: {command: python fatal.py, cwd: ../.., protocol: http, failpoints: true, restart: always}\n"
+    )
+    outcome = project.run("--chaos", "-rE", "--tb=short", "test_python.py")
+    assert "9 passed, 5 errors" in outcome.out, outcome.out
+    ends = dict(re.findall(r"^_+ ERROR at teardown of test_(\w+) _+\n(.*)$", outcome.out, re.MULTILINE))
+    assert set(ends) == {
+        "no_evidence_and_an_exception", "ended_after_it_was_judged", "never_began", "never_left",
+        "could_not_be_injected",
+    }, outcome.out  # fmt: skip
+    nothing = "vacuous: the rehearsal proves nothing: fault.latency: expected the fault acts on connections, seen 0"
+    assert ends["no_evidence_and_an_exception"].startswith((nothing, "inconclusive: the machine")), outcome.out
+    assert ends["ended_after_it_was_judged"].startswith("violated: services.front.ends"), outcome.out
+    assert ends["never_began"].startswith("fault latency never began"), outcome.out
+    assert ends["never_left"].startswith("fault pause still lasts"), outcome.out
+    assert ends["could_not_be_injected"].startswith("fault exit: front offers no failpoints"), outcome.out
+
+
+def test_misuse_is_told_as_in_a_file(project: Any) -> None:
+    """One clear error in the line of the test: no frames of ours, no texts of the library that checks."""
+    (project.folder / "test_python.py").write_text(MISUSED)
+    outcome = project.run("--chaos", "test_python.py")
+    assert "10 failed" in outcome.out, outcome.out
+    for told in (
+        "latency: on: unknown service 'fronx'; legal: front, idle; did you mean 'front'?",
+        "latency: unknown key 'dealy'; legal: connections, delay, direction, jitter, on, share; did you mean 'delay'?",
+        "wait: '3' is not a duration (perhaps 3ms or 3s?); legal: ",
+        "unknown service 'fronx'; legal: front, idle; did you mean 'front'?",
+        "did you mean 'timeout'?",
+        "traffic: get: a mapping is expected, found 'GET /'; legal: ",
+        "steady_state: gett: unknown operation 'gett'; legal: get; did you mean 'get'?",
+        "did you mean 'success_rate'?",
+        "front offers no failpoints",
+        "fault latency still lasts",
+        "vacuous: the fault latency on idle touched no connections",
+    ):
+        assert told in outcome.out, f"{told}\n{outcome.out}"
+    for internal in ("fixture.py", "contextlib.py", "chaoskit/", "not permitted", "Field required", "pydantic"):
+        assert internal not in outcome.out, f"{internal}\n{outcome.out}"
+
+
 def test_the_fixture_judges_as_a_scenario_is_judged(project: Any) -> None:
     """Lag, an ill steady state, too few samples and a fault without evidence are no pass, asked for or not."""
     (project.folder / "test_python.py").write_text(JUDGED)
@@ -178,7 +373,7 @@ def test_the_fixture(project: Any) -> None:
     assert "vacuous: the fault latency on idle touched no connections" in outcome.out
     assert "MISTAKE unknown fault 'latencyy'; legal: abort, " in outcome.out
     assert "unknown service 'frnt'" in outcome.out
-    assert "MISTAKE latency: delay: Field required" in outcome.out
+    assert "MISTAKE latency: 'delay' is missing" in outcome.out
     histories = list((project.folder / "reports" / "runs").glob("*/test-held/requests.jsonl"))
     assert len(histories) == 1
 
