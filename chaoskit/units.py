@@ -26,7 +26,7 @@ class UnitError(ValueError):
         meant = _meant(text, units)
         hint = f" (perhaps {meant}?)" if meant else ""
         self.what = f"{text!r} is not a {what}{hint}"
-        super().__init__(f"{self.what}: a number with one of the units {', '.join(units)}")
+        super().__init__(self.what + (f": a number with one of the units {', '.join(units)}" if units else ""))
 
 
 def _meant(text: object, units: dict[str, float]) -> str:

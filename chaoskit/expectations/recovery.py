@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import model_validator
 
 from chaoskit.expectations._because import because_of_sop
 from chaoskit.expectations._evidence import SHOWN, first_few, vacuous
@@ -12,7 +14,7 @@ from chaoskit.expectations.base import Expectation, Finding, NeverKnown, Outcome
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window
 from chaoskit.scenario.model import Given
-from chaoskit.scenario.types import Duration
+from chaoskit.scenario.types import Duration, problem
 from chaoskit.units import format_duration
 
 
@@ -27,6 +29,13 @@ class Recovery(Expectation):
 
     within: Duration
     because_of: Literal["sop"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_time_alone(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            raise problem(f"a mapping is expected, found {data!r}", [f"{{within: {data}}}"])
+        return data
 
     def never_known(self, given: Given) -> Iterator[NeverKnown]:
         """A limit beyond the time in which recovery is watched: a service that comes back in time, but later than

@@ -46,6 +46,8 @@ def load(file: Path, *, recorded: Path | None = None, text: str | None = None) -
     Raises InputError with every mistake of the file.
     """
     page = source.read(file, text)
+    if "services" in page.data and "traffic" not in page.data:
+        raise InputError([page.problem(("services",), "this is an environment, which scenarios name: no scenario")])
     if matrix.too_many(page.data.get("matrix")):
         raise InputError([page.problem(("matrix",), f"matrix: more than {matrix.MOST} combinations")])
     scenarios, problems = [], dict[str, Problem]()

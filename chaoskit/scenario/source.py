@@ -36,6 +36,7 @@ _ScalarNode = yaml.ScalarNode
 
 # All but what YAML calls printable (1.2, production 1), and the mark that tells the order of bytes.
 _NOT_PRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_BARE_TEMPLATE = re.compile(r"(: |- ) *\{\{")
 _BARE_BOUND = re.compile(r"[\w-]: *[<>]")
 
 # No scenario comes near these; aliases can make a short text endless.
@@ -161,6 +162,10 @@ def _hint(text: str, mark: Any) -> str:
         return "; YAML indents with blanks, not with tabs"
     if _BARE_BOUND.search(line):
         return '; a bound stands in quotes: ">= 99%"'
+    if _BARE_TEMPLATE.search(line):
+        return '; a text that begins with {{ stands in quotes: "{{ orders.url }}/orders"'
+    if line.count(": ") > 1:
+        return '; a text that holds a colon and a blank stands in quotes: "Orders: in time"'
     return ""
 
 

@@ -140,6 +140,10 @@ TABLE = [
     mistake("tab", "tags: [pool]", "tags:\n\t- pool #!", "not YAML: ", "cannot start any token; YAML indents with blanks"),
     mistake("bare bound", 'p95: "< 250ms"', "p95: > 250ms #!", 'not YAML: ', 'a bound stands in quotes: ">= 99%"'),
     mistake("fault without a name", SLOW_DB, "- latency: {on: db, at: 0s, for: 6s} #!", "latency is a kind of fault; a fault has a name of its own, then its kind; legal: NAME: {FAULT"),
+    mistake("bare template", "request: POST {{ orders.url }}/orders", "request: {{ orders.url }}/orders", "not YAML: ", "begins with {{ stands in quotes"),
+    mistake("bare colon", "scenario: Orders survive", "scenario: Orders: survive", "not YAML: ", "a colon and a blank stands in quotes"),
+    mistake("a time for a mapping", "  recovery: {within: 5s}", "  recovery: 4s", "recovery: a mapping is expected, found '4s'; legal: {within: 4s}"),
+    mistake("a count with a unit", STEADY, STEADY.replace('p95: "< 250ms"', 'requests: ">= 40 requests"'), "('40 requests' is not a number);"),
     mistake("alias to nothing", "owner: orders", "owner: *nosuch #!", "not YAML: found undefined alias"),
     mistake("alias of itself", DATA, "data:\n  skus: &a [*a] #!\n", "nested more than 60 levels deep, or an alias"),
     mistake("deep merge", DATA, f"data:\n  {'<<: {' * 1500}{'}' * 1500} #!\n", "nested more than 60 levels deep, or an alias"),
@@ -245,6 +249,12 @@ def test_a_file_that_is_not_there_or_is_a_folder(desk: Any) -> None:
         load(desk.file.with_name("nosuch.chaos.yaml"))
     with pytest.raises(InputError, match="cannot be read: Is a directory"):
         load(desk.file.parent)
+
+
+def test_an_environment_is_no_scenario(desk: Any) -> None:
+    """One message, instead of one for each key that it lacks."""
+    (problem,) = desk.problems(desk.environment)
+    assert str(problem) == "orders.chaos.yaml:4: this is an environment, which scenarios name: no scenario"
 
 
 def test_a_text_that_grows_by_its_aliases_is_refused_quickly(desk: Any) -> None:
