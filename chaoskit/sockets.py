@@ -9,9 +9,10 @@ import pwd
 import socket
 import struct
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from chaoskit.errors import BrokenError
 from chaoskit.pids import Pid
@@ -58,16 +59,51 @@ class Link(NamedTuple):
 
 
 def established() -> list[Link]:
-    """Both ends of all connections, asked of the kernel (``sock_diag(7)``), which leaves out what has ended.
+    """Both ends of all connections. Raises OSError where the kernel does not answer."""
+    return [Link(local, remote, inode) for local, remote, inode, _ in _asked(ESTABLISHED)]
+
+
+def listens(*urls: str) -> dict[str, list[str]]:
+    """By URL, the inodes of the sockets that listen there: they tell who is asked today from whoever has the port
+    tomorrow. None for what is not of this machine and network, and where the kernel does not answer."""
+    try:
+        found = list(_asked(LISTENING))
+    except OSError:
+        return {}
+    places = {url: _places(url) for url in urls}
+    return {url: [inode for port, _, inode, at in found if (port, _plain(at)) in places[url]] for url in urls}
+
+
+def still_listens(url: str, facts: Mapping[str, Any]) -> bool:
+    """Whether who listens at ``url`` is who did when ``facts["listens"]`` was asked of :func:`listens`; true where that
+    is not known."""
+    known = facts.get("listens")
+    before = known.get(url) if isinstance(known, Mapping) else None
+    return not before or not set(before).isdisjoint(listens(url).get(url, ()))
+
+
+def _places(url: str) -> set[tuple[int, str]]:
+    """Ports and addresses of this machine at which connections to a URL may be taken."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        addresses = ["127.0.0.1", "::1"] if host == "localhost" else [_plain(ipaddress.ip_address(host).packed)]
+    except ValueError:  # a name: of another machine
+        return set()
+    return {(parts.port or 80, address) for address in (*addresses, "0.0.0.0", "::")}  # noqa: S104  # to be recognised
+
+
+def _asked(state: str) -> Iterator[tuple[int, int, str, bytes]]:
+    """Ports, inode and own address of all sockets in a state, asked of the kernel (``sock_diag(7)``), which leaves out
+    what has ended.
 
     Quick enough for a few times a second, however many connections of a minute ago ``/proc`` still lists. Raises
     OSError where the kernel does not answer.
     """
-    found = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:
         kernel.settimeout(1.0)
-        for family in (socket.AF_INET, socket.AF_INET6):
-            asked = struct.pack("=BBBBI48x", family, socket.IPPROTO_TCP, 0, 0, 1 << int(ESTABLISHED, 16))
+        for family, size in ((socket.AF_INET, 4), (socket.AF_INET6, 16)):
+            asked = struct.pack("=BBBBI48x", family, socket.IPPROTO_TCP, 0, 0, 1 << int(state, 16))
             header = struct.pack("=IHHII", 16 + len(asked), _BY_FAMILY, _REQUEST_DUMP, 0, 0)
             kernel.send(header + asked)
             more = True
@@ -79,9 +115,9 @@ def established() -> list[Link]:
                         more = False
                         break
                     local, remote = struct.unpack_from(">HH", data, at + 20)
-                    found.append(Link(local, remote, str(struct.unpack_from("=I", data, at + 84)[0])))
+                    inode = str(struct.unpack_from("=I", data, at + 84)[0])
+                    yield local, remote, inode, data[at + 24 : at + 24 + size]
                     at += (length + 3) & ~3
-    return found
 
 
 def inodes_of(pid: int) -> set[str]:
@@ -169,6 +205,11 @@ def _place(text: str) -> tuple[str, int]:
     """An address and a port from the kernel's hex: each word of an address stands in the machine's own order."""
     digits, _, port = text.partition(":")
     words = [int(digits[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(digits), 8)]
-    address = ipaddress.ip_address(b"".join(words))
+    return _plain(b"".join(words)), int(port, 16)
+
+
+def _plain(packed: bytes) -> str:
+    """An address as text, one that is IPv4 within IPv6 as IPv4."""
+    address = ipaddress.ip_address(packed)
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address), int(port, 16)
+    return str(mapped or address)

@@ -20,6 +20,8 @@ from chaoskit.sockets import (
     established,
     held_by_another,
     inodes_of,
+    listens,
+    still_listens,
     taken,
     tcp_sockets,
 )
@@ -140,3 +142,21 @@ def test_established_connections(host: str) -> None:
             assert sorted(found) == sorted([Link(local, port, inodes[0]), Link(port, local, inodes[1])])
             assert {link.inode for link in found} <= {tcp.inode for tcp in tcp_sockets() if tcp.state == ESTABLISHED}
         assert not any(link.inode in inodes for link in established())
+
+
+@pytest.mark.parametrize(("host", "listen"), [("127.0.0.1", "127.0.0.1"), ("localhost", ""), ("[::1]", "::1")])
+def test_who_listens_is_known_again(host: str, listen: str) -> None:
+    """By the socket: whoever takes the port later is somebody else, and of another machine nothing is known."""
+    family = socket.AF_INET6 if ":" in listen else socket.AF_INET
+    with socket.create_server((listen, 0), family=family) as server:
+        port = server.getsockname()[1]
+        url = f"http://{host}:{port}/x"
+        facts = {"listens": listens(url)}
+        assert facts["listens"] == {url: [str(os.fstat(server.fileno()).st_ino)]}
+        assert still_listens(url, facts)
+        assert still_listens("http://127.0.0.1:1", facts), "nothing is known of it"
+    assert not still_listens(url, facts), "nobody is not he"
+    with socket.create_server((listen, port), family=family):
+        assert not still_listens(url, facts)
+        assert still_listens(url, {}), "an entry of an older version"
+    assert listens("http://elsewhere.example:80") == {"http://elsewhere.example:80": []}

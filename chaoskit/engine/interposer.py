@@ -16,6 +16,7 @@ from chaoskit.journal import Journal, register_kind
 from chaoskit.ports import free_port
 from chaoskit.priority import MEASURES
 from chaoskit.processes import ManagedProcess, OnLine, start_process
+from chaoskit.sockets import listens, still_listens
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.toxiproxy.facts import ProxyAddress, Toxic
 from chaoskit.toxiproxy.fronted import FrontedToxiproxy
@@ -74,6 +75,8 @@ def _host(url: str) -> str:
 
 def _undo_proxy(facts: dict[str, object]) -> None:
     """A proxy on a server that outlives us."""
+    if not still_listens(str(facts["url"]), facts):
+        return
     control = ToxiproxyControl(str(facts["url"]))
     with contextlib.suppress(BrokenError):  # it is gone, or its server is
         control.delete_proxy(str(facts["name"]))
@@ -239,8 +242,11 @@ class _Journaled(FrontedToxiproxy):
     def create_proxy(self, name: str, upstream: str, listen: str = "127.0.0.1:0") -> ProxyAddress:
         """Journal it, then make it."""
         upstream = self._inside(upstream)
-        self._entries[name] = self._journal.add("proxy", url=self._url, name=self._name(name))
+        self._entries[name] = self._note("proxy", self._name(name))
         return super().create_proxy(name, upstream, listen)
+
+    def _note(self, kind: str, name: str, proxy: str = "") -> int:
+        return self._journal.add(kind, url=self._url, listens=listens(self._url), name=name, proxy=proxy)
 
     def set_upstream(self, name: str, upstream: str) -> None:
         """Lead the real proxy elsewhere, within the blast radius."""
@@ -257,7 +263,7 @@ class _Journaled(FrontedToxiproxy):
 
     def set_toxic(self, proxy: str, toxic: Toxic) -> None:
         """The real server knows no lease: the journal does."""
-        entry = self._journal.add("toxic", url=self._url, proxy=self._name(proxy), name=toxic.name)
+        entry = self._note("toxic", toxic.name, self._name(proxy))
         self._entries[f"{proxy}/{toxic.name}"] = entry
         super().set_toxic(proxy, toxic)
 

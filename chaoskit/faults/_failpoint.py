@@ -17,6 +17,7 @@ from chaoskit.faults._fields import Place, Share, Times
 from chaoskit.faults.base import Evidence, Fault, World
 from chaoskit.layers import Layer, State, layer
 from chaoskit.scenario.types import ServiceName
+from chaoskit.sockets import listens
 
 if TYPE_CHECKING:
     from chaoskit.failpoints.client import FailpointClient
@@ -139,6 +140,7 @@ class _Place(State):
         self._client = client
         self._name = name
         self._acting: _Hook | None = None
+        self._noted: dict[str, list[str]] | None = None
 
     def begin(self) -> None:
         """Raises BrokenError where somebody else has set it."""
@@ -150,8 +152,14 @@ class _Place(State):
             raise BrokenError(f"{self._service.name}: {error}") from error
         if active:
             raise BrokenError(f"{self._service.name}: {self._name} is set already, to {active}")
-        # A life of the service's process ends it too, but what is set again in the next one has the same name.
-        self.note("failpoint", url=self._client.url, name=self._name)
+        self.follow()
+
+    def follow(self) -> None:
+        """Write it down for the process that listens now, if it is another than before: a process takes it along."""
+        now_there = listens(self._client.url)
+        if now_there != self._noted:
+            self._noted = now_there
+            self.note("failpoint", url=self._client.url, listens=now_there, name=self._name)
 
     def set(self, asked: Sequence[_Hook]) -> None:
         before, self._acting = self._acting, asked[-1]
@@ -159,7 +167,7 @@ class _Place(State):
             return
         if before is not None:
             before.last_look()
-        self._acting.begin()  # in place of the other
+        self._acting.begin(self)  # in place of the other
         if before is not None:
             before.step_back(replaced=self._acting.acts)
 
@@ -193,14 +201,14 @@ class _Hook:
         """Whether it is set in the current process."""
         return self._pid is not None
 
-    def begin(self) -> None:
+    def begin(self, place: _Place) -> None:
         """Set it, unless the service is down just now. Raises BrokenError for an unknown name."""
         from chaoskit.failpoints.client import FailpointError
 
         if self._service.pid is None:
             return
         if self.processes:  # it comes back
-            self._set_again()
+            self._set_again(place)
             return
         deadline = now() + _PATIENCE
         try:
@@ -220,7 +228,7 @@ class _Hook:
             with place.lock:
                 if place.asked()[-1] is self:
                     self.look()
-                    self._set_again()
+                    self._set_again(place.state)
 
     def look(self) -> bool:
         """Take note of the hits so far, or of the process's death. False when it tells neither."""
@@ -257,13 +265,14 @@ class _Hook:
             self.free()
         self._before, self._seen, self._pid = self.hits, 0, None
 
-    def _set_again(self) -> None:
+    def _set_again(self, place: _Place) -> None:
         from chaoskit.failpoints.client import FailpointError
 
         pid = self._service.pid
         may = self._fault.follows or not self.processes or pid == self._latest
         if self._pid is not None or pid is None or not may:
             return
+        place.follow()
         try:
             self._set()
         except FailpointError as error:

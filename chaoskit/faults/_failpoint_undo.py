@@ -7,12 +7,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from chaoskit.failpoints.client import FailpointClient, FailpointError
+from chaoskit.sockets import still_listens
 from chaoskit.undo import register_kind
 
 
 def _undo_failpoint(facts: dict[str, Any]) -> None:
-    """Switch it off: {url, name}. A process that is gone took it along."""
+    """Switch it off: {url, listens, name}. A process that is gone took it along."""
     address = urlsplit(facts["url"])
+    if not still_listens(facts["url"], facts):
+        return
     try:
         socket.create_connection((address.hostname or "", address.port or 80), timeout=1.0).close()
     except ConnectionRefusedError:

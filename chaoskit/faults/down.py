@@ -13,6 +13,7 @@ from chaoskit.faults.base import Evidence, Fault, World
 from chaoskit.history.rows import Connection
 from chaoskit.layers import State, asked, layer
 from chaoskit.scenario.types import ServiceName
+from chaoskit.sockets import listens
 
 if TYPE_CHECKING:
     from chaoskit.journal import Journal
@@ -117,7 +118,8 @@ class _Door(State):
         self._proxy = proxy
 
     def begin(self) -> None:
-        self.note("disabled", name=self._proxy, places=self._control.places(self._proxy))
+        places = self._control.places(self._proxy)
+        self.note("disabled", name=self._proxy, listens=listens(*(url for url, _ in places)), places=places)
 
     def set(self, asked: Sequence[Any]) -> None:  # noqa: ARG002  # one is as good as many
         self._control.set_enabled(self._proxy, False)

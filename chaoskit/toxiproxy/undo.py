@@ -7,6 +7,7 @@ import json
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from chaoskit.sockets import still_listens
 from chaoskit.undo import register_kind
 
 _LIMIT = 5.0
@@ -14,18 +15,22 @@ _LIMIT = 5.0
 
 
 def _undo_toxic(facts: dict[str, Any]) -> None:
-    """Remove a toxic: {url, proxy, name}."""
-    _ask("DELETE", facts["url"], f"/proxies/{quote(facts['proxy'], safe='')}/toxics/{quote(facts['name'], safe='')}")
+    """Remove a toxic: {url, listens, proxy, name}."""
+    path = f"/proxies/{quote(facts['proxy'], safe='')}/toxics/{quote(facts['name'], safe='')}"
+    _ask("DELETE", facts["url"], path, facts)
 
 
 def _undo_disabled(facts: dict[str, Any]) -> None:
-    """Enable the proxies that were disabled together, the one nearest to the service first: {name, places}."""
+    """Enable the proxies that were disabled together, the one nearest to the service first: {name, listens, places}."""
     for url, name in facts["places"]:
-        _ask("POST", url, f"/proxies/{quote(name, safe='')}", {"enabled": True})
+        _ask("POST", url, f"/proxies/{quote(name, safe='')}", facts, {"enabled": True})
 
 
-def _ask(method: str, url: str, path: str, body: object = None) -> None:
-    """One request. A server, proxy or toxic that is gone took the change with it; all else raises OSError."""
+def _ask(method: str, url: str, path: str, facts: dict[str, Any], body: object = None) -> None:
+    """One request, to who listened there when ``facts`` were written. A server, proxy or toxic that is gone took the
+    change with it; all else raises OSError."""
+    if not still_listens(url, facts):
+        return
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=_LIMIT)
     headers = {"Authorization": f"Bearer {address.password}"} if address.password else {}

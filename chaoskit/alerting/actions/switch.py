@@ -13,12 +13,15 @@ from chaoskit.errors import BrokenError
 from chaoskit.http_calls import CallFailed, Outgoing
 from chaoskit.journal import Facts, register_kind
 from chaoskit.scenario.types import Duration, ServiceName
+from chaoskit.sockets import listens, still_listens
 
 KIND = "switch"
 
 
 def _undo(facts: Facts) -> None:
     """Put the feature back. A service that is not there any more has forgotten it."""
+    if not still_listens(facts["url"], facts):
+        return
     put_back = Outgoing(
         facts["method"], facts["url"], {"content-type": "application/json"}, facts["body"].encode(), 2.0
     )
@@ -70,7 +73,7 @@ class Switch(Action):
         known = before.document() if before.ok else None
         entry = job.stage.journal.add(
             KIND, name=f"{self.feature} of {self.service}", method=self.method, url=url, host=host,
-            body=json.dumps(other if known is None else known),
+            listens=listens(url), body=json.dumps(other if known is None else known),
         )  # fmt: skip
         job.stage.hold(lambda: job.stage.journal.undo(entry))
         reply = Outgoing.of_json(self.method, url, wanted, timeout=self.timeout).send(job.stage.radius)
