@@ -10,6 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import inf
 
 from chaoskit.expectations._attempts import Callers, call_key
 from chaoskit.history import rows as r
@@ -23,13 +24,20 @@ CLOSED_SHARE = 0.7
 
 CLOSED_SPAN = 1.0
 
+SEEN = 0.05
+"""Seconds by which the end of a request may be seen later than the start of what its worker did next."""
+
 
 @dataclass(frozen=True)
 class Call:
-    """A call with its retries: from the start of the first attempt to the end of the last."""
+    """A call with its retries: from the start of the first attempt to the end of the last.
+
+    ``freed`` is when its caller had nothing more to do with it: the client's request, where it is known, was over too.
+    """
 
     started: float
     ended: float
+    freed: float
     key: tuple[str, ...] = ()
     """The client's request that led to it, method and path; empty where the request is not known."""
 
@@ -63,11 +71,13 @@ def calls_of(
     A connection that was cut before a request came through (a reset on arrival, no upstream) was a call too.
     """
     used = {exchange.conn for exchange in exchanges}
-    seen = [
-        Call(row.started, row.ended, (name, *call_key(row)) if (name := callers.of(row)) else ()) for row in exchanges
-    ]
+    seen = []
+    for row in exchanges:
+        name = callers.of(row)
+        freed = max([row.ended, *(request.ended for request in callers.requests.get(name, ()))])
+        seen.append(Call(row.started, row.ended, freed, (name, *call_key(row)) if name else ()))
     seen += [
-        Call(connection.opened, connection.ended)
+        Call(connection.opened, connection.ended, connection.ended)
         for connection in connections
         if connection.conn not in used and (connection.reset or connection.end not in ("client", "open"))
     ]
@@ -76,7 +86,8 @@ def calls_of(
     for call in sorted(seen, key=lambda call: call.started):
         index = latest.get(call.key) if call.key else None
         if index is not None and call.started - calls[index].ended < apart:
-            calls[index] = replace(calls[index], ended=max(calls[index].ended, call.ended))
+            before = calls[index]
+            calls[index] = replace(before, ended=max(before.ended, call.ended), freed=max(before.freed, call.freed))
         else:
             latest[call.key] = len(calls)
             calls.append(call)
@@ -97,11 +108,11 @@ def windows_of(faults: Sequence[r.Fault], apart: float) -> list[tuple[Window, fl
 
 
 def circuit_in(
-    calls: Sequence[Call], fault: Window, in_place: float, until: float, quiet: float, rate: float
+    calls: Sequence[Call], since: float, fault: Window, in_place: float, until: float, quiet: float, rate: float
 ) -> Circuit:
     """What became of the circuit in ``fault``, with nothing but the calls from its start to ``until``."""
     called = sum(call.started in fault for call in calls)
-    opened = opened_at(calls, fault.start, fault.end, quiet, rate)
+    opened = opened_at(calls, since, fault.start, fault.end, quiet, rate)
     if opened is None:
         return Circuit(fault, in_place, until, rate, quiet, None, [], None, called, 0.0)
     probes = probes_of(calls, opened, fault.end, quiet)
@@ -111,26 +122,77 @@ def circuit_in(
     return Circuit(fault, in_place, until, rate, quiet, opened, probes, closed, called, waited)
 
 
-def opened_at(calls: Sequence[Call], start: float, end: float, quiet: float, rate: float) -> float | None:
-    """When the circuit opened between ``start`` and ``end``; None when it did not. One that is open already, since the
-    fault before, opens at ``start``.
+def opened_at(calls: Sequence[Call], since: float, start: float, end: float, quiet: float, rate: float) -> float | None:
+    """When the circuit opened between ``start`` and ``end``; None when it did not. One that is open already, since a
+    fault before, opens at ``start``. ``since`` is when the first of all faults began.
 
-    That is the first call after which there is none for ``quiet`` seconds, and after which at most a quarter of the
-    calls that ``rate`` would bring come within four times as long: one long gap between calls that go on as before is
-    chance.
+    That is when a call was over, and none came for ``quiet`` seconds in which a caller was free, if also at most a
+    quarter of the calls that ``rate`` would bring come within four times as long: one long gap between calls that go
+    on as before is chance. Workers who all wait for what the fault holds back, or with a lock for their turn, make no
+    calls either, and begin the next as soon as one of them is free.
     """
     starts = [call.started for call in calls]
     first, last = bisect_left(starts, start), bisect_left(starts, end)
-    for following, moment in enumerate([start, *starts[first:last]], first):
+    made = calls[bisect_left(starts, since) :]
+    over, free = sorted(call.ended for call in made), (_free(_alone(made)), _free(_by_caller(made)))
+    for following in range(first, last + 1):
+        before = starts[following - 1] if following else start
         after = min(starts[following] if following < len(starts) else end, end)
-        before = starts[first - 1] if following == first and first else moment
-        if after - before < quiet:
+        idle = max(_at(spans, before) for spans in free)
+        if after - idle < quiet:
             continue
+        ended = bisect_left(over, before)
+        moment = max(start, min(idle, *over[ended : ended + 1]))
         until = min(moment + 4 * quiet, end)
         came = bisect_right(starts, until) - following
         if came <= OPEN_SHARE * rate * (until - moment):
             return moment
     return None
+
+
+def _alone(calls: Sequence[Call]) -> list[Window]:
+    """When each call was under way."""
+    return [Window(call.started, call.ended) for call in calls]
+
+
+def _by_caller(calls: Sequence[Call]) -> list[Window]:
+    """When each caller was at it: what one request calls, one after the other, it calls until it is answered."""
+    found: list[Window] = []
+    latest: dict[str, int] = {}
+    for call in calls:
+        name = call.key[0] if call.key else ""
+        index = latest.get(name) if name else None
+        if index is not None and call.started <= found[index].end:
+            found[index] = Window(found[index].start, max(found[index].end, call.freed))
+        else:
+            latest[name] = len(found)
+            found.append(Window(call.started, call.freed))
+    return found
+
+
+def _free(spans: Sequence[Window]) -> list[tuple[float, float]]:
+    """The start of each span, and from when on after it another could have begun: since there was room for it.
+
+    There is room for as many as ever were at once. Each takes the room of one that is over, or is seen to be within
+    :data:`SEEN`.
+    """
+    ends = sorted((span.end, number) for number, span in enumerate(spans))
+    room: list[tuple[float, int]] = []
+    found, seen = [], 0
+    for number, span in enumerate(spans):
+        while seen < len(ends) and ends[seen][0] <= span.start + SEEN:
+            room.append(ends[seen])
+            seen += 1
+        if taken := next((end for end in room if end[1] < number), None):
+            room.remove(taken)
+        found.append((span.start, max(span.start, (room or ends[seen:])[0][0])))
+    return found
+
+
+def _at(free: Sequence[tuple[float, float]], moment: float) -> float:
+    """From when on there was room for another after the last that began until ``moment``; infinite before the first."""
+    index = bisect_right(free, (moment, inf)) - 1
+    return max(moment, free[index][1]) if index >= 0 else inf
 
 
 def probes_of(calls: Sequence[Call], opened: float, end: float, apart: float) -> list[list[Call]]:

@@ -5,8 +5,9 @@ call. Each fault is judged by itself: what comes in the healthy time before it, 
 Faults that overlap are one. What is read off the calls, with ``quiet`` for half the lower limit of ``probes_every``
 (without one: the time in which ten calls usually come):
 
-* **opens**: the first call of the fault that no other follows for ``quiet``, if also at most a quarter of
+* **opens**: the first end of a call of the fault after which none comes for ``quiet``, if also at most a quarter of
   the usual calls come in the ``4 * quiet`` after it. The start of the fault, where the circuit is still open then.
+  Callers who all still wait (for the call, or to answer their client) cannot call: that time is no part of ``quiet``.
 * **probe**: a call between that moment and the end of the fault. Calls that come less than ``quiet``
   after the end of another belong to the same probe.
 * **probes_every**: the median time from the *end* of a probe to the start of the next, since that is how long a
@@ -224,13 +225,15 @@ class Breaker(Expectation):
             if offered < usual / 2:
                 return f"the clients sent {format_rate(offered)} during the fault and {format_rate(usual)} before it"
         circuits = [
-            circuit_in(calls, window, in_place, until, quiet, rate)
+            circuit_in(calls, windows[0][0].start, window, in_place, until, quiet, rate)
             for (window, in_place), until in zip(windows, ends, strict=True)
         ]
-        if all(circuit.called for circuit in circuits):
-            return circuits
-        unseen = ": its proxy was down; the fault refuse lets calls be seen" if any(map(self._down, faults)) else ""
-        return f"no call reached {self.on} during the fault{unseen}"
+        if not all(circuit.called for circuit in circuits):
+            unseen = ": its proxy was down; the fault refuse lets calls be seen" if any(map(self._down, faults)) else ""
+            return f"no call reached {self.on} during the fault{unseen}"
+        if any(_mute(circuit, view) for circuit in circuits):
+            return "no client was answered while no call came, so a breaker cannot be told from a service that hangs"
+        return circuits
 
     def _came(self, view: View) -> tuple[list[r.Exchange], list[r.Connection]]:
         connections: list[r.Connection] = []
@@ -350,6 +353,15 @@ class Breaker(Expectation):
         because = f"breaker.{self.on}.opens_within" if self.opens_within is not None else ""
         why = f"it did not open in {format_duration(circuit.fault.length)}"
         return _Judged(Outcome.VACUOUS, why, circuit.called, because=because)
+
+
+def _mute(circuit: Circuit, view: View) -> bool:
+    """Whether nobody who asked since it had opened was answered before the next call, if only with a refusal."""
+    if circuit.opened is None:
+        return False
+    until = circuit.probes[0][0].started if circuit.probes else circuit.fault.end
+    asked = view.requests(windows=[Window(circuit.opened, until)])
+    return not any(row.ended <= until and (row.error is None or row.error.startswith("other")) for row in asked)
 
 
 def _doubted(probe: Sequence[Call], quiet: float, view: View) -> bool:

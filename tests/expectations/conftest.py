@@ -98,6 +98,33 @@ class Rehearsal:
         )  # fmt: skip
         return at + took
 
+    def workers(
+        self, count: int = 4, *, takes: float = 8.0, attempts: int = 1, pause: float = 1.0, after: float = 0.0,
+        calls: int = 1, known: bool = True, rate: float = 20.0,
+    ) -> Rehearsal:  # fmt: skip
+        """No breaker: each of the workers takes the oldest request and makes so many different calls, one after the
+        other, each in so many attempts with a pause between them; during the fault each takes ``takes`` seconds to
+        fail. The client has its answer ``after`` seconds later, unless it gave up; the worker is free at once.
+        """
+        free, op = [self.start] * count, "place-order"
+        self.operations[op] = OperationFacts(rate, 2.0)
+        for seq in range(round((self.end - self.start) * rate)):
+            due = self.start + seq / rate
+            slot = free.index(min(free))
+            at = max(due, free[slot])
+            for call in range(calls):
+                for attempt in range(attempts):
+                    failed = 0 <= at < self.lifted
+                    took, name = takes if failed else 0.01, f"{op}-{seq}" if known else ""
+                    at = self.call(at, id=name, took=took, path=f"/{call}", status=503 if failed else 200)
+                    if not failed:
+                        break
+                    at += pause if attempt + 1 < attempts else 0.0
+            free[slot] = at + 0.001
+            waited = at + after - due
+            self.request(due, op, seq, latency=min(2.0, waited), error="timeout" if waited > 2.0 else None)
+        return self
+
     def samples(self, metric: str, value: Callable[[float], float], *, every: float = 0.25, service: str = "orders",
                 until: float | None = None) -> None:  # fmt: skip
         """Samples of a metric over the whole run."""

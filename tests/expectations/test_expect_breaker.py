@@ -116,7 +116,7 @@ def test_retries_without_a_breaker_are_no_breaker(rehearse, by_id):
 
 
 def test_a_starved_pool_is_no_breaker(rehearse, by_id):
-    """Ten workers that hang for a second each make few calls too, but no pause comes between them."""
+    """Ten workers that hang for a second each make few calls too, but nobody was free to make more."""
     run = rehearse()
     free, number = [0.0] * 10, 0
     for request in run.traffic():
@@ -127,7 +127,49 @@ def test_a_starved_pool_is_no_breaker(rehearse, by_id):
             free[free.index(min(free))] = run.call(at, id=f"slow-{number}", took=1.0, status=None)
             number += 1
     findings = by_id(Breaker.model_validate(ASKED), run.view())
-    assert outcomes(findings)["probes_every"] == "violated", findings
+    assert findings["breaker.payments.opens_within"].seen == "never opened"
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    "make",
+    [
+        {"takes": 0.7},
+        {"takes": 1.0},
+        {"takes": 2.0},
+        {"takes": 8.0},
+        {"takes": 1.0, "count": 10},
+        {"takes": 1.0, "after": 0.1},
+        {"takes": 1.0, "calls": 2},
+        {"takes": 0.7, "attempts": 3, "pause": 0.2},
+    ],
+    ids=str,
+)
+def test_workers_who_all_wait_are_no_open_circuit(rehearse, by_id, make, known):
+    """However long they hang: none was free to call, and the first that is free calls."""
+    findings = by_id(Breaker.model_validate(ASKED), rehearse().workers(known=known, **make).view())
+    assert findings["breaker.payments.opens_within"].seen == "never opened"
+    assert outcomes(findings) == {**dict.fromkeys(HELD, "vacuous"), "opens_within": "violated"}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_workers_who_wait_between_attempts_are_no_open_circuit(rehearse, by_id, known):
+    """Their attempts fail at once, with long pauses; where no id tells of it, that the clients wait does."""
+    made = rehearse().workers(takes=0.02, attempts=4, pause=1.0, known=known)
+    findings = by_id(Breaker.model_validate(ASKED), made.view())
+    assert "held" not in outcomes(findings).values(), findings
+
+
+def test_a_service_that_hangs_for_good_proves_nothing(rehearse, by_id):
+    """Its calls fail, and from then on it neither calls nor answers."""
+    run = rehearse()
+    run.traffic(lambda at: {"error": "timeout", "latency": 2.0} if at > 0 else {})
+    for request in run.view().requests():
+        if request.intended < run.origin + 0.3:
+            run.call(request.intended - run.origin, id=request.id, took=0.01)
+    findings = by_id(Breaker.model_validate(ASKED), run.view())
+    assert set(outcomes(findings).values()) == {"vacuous"}
+    assert "no client was answered" in findings["breaker.payments.opens_within"].seen
 
 
 @pytest.mark.parametrize(
@@ -153,7 +195,7 @@ def test_figures_and_rows(rehearse, by_id):
     """Every finding says what was measured and which calls it was read off."""
     findings = by_id(Breaker.model_validate(ASKED), protected(rehearse).view())
     opens, probes = findings["breaker.payments.opens_within"], findings["breaker.payments.probes_every"]
-    assert opens.seen == "after 225ms", "the tenth failure"
+    assert opens.seen == "after 235ms", "when the tenth has failed"
     assert opens.expected == "opens within 2s of the fault"
     assert probes.samples == 4
     assert 0.99 < float(probes.seen.removesuffix("s")) < 1.04
@@ -266,7 +308,7 @@ def test_only_faults_on_the_dependency_are_counted_from(rehearse, by_id):
     run = protected(rehearse, recovery=9.0)
     run.fault(-1.0, 8.0, target="redis")
     findings = by_id(Breaker.model_validate(ASKED), run.view())
-    assert findings["breaker.payments.opens_within"].seen == "after 225ms"
+    assert findings["breaker.payments.opens_within"].seen == "after 235ms"
     assert outcomes(findings) == HELD
 
 
@@ -358,10 +400,10 @@ def test_too_few_probes_are_violated_where_the_fault_had_room_for_more(rehearse,
     """One probe in 6 s, where one is due each 1.3 s at the latest; in 4 s it cannot be known."""
     asked = Breaker.model_validate({"on": "payments", "probes_every": "1s ± 30%"})
     finding = by_id(asked, protected(rehearse, pause=3.0).view())["breaker.payments.probes_every"]
-    assert (finding.outcome, finding.seen) == (Outcome.VIOLATED, "1 probe (1 call) in 5.77s")
+    assert (finding.outcome, finding.seen) == (Outcome.VIOLATED, "1 probe (1 call) in 5.76s")
     finding = by_id(asked, protected(rehearse, pause=3.0, fault=4.0).view())["breaker.payments.probes_every"]
     assert finding.outcome is Outcome.VACUOUS
-    assert "1 probe (1 call) in 3.77s; 3 probes are needed, so let the fault last 4.1" in finding.seen
+    assert "1 probe (1 call) in 3.76s; 3 probes are needed, so let the fault last 4.1" in finding.seen
 
 
 def test_different_calls_of_a_request_are_calls(rehearse, by_id):

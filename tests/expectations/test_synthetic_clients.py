@@ -95,6 +95,27 @@ def test_breakers(rehearse: Any, by_id: Any, drawn: tuple[float, float, list[Fau
     }, findings
 
 
+@slow_enough
+@given(
+    count=st.integers(1, 12), takes=st.floats(0.01, 8.0), attempts=st.integers(1, 3), pause=st.floats(0.0, 1.0),
+    after=st.floats(0.0, 0.3), calls=st.integers(1, 2), known=st.booleans(), rate=st.integers(12, 40),
+)  # fmt: skip
+def test_workers_without_a_breaker(
+    rehearse: Any, by_id: Any, count: int, takes: float, attempts: int, pause: float, after: float, calls: int,
+    known: bool, rate: int,
+) -> None:  # fmt: skip
+    """However many there are and however long they hang: no bound on a breaker is held that they do not have."""
+    run = rehearse(recovery=12.0).workers(
+        count, takes=takes, attempts=attempts, pause=pause, after=after, calls=calls, known=known, rate=rate
+    )
+    asked = {
+        "on": "payments", "opens_within": "2s", "probes_every": "1s ± 30%", "closes_within": "4s",
+        "calls_while_open": "<= 4",
+    }  # fmt: skip
+    findings = by_id(Breaker.model_validate(asked), run.view())
+    assert "held" not in [finding.outcome for finding in findings.values()], findings
+
+
 def verdict(met: Any) -> str:
     """What a bound that is always met has come to."""
     return "held" if all(met) else "violated"

@@ -172,7 +172,7 @@ def test_calls_to_the_dependency_and_the_circuit(tmp_path: Path) -> None:
     text = timeline(tmp_path, made, length=6, expect=expect).text
     assert "calls to dep" in text
     assert "circuit open 5.7s, 5 probes" in text
-    assert "✓ opens within 2s · after 500ms" in text
+    assert "✓ opens within 2s · after 505ms" in text
     assert "50/s in the steady phase" in text
     assert "5xx 31" in text
 
