@@ -48,7 +48,8 @@ def matching(exchanges: Iterable[r.Exchange], path: str | None, method: str | No
 class Attempts:
     """One call that a client's request led to at a proxy: its attempts by start.
 
-    ``requests`` are the client's requests with this id; several when the traffic sends copies.
+    ``requests`` are the client's requests with this id; several when the traffic sends copies. Their calls are not
+    told apart.
     """
 
     id: str
@@ -56,10 +57,19 @@ class Attempts:
     exchanges: list[r.Exchange]
 
     @property
-    def count(self) -> int:
-        """Attempts at one call; with copies those of the request that fared worst are not known apart, so
-        the average, rounded up."""
+    def most(self) -> int:
+        """Attempts that the call of a single request may have had: with copies, if the others made no call."""
+        return len(self.exchanges)
+
+    @property
+    def least(self) -> int:
+        """Attempts that the call of the request which fared worst had at least: with copies the average, rounded up."""
         return -(-len(self.exchanges) // len(self.requests))
+
+    @property
+    def fewest(self) -> int:
+        """Attempts that the call of the request which fared best may have had."""
+        return self.most if len(self.requests) == 1 else 1
 
     @property
     def pauses(self) -> list[float]:
@@ -90,10 +100,14 @@ class Callers:
         """By id; by trace id where none was sent."""
         self._by_trace: dict[str, set[str]] = {}
         for request in requests:
-            trace, _ = ids_of(request.traceparent)
-            if name := request.id or trace:
+            if name := self.name(request):
                 self.requests.setdefault(name, []).append(request)
-                self._by_trace.setdefault(trace, set()).add(name)
+                self._by_trace.setdefault(ids_of(request.traceparent)[0], set()).add(name)
+
+    @staticmethod
+    def name(request: r.Request) -> str:
+        """The id of a request: the one it was sent with, or its trace's; empty where it has neither."""
+        return request.id or ids_of(request.traceparent)[0]
 
     def of(self, call: r.Exchange) -> str:
         """The id of the request that led to ``call``; empty when it is none of these."""
@@ -104,12 +118,14 @@ class Callers:
         return next(iter(names)) if len(names) == 1 else ""
 
 
-def group(requests: Iterable[r.Request], exchanges: Iterable[r.Exchange], same: SameCall = "path") -> list[Attempts]:
-    """The calls that ``requests`` led to, each with its attempts."""
-    callers = Callers(requests)
+def group(
+    callers: Callers, requests: Iterable[r.Request], exchanges: Iterable[r.Exchange], same: SameCall = "path"
+) -> list[Attempts]:
+    """The calls that those of ``callers`` led to that are among ``requests``, each with its attempts."""
+    wanted = {callers.name(request) for request in requests}
     calls: dict[tuple[str, ...], list[r.Exchange]] = {}
     for exchange in exchanges:
-        if name := callers.of(exchange):
+        if (name := callers.of(exchange)) in wanted and name:
             calls.setdefault((name, *call_key(exchange, same)), []).append(exchange)
     return [
         Attempts(name, callers.requests[name], sorted(found, key=lambda exchange: exchange.started))

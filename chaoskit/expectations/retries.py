@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 from pydantic import model_validator
@@ -27,7 +27,7 @@ from chaoskit.expectations._attempts import Attempts, Callers, SameCall, group, 
 from chaoskit.expectations._edges import Edges
 from chaoskit.expectations._evidence import SHOWN, excess, many, vacuous, with_unit
 from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
-from chaoskit.expectations.base import Expectation, Finding, NeverKnown, check, too_few
+from chaoskit.expectations.base import Expectation, Finding, NeverKnown, check, check_between, too_few
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window
@@ -49,6 +49,9 @@ NEEDED = 10
 
 _NO_ANSWER = (None, 408, 504)
 """Ends of an attempt that a slow machine can bring about."""
+
+COPIES = "calls of requests with one id, such as copies, are not told apart"
+"""Why a figure may be open."""
 
 GRACE = 0.02
 """Seconds after the deadline that do not count: a call that left in time is seen a little later."""
@@ -119,7 +122,8 @@ class Retries(Expectation):
 
     def seen(self, view: View) -> list[Attempts]:
         """The calls that are judged, with their attempts. The figure of retries draws them."""
-        seen = group(view.requests(self.of, self._windows(view)), self._calls(view), self.same_call)
+        asked = view.requests(self.of, self._windows(view))
+        seen = group(Callers(view.requests()), asked, self._calls(view), self.same_call)
         return seen if self.when is None else [call for call in seen if self.when.matches(call.exchanges[0])]
 
     def _windows(self, view: View) -> list[Window] | None:
@@ -157,25 +161,26 @@ class Retries(Expectation):
                 seen = self._on_this_side(seen, bound, view)
                 if not seen:
                     return too_few(key, str(bound), 0, NEEDED, path=path)
-                worst = max(seen, key=lambda call: excess(bound, call.count))
-                over = [call for call in seen if not bound.holds(call.count)]
-                finding = check(
-                    key, bound, worst.count, len(seen), need=1 if view.in_doubt else NEEDED, path=path,
+                over = [call for call in seen if not bound.reaches(call.least, call.most)]
+                worst = max(over or seen, key=lambda call: excess(bound, call.least if over else call.most))
+                return _between(
+                    key, bound, worst.least if over else worst.fewest, worst.most, len(seen),
+                    need=1 if view.in_doubt else NEEDED, path=path, show=lambda text: many(text, "attempt"),
                     worst=f"{_told(worst)}; {len(over)} of {len(seen)} calls are out of bounds",
                     rows=map(_told, over[:SHOWN]),
                 )  # fmt: skip
-                return with_unit(finding, lambda text: many(text, "attempt"))
             case "amplification":
                 if not seen:
                     return too_few(key, str(bound), 0, NEEDED, path=path)
                 total = sum(len(call.exchanges) - _unanswered(call, view) for call in seen)
-                asked = sum(len(call.requests) for call in seen)
-                most = sorted(seen, key=lambda call: -call.count)
-                finding = check(
-                    key, bound, total / asked, asked, need=NEEDED, path=path,
+                # Of copies, each that made an attempt made a call: one of them did, and all may have.
+                asked = sum(min(len(call.requests), len(call.exchanges)) for call in seen)
+                most = sorted(seen, key=lambda call: -call.most)
+                return _between(
+                    key, bound, total / asked, total / len(seen), asked, need=NEEDED, path=path,
+                    show=lambda text: f"{many(text, 'attempt')} per call ({total} for {asked})",
                     worst=_told(most[0]), rows=map(_told, most[:SHOWN]),
                 )  # fmt: skip
-                return with_unit(finding, lambda text: f"{many(text, 'attempt')} per call ({total} for {asked})")
             case "after_deadline":
                 return self._after_deadline(key, bound, path, seen, view)
         return _pauses(key, name, bound, path, seen)
@@ -188,29 +193,46 @@ class Retries(Expectation):
         return [
             call
             for call in seen
-            if all(id(row) in clear for row in call.requests) or (self.where == "faults" and call.count > bound.high)
+            if all(id(row) in clear for row in call.requests) or (self.where == "faults" and call.least > bound.high)
         ]
 
     def _after_deadline(
         self, id: str, bound: Bound, path: tuple[str, ...], seen: list[Attempts], view: View
     ) -> Finding:
         late: list[tuple[float, str]] = []
+        maybe = 0
         for call in seen:
-            request = max(call.requests, key=lambda row: row.sent)
-            facts = view.operations.get(request.op)
+            # Which of several copies an attempt was made for is not known: the last that was sent, or the first.
+            latest, first = max(call.requests, key=_sent), min(call.requests, key=_sent)
+            facts = view.operations.get(latest.op)
             limit = self.deadline if self.deadline is not None else (facts.timeout if facts else None)
             if limit is None:
                 continue
             for exchange in call.exchanges:
-                after = view.least(request.sent, exchange.started) - limit
+                after = view.least(latest.sent, exchange.started) - limit
+                maybe += view.least(first.sent, exchange.started) - limit > GRACE
                 if after > GRACE:
                     late.append((after, f"{_named(call)} ({format_duration(after)} late)"))
         late.sort(reverse=True)
-        finding = check(
-            id, bound, len(late), len(seen), need=1 if view.in_doubt else NEEDED, path=path,
+        return _between(
+            id, bound, len(late), maybe, len(seen), need=1 if view.in_doubt else NEEDED, path=path,
+            show=lambda text: f"{many(text, 'attempt')} after the deadline",
             worst=late[0][1] if late else "", rows=[text for _, text in late[:SHOWN]],
         )  # fmt: skip
-        return with_unit(finding, lambda text: f"{many(text, 'attempt')} after the deadline")
+
+
+def _between(
+    id: str, bound: Bound, least: float, most: float, samples: int, *, need: int, path: tuple[str, ...],
+    show: Callable[[str], str], worst: str, rows: Iterable[str],
+) -> Finding:  # fmt: skip
+    """:func:`check_between`, of ``need`` samples at least."""
+    if samples < need:
+        return too_few(id, str(bound), samples, need, path=path, seen=bound.show(least))
+    return check_between(id, bound, least, most, samples, show=show, open_=COPIES, path=path, worst=worst, rows=rows)
+
+
+def _sent(request: r.Request) -> float:
+    return request.sent
 
 
 def _explained(name: str, bound: Bound, call: Attempts, view: View) -> bool:
@@ -223,8 +245,8 @@ def _explained(name: str, bound: Bound, call: Attempts, view: View) -> bool:
     if not view.doubted(*_span(call)):
         return False
     if name == "amplification":  # the others are counted at best
-        return call.count < bound.low
-    return call.count < bound.low or bound.reaches(call.count - _unanswered(call, view), call.count)
+        return call.least < bound.low
+    return call.least < bound.low or bound.reaches(call.least - _unanswered(call, view), call.least)
 
 
 def _unanswered(call: Attempts, view: View) -> int:

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from chaoskit.expectations.base import EXPECTATIONS, Outcome
+from chaoskit.expectations.retries import COPIES
 
 Retries = EXPECTATIONS.get("retries")
 ALL = {
@@ -235,15 +236,61 @@ def test_what_the_factor_shows_of_each_form(rehearse, by_id, form):
     assert (finding.outcome, finding.samples) == (Outcome.HELD, 20_000), finding
 
 
-def test_copies_share_an_id(rehearse, by_id):
-    """Two copies of a request make two calls with one id: one attempt each."""
+@pytest.mark.parametrize(
+    ("bound", "attempts", "seen"),
+    [
+        ("<= 3", [5, 1], "vacuous"),  # three each, if the average were all that is known
+        ("<= 3", [2, 1], "held"),  # whoever made them
+        ("<= 3", [6, 1], "violated"),
+        ("= 1", [1, 1], "vacuous"),  # two of one copy, and none of the other
+        (">= 2", [3, 3], "vacuous"),
+        (">= 4", [2, 1], "violated"),
+    ],
+)
+def test_copies_share_an_id(rehearse, by_id, bound, attempts, seen):
+    """Whose each of several attempts was is not known: held and violated is what is so whoever made them."""
+    run = rehearse()
+    for request in run.traffic():
+        for copy, count in enumerate(attempts):
+            if copy:
+                run.request(request.intended - run.origin, seq=request.seq, copy=copy)
+            for _ in range(count):
+                run.call(request.sent - run.origin, id=request.id)
+    finding = by_id(Retries(on="payments", attempts=bound), run.view())["retries.payments.attempts"]
+    assert finding.outcome == seen, finding
+    assert (COPIES in finding.seen) is (seen == "vacuous")
+
+
+@pytest.mark.parametrize(("bound", "seen"), [("<= 3", "held"), ("<= 2", "vacuous"), ("<= 1", "violated")])
+def test_the_amplification_of_copies(rehearse, by_id, bound, seen):
+    """Three attempts of two copies: of one call each, or all of one."""
     run = rehearse()
     for request in run.traffic():
         run.request(request.intended - run.origin, seq=request.seq, copy=1)
-        for _ in range(2):
+        for _ in range(3):
             run.call(request.sent - run.origin, id=request.id)
+    finding = by_id(Retries(on="payments", amplification=bound), run.view())["retries.payments.amplification"]
+    assert finding.outcome == seen, finding
+
+
+@pytest.mark.parametrize(("at", "seen"), [(2.01, "held"), (2.2, "vacuous"), (2.6, "violated")])
+def test_the_deadline_of_copies(rehearse, by_id, at, seen):
+    """One was sent half a second later than the other: the attempt may be of either."""
+    run = rehearse()
+    for request in run.traffic():
+        run.request(request.intended - run.origin, seq=request.seq, copy=1, sent=request.sent + 0.5)
+        run.call(request.sent - run.origin + at, id=request.id)
+    finding = by_id(Retries(on="payments", after_deadline=0), run.view())["retries.payments.after_deadline"]
+    assert finding.outcome == seen, finding
+
+
+def test_an_id_that_all_requests_share_tells_nothing(rehearse, by_id):
+    """Those of the whole run have it, not those of the fault alone, and so their calls are not of these."""
+    run = rehearse()
+    for request in run.traffic(id="constant"):
+        run.call(request.sent - run.origin, id="constant")
     findings = by_id(Retries(on="payments", attempts=1, amplification="<= 1"), run.view())
-    assert {finding.outcome for finding in findings.values()} == {Outcome.HELD}
+    assert {finding.outcome for finding in findings.values()} == {Outcome.VACUOUS}
 
 
 def test_overlapping_attempts_waited_for_nothing(rehearse, by_id):

@@ -153,7 +153,7 @@ def _counts(axes: Axes, asked: Retries, seen: list[Attempts]) -> None:
     """How many calls took one attempt, two, ..."""
     from matplotlib.ticker import MaxNLocator
 
-    counts = Counter(call.count for call in seen)
+    counts = Counter(call.least for call in seen)
     bound = asked.attempts
     limits = [edge for edge in (bound.low, bound.high) if abs(edge) < inf] if bound else []
     most = int(max([*counts, *limits, 3]))
