@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from chaoskit.expectations._traces import ids_of, span_of
 from chaoskit.expectations.base import NeverKnown
 from chaoskit.history import rows as r
+from chaoskit.history.windows import Window, inside
 
 if TYPE_CHECKING:
     from chaoskit.scenario.model import PlannedFault
@@ -21,6 +23,9 @@ else, or the header ``idempotency-key`` (method and path where there is none).
 """
 
 _SAME_MOMENT = 1e-9
+_NAMED = re.compile(r"/[^/]*[0-9][^/]*")
+"""Parts of a path that may be a number or a key of one call's own."""
+
 _SEEN = ("blackhole", "http", "latency", "refuse", "reset", "timeout")
 """Faults in which a proxy sees who calls."""
 
@@ -49,17 +54,20 @@ class Attempts:
     """One call that a client's request led to at a proxy: its attempts by start.
 
     ``requests`` are the client's requests with this id; several when the traffic sends copies. Their calls are not
-    told apart.
+    told apart. ``hidden`` are attempts that count as other calls and may be of this one, which is at least ``share`` of
+    a call (:func:`with_hidden`).
     """
 
     id: str
     requests: list[r.Request]
     exchanges: list[r.Exchange]
+    hidden: int = 0
+    share: float = 1.0
 
     @property
     def most(self) -> int:
         """Attempts that the call of a single request may have had: with copies, if the others made no call."""
-        return len(self.exchanges)
+        return len(self.exchanges) + self.hidden
 
     @property
     def least(self) -> int:
@@ -69,7 +77,7 @@ class Attempts:
     @property
     def fewest(self) -> int:
         """Attempts that the call of the request which fared best may have had."""
-        return self.most if len(self.requests) == 1 else 1
+        return len(self.exchanges) if len(self.requests) == 1 else 1
 
     @property
     def pauses(self) -> list[float]:
@@ -131,6 +139,57 @@ def group(
         Attempts(name, callers.requests[name], sorted(found, key=lambda exchange: exchange.started))
         for (name, *_), found in calls.items()
     ]
+
+
+def with_hidden(seen: Sequence[Attempts], usual: Sequence[Attempts]) -> list[Attempts]:
+    """``seen``, where a service may have tried again under another name: with a number in the query, a new key.
+
+    A request that makes more calls of one kind (method, and path without what may be such a name) than any of its
+    operation did among ``usual`` may have made no more than that, and the others are attempts of these.
+    """
+    made: dict[tuple[str, ...], int] = {}
+    for (_, *kind), calls in _by_kind(usual).items():
+        made[tuple(kind)] = max(made.get(tuple(kind), 1), len(calls))
+    found = []
+    for (_, *kind), calls in _by_kind(seen).items():
+        more = len(calls) - made.get(tuple(kind), 1)
+        if more <= 0:
+            found += calls
+            continue
+        counts = sorted((len(call.exchanges) for call in calls), reverse=True)
+        for call in calls:
+            own = len(call.exchanges)
+            hidden = sum(counts[: more + 1]) - own if own >= counts[more - 1] else sum(counts[:more])
+            found.append(replace(call, hidden=hidden, share=1 - more / len(calls)))
+    return found
+
+
+def _by_kind(calls: Iterable[Attempts]) -> dict[tuple[str, ...], list[Attempts]]:
+    """By request, operation and kind."""
+    found: dict[tuple[str, ...], list[Attempts]] = {}
+    for call in calls:
+        first = call.exchanges[0]
+        key = (call.id, call.requests[0].op, first.method, _NAMED.sub("/*", _pure(first)))
+        found.setdefault(key, []).append(call)
+    return found
+
+
+def strays(calls: Iterable[r.Exchange], callers: Callers, windows: Sequence[Window], steady: Window | None) -> int:
+    """How many of ``calls`` within ``windows`` are of nobody known, beyond those that the service makes anyway.
+
+    That is as many to the same method and path as a steady beat brings that shows so often in the steady phase.
+    """
+    unknown = [call for call in calls if not callers.of(call)]
+    usual = Counter((call.method, _pure(call)) for call in unknown if steady is not None and call.started in steady)
+    found = Counter((call.method, _pure(call)) for call in unknown if inside(call.started, windows))
+    times = sum(window.length for window in windows) / steady.length if steady is not None and steady.length else 0.0
+    expected = {kind: (count + 1) * times + 1 for kind, count in usual.items()}
+    return sum(max(0, count - int(expected.get(kind, 0))) for kind, count in found.items())
+
+
+def _pure(call: r.Exchange) -> str:
+    """The path without its query."""
+    return call.path.partition("?")[0]
 
 
 def call_key(exchange: r.Exchange, same: SameCall = "path") -> tuple[str, ...]:

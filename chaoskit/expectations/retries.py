@@ -5,6 +5,10 @@ The calls are tied to the client's request by what the service passes on: the co
 attempts of one call. One that was refused a connection sent no request and is not seen: let the dependency
 fail in a way that takes the request (a reset, a late or a 5xx answer), not by closing its port.
 
+What cannot be tied to a request may be an attempt: calls without a known id beyond those of the steady phase, and calls
+of a request beyond the different ones that such a request makes in the steady phase. A bound that they could break is
+not held but vacuous, and says why.
+
 The pause before a retry is the time from the *end* of one attempt to the *start* of the next.
 
 * ``factor`` is the median, over calls with at least three attempts, of the second pause over the first. Jitter that
@@ -23,14 +27,23 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from chaoskit.expectations._attempts import Attempts, Callers, SameCall, group, matching, unseen
+from chaoskit.expectations._attempts import (
+    Attempts,
+    Callers,
+    SameCall,
+    group,
+    matching,
+    strays,
+    unseen,
+    with_hidden,
+)
 from chaoskit.expectations._edges import Edges
 from chaoskit.expectations._evidence import SHOWN, excess, many, vacuous, with_unit
 from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
 from chaoskit.expectations.base import Expectation, Finding, NeverKnown, check, check_between, too_few
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
-from chaoskit.history.windows import Window
+from chaoskit.history.windows import Window, merge
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.model import Given
 from chaoskit.scenario.types import (
@@ -112,22 +125,38 @@ class Retries(Expectation):
 
     def judge(self, view: View) -> Iterator[Finding]:
         """One finding for each bound, ``retries.SERVICE.BOUND``."""
-        seen = self.seen(view)
+        seen, lost = self.seen(view), self._lost(view)
         for name, bound in self._bounds():
             if seen:
-                yield self._judge(name, bound, [call for call in seen if not _explained(name, bound, call, view)], view)
+                calls = [call for call in seen if not _explained(name, bound, call, view)]
+                yield self._judge(name, bound, calls, lost, view)
             else:
                 key, certain = f"retries.{self.on}.{name}", view.had_time(self._windows(view))
                 yield vacuous(key, str(bound), self._nothing(view), _path(name), certain=certain)
 
     def seen(self, view: View) -> list[Attempts]:
         """The calls that are judged, with their attempts. The figure of retries draws them."""
-        asked = view.requests(self.of, self._windows(view))
-        seen = group(Callers(view.requests()), asked, self._calls(view), self.same_call)
+        callers, calls = Callers(view.requests()), self._calls(view)
+        asked, usual = (
+            group(callers, view.requests(self.of, windows), calls, self.same_call)
+            for windows in (self._windows(view), _phase(view, "steady"))
+        )
+        seen = asked if self.where == "steady" else with_hidden(asked, usual)
         return seen if self.when is None else [call for call in seen if self.when.matches(call.exchanges[0])]
 
     def _windows(self, view: View) -> list[Window] | None:
         return {"faults": view.fault_windows, "steady": _phase(view, "steady"), "all": None}[self.where]
+
+    def _lost(self, view: View) -> int:
+        """Calls that may be attempts of any that is judged: they bear the id of no request, and are more than in the
+        steady phase."""
+        windows = self._windows(view)
+        if windows is None:
+            windows = list(view.phases.values())
+        ends = [max((row.ended for row in view.requests(windows=[window])), default=0.0) for window in windows]
+        spans = merge(Window(each.start, max(each.end, end)) for each, end in zip(windows, ends, strict=True))
+        steady = view.phases.get("steady") if self.where != "steady" else None
+        return strays(self._calls(view), Callers(view.requests()), spans, steady)
 
     def _calls(self, view: View) -> list[r.Exchange]:
         return matching(view.exchanges(self.on), self.path, self.method)
@@ -154,18 +183,23 @@ class Retries(Expectation):
             return f"{count} to {self.on}, none with the id of a request; pass on the header {' or '.join(headers)}"
         return f"{count} to {self.on}, none of a request that is asked for"
 
-    def _judge(self, name: str, bound: Bound, seen: list[Attempts], view: View) -> Finding:
+    def _judge(self, name: str, bound: Bound, seen: list[Attempts], lost: int, view: View) -> Finding:
         key, path = f"retries.{self.on}.{name}", _path(name)
         match name:
             case "attempts":
                 seen = self._on_this_side(seen, bound, view)
                 if not seen:
                     return too_few(key, str(bound), 0, NEEDED, path=path)
-                over = [call for call in seen if not bound.reaches(call.least, call.most)]
-                worst = max(over or seen, key=lambda call: excess(bound, call.least if over else call.most))
+                over = [call for call in seen if not bound.reaches(call.least, call.most + lost)]
+                worst = (
+                    max(over, key=lambda call: excess(bound, call.least))
+                    if over
+                    else max(seen, key=lambda call: max(excess(bound, count) for count in (call.fewest, call.most)))
+                )
                 return _between(
-                    key, bound, worst.least if over else worst.fewest, worst.most, len(seen),
-                    need=1 if view.in_doubt else NEEDED, path=path, show=lambda text: many(text, "attempt"),
+                    key, bound, worst.least if over else worst.fewest, worst.most + lost, len(seen),
+                    open_=_open(seen, lost), need=1 if view.in_doubt else NEEDED, path=path,
+                    show=lambda text: many(text, "attempt"),
                     worst=f"{_told(worst)}; {len(over)} of {len(seen)} calls are out of bounds",
                     rows=map(_told, over[:SHOWN]),
                 )  # fmt: skip
@@ -175,15 +209,20 @@ class Retries(Expectation):
                 total = sum(len(call.exchanges) - _unanswered(call, view) for call in seen)
                 # Of copies, each that made an attempt made a call: one of them did, and all may have.
                 asked = sum(min(len(call.requests), len(call.exchanges)) for call in seen)
+                fewer = sum(call.share for call in seen)
                 most = sorted(seen, key=lambda call: -call.most)
                 return _between(
-                    key, bound, total / asked, total / len(seen), asked, need=NEEDED, path=path,
+                    key, bound, total / asked, (total + lost) / fewer, asked,
+                    open_=_open(seen, lost), need=NEEDED, path=path,
                     show=lambda text: f"{many(text, 'attempt')} per call ({total} for {asked})",
                     worst=_told(most[0]), rows=map(_told, most[:SHOWN]),
                 )  # fmt: skip
             case "after_deadline":
-                return self._after_deadline(key, bound, path, seen, view)
-        return _pauses(key, name, bound, path, seen)
+                return self._after_deadline(key, bound, path, seen, lost, view)
+        finding = _pauses(key, name, bound, path, [call for call in seen if not call.hidden])
+        if lost and finding.held:  # an attempt that is not seen makes two pauses one
+            return vacuous(key, str(bound), f"{finding.seen}: {_open(seen, lost)}", path, finding.samples)
+        return finding
 
     def _on_this_side(self, seen: list[Attempts], bound: Bound, view: View) -> list[Attempts]:
         """Without the calls of requests that a fault's beginning or end met under way: they may have had fewer attempts
@@ -197,7 +236,7 @@ class Retries(Expectation):
         ]
 
     def _after_deadline(
-        self, id: str, bound: Bound, path: tuple[str, ...], seen: list[Attempts], view: View
+        self, id: str, bound: Bound, path: tuple[str, ...], seen: list[Attempts], lost: int, view: View
     ) -> Finding:
         late: list[tuple[float, str]] = []
         maybe = 0
@@ -215,20 +254,36 @@ class Retries(Expectation):
                     late.append((after, f"{_named(call)} ({format_duration(after)} late)"))
         late.sort(reverse=True)
         return _between(
-            id, bound, len(late), maybe, len(seen), need=1 if view.in_doubt else NEEDED, path=path,
+            id, bound, len(late), maybe + lost, len(seen),
+            open_=_open(seen, lost), need=1 if view.in_doubt else NEEDED, path=path,
             show=lambda text: f"{many(text, 'attempt')} after the deadline",
             worst=late[0][1] if late else "", rows=[text for _, text in late[:SHOWN]],
         )  # fmt: skip
 
 
 def _between(
-    id: str, bound: Bound, least: float, most: float, samples: int, *, need: int, path: tuple[str, ...],
+    id: str, bound: Bound, least: float, most: float, samples: int, *, open_: str, need: int, path: tuple[str, ...],
     show: Callable[[str], str], worst: str, rows: Iterable[str],
 ) -> Finding:  # fmt: skip
     """:func:`check_between`, of ``need`` samples at least."""
     if samples < need:
         return too_few(id, str(bound), samples, need, path=path, seen=bound.show(least))
-    return check_between(id, bound, least, most, samples, show=show, open_=COPIES, path=path, worst=worst, rows=rows)
+    return check_between(id, bound, least, most, samples, show=show, open_=open_, path=path, worst=worst, rows=rows)
+
+
+def _open(seen: Iterable[Attempts], lost: int) -> str:
+    """Why what is seen of attempts may not be all."""
+    if lost:
+        return (
+            f"{counted(lost, 'calls')} more than in the steady phase {'bears' if lost == 1 else 'bear'} the id of no "
+            "request and may be attempts; pass the id on with each, or look at other calls with path or method"
+        )
+    if any(call.hidden for call in seen):
+        return (
+            "requests made more different calls than in the steady phase, which may be attempts of one; say so with "
+            "same_call: id, or look at other calls with path"
+        )
+    return COPIES
 
 
 def _sent(request: r.Request) -> float:

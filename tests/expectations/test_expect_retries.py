@@ -293,6 +293,87 @@ def test_an_id_that_all_requests_share_tells_nothing(rehearse, by_id):
     assert {finding.outcome for finding in findings.values()} == {Outcome.VACUOUS}
 
 
+def storm(rehearse, name, *, tries=30, beat=0.0, steady=1):
+    """Each request of the fault is tried so often without a pause; ``name`` tells what the nth try bears. A ``beat`` is
+    a call of the service's own each so many seconds."""
+    run = rehearse()
+    for request in run.traffic(rate=20.0):
+        at = request.sent - run.origin
+        for number in range(tries if 0 <= request.intended - run.origin < 6 else steady):
+            at = run.call(at, took=0.002, status=503, **{"id": request.id, **name(number, request)})
+    for number in range(round(16 / beat) if beat else 0):
+        run.call(run.start + number * beat, id="", path="/health", method="GET")
+    return run
+
+
+ANONYMOUS = {
+    "new ids": lambda n, request: {"id": request.id if n == 0 else f"own-{request.seq}-{n}"},
+    "no id": lambda n, request: {"id": request.id if n == 0 else ""},
+    "number in the query": lambda n, request: {"path": f"/x?attempt={n}"},
+    "number in the path": lambda n, request: {"path": f"/x/{n}/charge"},
+}
+BOUNDS = {"on": "payments", "attempts": "<= 3", "amplification": "<= 3", "after_deadline": 0, "deadline": "10ms"}
+
+
+@pytest.mark.parametrize("name", ANONYMOUS)
+@pytest.mark.parametrize("beat", [0.0, 0.5])
+def test_attempts_that_cannot_be_tied_to_their_request(rehearse, by_id, name, beat):
+    """Thirty attempts, of which each but the first bears another name: nothing is held that they would break."""
+    findings = by_id(Retries.model_validate(BOUNDS), storm(rehearse, ANONYMOUS[name], beat=beat).view())
+    told = {key.rpartition(".")[2]: finding for key, finding in findings.items()}
+    assert told["attempts"].outcome is told["amplification"].outcome is Outcome.VACUOUS
+    assert told["after_deadline"].outcome is (Outcome.VIOLATED if "number" in name else Outcome.VACUOUS)
+    words = "same_call: id" if "number" in name else "bear the id of no request"
+    assert all(words in told[bound].seen for bound in ("attempts", "amplification"))
+
+
+def test_a_new_idempotency_key_with_each_attempt(rehearse, by_id):
+    """It tells calls apart that are attempts of one; in the steady phase a request has one."""
+    run = storm(rehearse, lambda n, request: {"headers": {"idempotency-key": f"{request.seq}-{n}"}})
+    findings = by_id(Retries.model_validate({**BOUNDS, "same_call": "idempotency-key"}), run.view())
+    assert findings["retries.payments.attempts"].outcome is Outcome.VACUOUS
+    assert by_id(Retries.model_validate({**BOUNDS, "same_call": "id"}), run.view())[
+        "retries.payments.attempts"
+    ].outcome is Outcome.VIOLATED  # fmt: skip
+
+
+@pytest.mark.parametrize("beat", [0.1, 0.35, 1.1, 3.0])
+def test_a_beat_of_the_service_s_own_is_no_attempt(rehearse, by_id, beat):
+    """Calls that come in the steady phase as they do in the fault are tied to nobody, and hide nothing."""
+    run = storm(rehearse, lambda n, request: {}, tries=3, beat=beat)
+    findings = by_id(Retries.model_validate({**BOUNDS, "deadline": "1s"}), run.view())
+    assert {finding.outcome for finding in findings.values()} == {Outcome.HELD}, findings
+
+
+@pytest.mark.parametrize(("where", "seen"), [("steady", "vacuous"), ("all", "held"), ("faults", "held")])
+def test_nothing_is_usual_about_the_steady_phase_itself(rehearse, by_id, where, seen):
+    """What calls are of nobody there may be attempts; path leaves them out."""
+    view = storm(rehearse, lambda n, request: {}, tries=3, beat=0.35).view()
+    for more, outcome in (({}, seen), ({"path": "/charge"}, "held")):
+        asked = Retries(on="payments", where=where, attempts="<= 3", **more)
+        assert by_id(asked, view)["retries.payments.attempts"].outcome == outcome
+
+
+@pytest.mark.parametrize(("bound", "seen"), [("<= 3", "held"), ("= 1", "vacuous"), (">= 2", "violated")])
+def test_one_different_call_more_decides_little(rehearse, by_id, bound, seen):
+    """A request that looks up one thing more than any did before: held is what would be with an attempt more."""
+    run = storm(rehearse, lambda n, request: {"path": f"/stock/{n}"}, tries=2, steady=2)
+    run.call(3.0, id="place-order-160", path="/stock/7")
+    finding = by_id(Retries(on="payments", attempts=bound), run.view())["retries.payments.attempts"]
+    assert finding.outcome == seen, finding
+
+
+def test_lost_attempts_make_two_pauses_one(rehearse, by_id):
+    """Each second attempt bears no id: the pauses around it are seen as one, and short ones as long."""
+    run = rehearse()
+    for request in run.traffic():
+        at = request.sent - run.origin
+        for number in range(5 if 0 <= at < 6 else 1):
+            at = run.call(at, id="" if number % 2 else request.id, status=503) + 0.05
+    finding = by_id(Retries(on="payments", backoff={"first": ">= 100ms"}), run.view())["retries.payments.backoff.first"]
+    assert (finding.outcome, finding.seen[:5]) == (Outcome.VACUOUS, "110ms")
+
+
 def test_overlapping_attempts_waited_for_nothing(rehearse, by_id):
     """A hedge that starts before the first attempt has ended has no pause, not a negative one."""
     run = rehearse()

@@ -154,6 +154,32 @@ def test_retries(
     assert findings["retries.payments.amplification"].samples == 400 * kinds
 
 
+@slow_enough
+@given(
+    tries=st.integers(4, 12), bears=st.lists(st.sampled_from(["id", "none", "own", "query"]), min_size=11, max_size=11),
+    numbered=st.booleans(), shares=st.booleans(), beat=st.sampled_from([0.0, 0.3, 1.0]),
+)  # fmt: skip
+def test_attempts_under_any_name(
+    rehearse: Any, by_id: Any, tries: int, bears: list[str], numbered: bool, shares: bool, beat: float
+) -> None:
+    """More attempts than the bound allows, each with an id, none, one of its own or a number: never held."""
+    run = rehearse()
+    for request in run.traffic(rate=20.0):
+        at = request.sent - run.origin
+        if shares:
+            run.request(request.intended - run.origin, seq=request.seq, copy=1)
+        for number in range(tries if 0 <= request.intended - run.origin < 6 else 1):
+            kind = bears[number - 1] if number else "id"
+            known = {"none": "", "own": f"own-{request.seq}-{number}"}.get(kind, request.id)
+            path = f"/v1/{number}" if numbered else "/charge"
+            at = run.call(at, id=known, path=f"{path}?n={number}" if kind == "query" else path, status=503)
+    for number in range(round(16 / beat) if beat else 0):
+        run.call(run.start + number * beat, path="/health")
+    asked = {"on": "payments", "attempts": "<= 3", "amplification": "<= 3"}
+    findings = by_id(Retries.model_validate(asked), run.view())
+    assert "held" not in [finding.outcome for finding in findings.values()], findings
+
+
 ENDS = {"acknowledged": {"status": 201}, "refused": {"status": 409}, "lost": {"error": "timeout"}}
 WRITES = st.lists(
     st.tuples(st.lists(st.sampled_from(sorted(ENDS)), min_size=1, max_size=3), st.sampled_from([0, 1, 1, 1, 2])),
