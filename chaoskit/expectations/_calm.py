@@ -5,11 +5,16 @@ A disturbed machine never makes a violation a pass, and never fails a service fo
 - The requests that were to be sent in calm time are judged where they are enough, and at least half of all: fewer may
   all be of one moment, such as the last of a fault. Else all of them are.
 - What is violated stays so if all requests violate it even at best: without what each can have lost, and with every one
-  that met a time without bound taken as answered at once, unless it failed in spite of more time to itself than the
-  slowest answer took, and than it had to share. Else it is inconclusive. So is what holds in calm time violated if the
-  whole is even at best. What a request can have lost is
+  that met a time without bound taken as answered well and at once. Not so one that failed in spite of more time to
+  itself than the slowest answer took, and than it had to share; nor one that failed sooner than a good answer usually
+  comes, before anybody had given up for slowness (from then on a breaker may answer). Else it is inconclusive. What a
+  request can have lost is
 
       min(latency × (1 - 1 / slowdown), 10 × what our threads waited for a processor / requests in that time)
+
+- What holds in calm time alone is held if the whole would be with no more than what slowness itself brings taken off:
+  latency, and failures that came later than any good answer did. It is violated if the whole is even at best. Else it
+  is inconclusive: the benefit of the doubt makes no pass.
 
 - Too few calm requests, and a bound that a slow machine helps to meet (a lower limit of a latency): inconclusive.
 
@@ -57,15 +62,22 @@ def in_calm_time(
     if found.outcome is Outcome.VIOLATED and judge(hurt, calm, time).held and whole.outcome is Outcome.VIOLATED:
         return found  # it is out of the bound on the side to which no machine pushes it
     slowest = max((latency(row) for row in requests if row.ok), default=0.0)
-    best = {id(row): at_best(row, view, fallback=not bound.holds(0.0), slowest=slowest) for row in requests}
+    fallback = not bound.holds(0.0)
+    best = {id(row): at_best(row, view, fallback=fallback, slowest=slowest) for row in requests}
     # Calm time alone may be a part of the window in which the figure is another: the whole must agree.
     lost, all_lost = (
         judge(hurt, [best[id(row)] for row in rows], within).outcome is Outcome.VIOLATED
         for rows, within in ((calm, time), (requests, windows))
     )
-    if found.held:
-        return whole if all_lost else found
-    return found if lost and all_lost else inconclusive(found, view, _span(requests))
+    if not found.held:
+        return found if lost and all_lost else inconclusive(found, view, _span(requests))
+    if all_lost:
+        return whole
+    wanted = {id(row) for row in requests if row.ok and (metric != "fallback_rate" or row.fallback == fallback)}
+    latest = max((latency(row) for row in requests if id(row) in wanted), default=0.0)
+    slow = [best[id(row)] if id(row) in wanted or latency(row) > latest else row for row in requests]
+    explained = judge(hurt, slow, windows).held and not judge(hurt, requests, windows).held
+    return found if explained else inconclusive(whole, view, _span(requests))
 
 
 def inconclusive(finding: Finding, view: View, window: Window) -> Finding:
@@ -89,15 +101,19 @@ def _hurt(metric: str, bound: Bound) -> Bound:
 def at_best(row: r.Request, view: View, *, fallback: bool, slowest: float = inf) -> r.Request:
     """The request as a machine without anybody else would have seen it, at best.
 
-    Where nothing bounds what it lost, it is taken as answered at once. Not so one that failed although it had longer
-    than the ``slowest`` answer took, and longer than others kept it waiting: it hung by itself.
+    Where nothing bounds what it lost, it is taken as answered well and at once. Not so one that failed although it had
+    longer than the ``slowest`` answer took, and longer than others kept it waiting: it hung by itself. What was
+    answered as soon as ever, before anybody had given up, is what it is: nothing slow was in its way.
     """
     slowdown = view.calm.slowdown(row.intended, row.ended)
     if slowdown == inf:
         had = view.calm.progress(row.intended, row.ended)
         if not row.ok and had > max(slowest, latency(row) / 2):
             return msgspec.structs.replace(row, ended=row.intended + had)
-        return msgspec.structs.replace(row, ended=row.intended, ok=True, error=None, fallback=fallback)
+        at_once = msgspec.structs.replace(row, ended=row.intended)
+        if latency(row) <= view.usual.get(row.op, 0.0) and row.ended < view.gave_up:
+            return at_once
+        return msgspec.structs.replace(at_once, ok=True, error=None, fallback=fallback)
     met = view.calm.during(row.intended, row.ended)
     if not met:
         return row

@@ -6,7 +6,8 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import isnan
+from math import inf, isnan
+from statistics import median
 from typing import TYPE_CHECKING
 
 from chaoskit.history import rows as r
@@ -115,6 +116,29 @@ class View:
         return end - start - overwhelmed - min(slowed, MOST_TIMES * waited / max(1, self.sent(start, end)))
 
     @cached_property
+    def usual(self) -> dict[str, float]:
+        """Seconds that a good answer of an operation usually takes, the median of the run; of each that has any."""
+        good = {op: [row.ended - row.intended for row in rows if row.ok] for op, rows in self._requests.items()}
+        return {op: median(seconds) for op, seconds in good.items() if seconds}
+
+    @cached_property
+    def gave_up(self) -> float:
+        """The first moment at which somebody may have given up because others took too much of the machine; infinite
+        if nobody did. From then on a breaker may answer for what is slow, at once.
+
+        A request has failed or fallen back later than any other answer of its operation came, or a caller has left a
+        dependency without its answer.
+        """
+        gave_up: list[r.Request | r.Exchange] = []
+        for calls in self._exchanges.values():
+            gave_up += [row for row in calls if row.end != "complete"]
+        for rows in self._requests.values():
+            plain = max((row.ended - row.intended for row in rows if row.ok and not row.fallback), default=0.0)
+            gave_up += [row for row in rows if (not row.ok or row.fallback) and row.ended - row.intended > plain]
+        met = (row for row in gave_up if self.calm.overwhelmed(Window(_began(row), row.ended)))
+        return min((row.ended for row in met), default=inf)
+
+    @cached_property
     def _requests(self) -> dict[str, list[r.Request]]:
         by_op: dict[str, list[r.Request]] = {name: [] for name in self.operations}
         for row in sorted(self.history.of(r.Request), key=lambda row: row.intended):
@@ -178,3 +202,7 @@ class View:
     def last_cure(self) -> float | None:
         """Since when nothing has acted any more: recovery begins. Of a kill that is its last strike."""
         return max((row.ended if row.over is None else row.over for row in self.faults), default=None)
+
+
+def _began(row: r.Request | r.Exchange) -> float:
+    return row.intended if isinstance(row, r.Request) else row.started

@@ -134,6 +134,63 @@ def test_what_no_machine_explains_is_not_left_out(usual: Scenario) -> None:
     assert judge(usual, made).outcome is Outcome.VIOLATED
 
 
+def failing(*parts: tuple[float, float, float]) -> Answer:
+    """Good answers take 8 ms, one of ten 50 ms; failures come from and to these seconds, after so many."""
+
+    def answer(at: float) -> tuple[float, bool]:
+        failed = [latency for start, end, latency in parts if start <= at < end]
+        return (failed[0], False) if failed else (0.05 if round(at * 50) % 10 == 0 else 0.008, True)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("parts", "outcome"),
+    [
+        ([(0.0, 0.5, 0.004)], Outcome.VIOLATED),  # as soon as ever: nothing slow was in their way
+        ([(0.0, 0.5, 0.02)], Outcome.INCONCLUSIVE),  # slower than usual, but good answers come as late
+        ([(0.0, 0.5, 0.25)], Outcome.HELD),  # a time limit
+        ([(0.0, 0.1, 0.15), (0.25, 0.5, 0.004)], Outcome.INCONCLUSIVE),  # a breaker that time limits have opened
+        ([(0.0, 0.25, 0.004), (0.4, 0.5, 0.15)], Outcome.VIOLATED),  # no breaker knows what comes
+    ],
+)
+def test_the_benefit_of_the_doubt_makes_no_pass(
+    usual: Scenario, parts: list[tuple[float, float, float]], outcome: Outcome
+) -> None:
+    """Others came for the fault's begin, in which a quarter fails; the calm rest is good. What slowness itself brings
+    is left out; failures that it may have brought leave it open; those that it cannot have brought count."""
+    made = history(failing(*parts))
+    assert judge(usual, made).outcome is Outcome.VIOLATED
+    assert judge(usual, with_machine(history(failing(*parts)), FLOOD, 0.0, 0.25)).outcome is outcome
+
+
+def test_a_call_that_was_given_up_may_have_opened_a_breaker(usual: Scenario) -> None:
+    """Also where the operation itself did not wait for it: what then fails at once is left open, and not before."""
+    for ended, end, outcome in (
+        (0.01, "closed", Outcome.INCONCLUSIVE),
+        (0.01, "complete", Outcome.VIOLATED),
+        (0.5, "closed", Outcome.VIOLATED),
+    ):
+        made = with_machine(history(failing((0.02, 0.5, 0.004))), FLOOD, 0.0, 0.25)
+        made.add(
+            r.Exchange(
+                proxy="api.dep", conn=1, method="GET", path="/", id="", started=ZERO, sent=ZERO, answered=None,
+                ended=ZERO + ended, status=None, end=end,
+            )
+        )  # fmt: skip
+        assert judge(usual, made).outcome is outcome
+
+
+def test_fallbacks_that_come_at_once_are_none_of_slowness(tmp_path: Path) -> None:
+    """As failures: where few are allowed, those at the fault's begin count."""
+    text = TEXT.replace('p95: "< 500ms"}', 'fallback_rate: "<= 10%"}')
+    for latency, outcome in ((0.004, Outcome.VIOLATED), (0.02, Outcome.INCONCLUSIVE), (0.25, Outcome.HELD)):
+        made = with_machine(history(failing((0.0, 0.5, latency))), FLOOD, 0.0, 0.25)
+        rows = [msgspec.structs.replace(row, ok=True, fallback=not row.ok) for row in made.of(r.Request)]
+        made._rows[r.Request][:] = rows
+        assert judge(scenario(tmp_path, text), made).outcome is outcome, latency
+
+
 def test_calm_time_at_the_end_of_a_fault_decides_nothing(tmp_path: Path) -> None:
     """Its last requests are answered when it is over already: without a fallback, as all are that it meets no more."""
     text = TEXT.replace('p95: "< 500ms"}', 'fallback_rate: ">= 50%"}')
