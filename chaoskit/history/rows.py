@@ -313,7 +313,8 @@ class Host(Row, frozen=True, kw_only=True):
     the busiest of our processes had running or ready; None where the kernel does not tell (``CONFIG_SCHED_INFO``). The
     engine is left out of both.
     ``cpu_pressure`` and ``io_pressure`` are shares of the time in which somebody on the machine waited
-    (``/proc/pressure``; None where the kernel does not tell). ``own_disk`` and ``foreign_disk`` are bytes a second.
+    (``/proc/pressure``; None where the kernel does not tell). ``own_disk`` and ``foreign_disk`` are bytes a second that
+    the disk read and wrote; what we wrote is ours when it reaches the disk, whoever has it do so.
     """
 
     at: Moment

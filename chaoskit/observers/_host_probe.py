@@ -8,6 +8,9 @@ with its standard input.
 *Ours* is whatever descends from a root or bears a mark in its environment (it may have been adopted by init).
 All other processor time is foreign: all that was busy less ours. Where roots live in containers, the daemon that serves
 them is ours, too.
+
+What a process writes lies in memory first, and reaches the disk later, in the name of no process. So a balance is kept
+of what ours have written and the disk has not: what reaches it is ours as far as that goes, and foreign beyond.
 """
 
 from __future__ import annotations
@@ -25,6 +28,11 @@ PERIOD = 0.02
 """Seconds between two wakings."""
 LOOK = 0.25
 """Seconds between two looks at /proc."""
+
+STAYS = 35.0
+"""Seconds after which the kernel has written what lay in memory (dirty_expire_centisecs, and its next round)."""
+DRIFT = 1 << 18
+"""Bytes by which the kernel's count of what lies in memory may be off: each processor counts for itself first."""
 
 _TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 _SECTOR = 512
@@ -57,24 +65,31 @@ def _names(folder: str) -> list[str]:
 
 @dataclass
 class _Process:
-    """What is known of one of ours: processor seconds of its own and of the children it has reaped, bytes of disk."""
+    """What is known of one of ours: processor seconds of its own and of the children it has reaped; bytes that it and
+    these had the disk read, and wrote; for how many seconds it has run."""
 
     parent: int
     own: float
     reaped: float
-    disk: int
+    read: int
+    wrote: int
+    age: float
+
+
+_NOTHING = _Process(0, 0.0, 0.0, 0, 0, 0.0)
 
 
 @dataclass(frozen=True)
 class Used:
     """By ours since the last look: seconds of processor, seconds that threads waited for one, seconds that those of the
-    busiest process ran or waited, bytes of disk. Not ``whole`` if some that ran before are ours only since then: what
-    they used since the last look is not in it."""
+    busiest process ran or waited, bytes that they had the disk read, and wrote. Not ``whole`` if some that ran before
+    are ours only since then: what they used since the last look is not in it."""
 
     processor: float
     waited: float | None
     busiest: float | None
-    disk: int
+    read: int
+    wrote: int
     whole: bool
 
 
@@ -109,12 +124,13 @@ class Family:
         before, self._processes = self._processes, {}
         for pid in pids:
             if self._is_ours(pid) and (stat := _stat(pid)) is not None:
-                self._processes[pid] = _Process(stat.parent, stat.own, stat.reaped, _disk(pid))
+                self._processes[pid] = _Process(stat.parent, stat.own, stat.reaped, *_disk(pid), stat.age)
         # What one that was there before we knew that it is ours has used until now is not of this look.
         joined = {pid: now for pid, now in self._processes.items() if pid in self._alive and pid not in before}
+        read, wrote = self._moved(before)
         before.update(joined)
         self._alive = alive
-        return Used(self._used(before), *self._scheduled(joined.keys()), self._moved(before), not joined)
+        return Used(self._used(before), *self._scheduled(joined.keys()), read, wrote, not joined)
 
     def _is_ours(self, pid: int) -> bool:
         known = self._ours.get(pid)
@@ -147,14 +163,26 @@ class Family:
                 buried[last.parent] = buried.get(last.parent, 0.0) + last.own + last.reaped
         used = 0.0
         for pid, process in self._processes.items():
-            last = before.get(pid) or _Process(0, 0.0, 0.0, 0)
+            last = before.get(pid) or _NOTHING
             used += max(0.0, process.own - last.own)
             used += max(0.0, process.reaped - last.reaped - buried.get(pid, 0.0))
         return used
 
-    def _moved(self, before: dict[int, _Process]) -> int:
-        new = _Process(0, 0.0, 0.0, 0)
-        return sum(max(0, process.disk - before.get(pid, new).disk) for pid, process in self._processes.items())
+    def _moved(self, before: dict[int, _Process]) -> tuple[int, int]:
+        """Read and written; of whom we see first, as much as may not have reached the disk yet. As with time, a child's
+        bytes go to its parent when it is reaped."""
+        buried: dict[int, tuple[int, int]] = {}
+        for pid, last in before.items():
+            if pid not in self._processes:
+                read, wrote = buried.get(last.parent, (0, 0))
+                buried[last.parent] = read + last.read, wrote + last.wrote
+        reads, writes = 0, 0
+        for pid, process in self._processes.items():
+            last, (read, wrote) = before.get(pid) or _NOTHING, buried.get(pid, (0, 0))
+            share = 1.0 if pid in before else min(1.0, STAYS / max(process.age, _TICK))
+            reads += max(0, process.read - last.read - read)
+            writes += round(share * max(0, process.wrote - last.wrote - wrote))
+        return reads, writes
 
     def _scheduled(self, joined: Collection[int]) -> tuple[float | None, float | None]:
         """Seconds that threads waited, and that those of the busiest process ran or waited; of ``joined`` from now on.
@@ -182,15 +210,17 @@ class _Stat:
     parent: int
     own: float
     reaped: float
+    age: float
 
 
 def _stat(pid: int) -> _Stat | None:
     head, _, rest = _text(f"/proc/{pid}/stat").rpartition(")")
     fields = rest.split()
-    if len(fields) < 15:
+    if len(fields) < 20:
         return None
     user, system, users, systems = map(int, fields[11:15])
-    return _Stat(head.partition("(")[2], int(fields[1]), (user + system) * _TICK, (users + systems) * _TICK)
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) * _TICK
+    return _Stat(head.partition("(")[2], int(fields[1]), (user + system) * _TICK, (users + systems) * _TICK, age)
 
 
 def _is_daemon(stat: _Stat | None) -> bool:
@@ -210,10 +240,10 @@ def _contained(pid: int) -> bool:
     return False
 
 
-def _disk(pid: int) -> int:
-    """Bytes that the process had the disk read and write."""
+def _disk(pid: int) -> tuple[int, int]:
+    """Bytes that the process and the children it has reaped had the disk read, and that they wrote (to memory)."""
     found = dict(line.split(": ") for line in _text(f"/proc/{pid}/io").splitlines() if ": " in line)
-    return int(found.get("read_bytes", 0)) + int(found.get("write_bytes", 0))
+    return int(found.get("read_bytes", 0)), int(found.get("write_bytes", 0))
 
 
 def _scheduled(pid: int) -> Iterator[tuple[str, int, int]]:
@@ -233,11 +263,18 @@ def _machine() -> tuple[float, float, int]:
     return (user + nice + system + interrupt + soft) * _TICK, stolen * _TICK, max(1, cores)
 
 
-def _disks() -> int:
-    """Bytes that all disks read and wrote."""
+def _disks() -> tuple[int, int]:
+    """Bytes that all disks have read, and written."""
     disks = {name for name in _names("/sys/block") if not name.startswith(("loop", "ram", "zram", "dm-", "md"))}
     rows = [line.split() for line in _text("/proc/diskstats").splitlines()]
-    return sum((int(row[5]) + int(row[9])) * _SECTOR for row in rows if len(row) > 9 and row[2] in disks)
+    found = [row for row in rows if len(row) > 9 and row[2] in disks]
+    return sum(int(row[5]) for row in found) * _SECTOR, sum(int(row[9]) for row in found) * _SECTOR
+
+
+def _unwritten() -> int:
+    """Bytes that have been written to files and not reached a disk yet."""
+    found = dict(line.split(":") for line in _text("/proc/meminfo").splitlines() if ":" in line)
+    return sum(int(found.get(name, "0").split()[0]) * 1024 for name in ("Dirty", "Writeback"))
 
 
 def _stalled(what: str) -> float | None:
@@ -255,14 +292,16 @@ class _Totals:
     at: float
     busy: float
     stolen: float
-    disks: int
+    read: int
+    written: int
+    unwritten: int
     cpu: float | None
     io: float | None
 
     @classmethod
     def now(cls) -> _Totals:
         busy, stolen, _ = _machine()
-        return cls(time.monotonic(), busy, stolen, _disks(), _stalled("cpu"), _stalled("io"))
+        return cls(time.monotonic(), busy, stolen, *_disks(), _unwritten(), _stalled("cpu"), _stalled("io"))
 
 
 def _growth(after: float | None, before: float | None, seconds: float) -> float | None:
@@ -275,15 +314,17 @@ class Probe:
     def __init__(self, engine: int, marks: Sequence[bytes] = (), roots: Iterable[int] = ()) -> None:
         self.family = Family(engine, marks)
         self.family.add(roots)
-        self.family.look()
+        ours = self.family.look()
         self.cores = _machine()[2]
         self._last = _Totals.now()
+        self._unwritten = min(ours.wrote, self._last.unwritten)
 
     def look(self, late: float) -> dict[str, Any] | None:
         """What happened since the last look; ``late`` is by how much the timer was, at most. None where it is not known
         whose it was: services have just been named."""
         ours = self.family.look()
         last, self._last = self._last, _Totals.now()
+        own_disk = ours.read + self._reached(ours.wrote, last)
         if not ours.whole:
             return None
         seconds = max(1e-3, self._last.at - last.at)
@@ -300,9 +341,24 @@ class Probe:
             "busiest": _growth(ours.busiest, 0.0, seconds),
             "cpu_pressure": _growth(self._last.cpu, last.cpu, seconds),
             "io_pressure": _growth(self._last.io, last.io, seconds),
-            "own_disk": round(ours.disk / seconds),
-            "foreign_disk": round(max(0, self._last.disks - last.disks - ours.disk) / seconds),
+            "own_disk": round(own_disk / seconds),
+            "foreign_disk": round(
+                max(0, self._last.read - last.read + self._last.written - last.written - own_disk) / seconds
+            ),
         }
+
+    def _reached(self, wrote: int, last: _Totals) -> int:
+        """Bytes of ours that the disk has written since, having written ``wrote`` to memory meanwhile.
+
+        All that was written to memory is there still, or on the disk: a page that is written to in part counts as a
+        whole, and with large pages as far more than there can be.
+        """
+        written = max(0, self._last.written - last.written)
+        all_wrote = max(0, self._last.unwritten - last.unwritten + written) + DRIFT
+        self._unwritten += min(wrote, all_wrote)
+        reached = min(written, self._unwritten)
+        self._unwritten = min(self._unwritten - reached, self._last.unwritten)
+        return reached
 
 
 def main() -> None:

@@ -181,6 +181,47 @@ def test_threads_that_wait_for_a_processor_are_seen() -> None:
     assert max(row.late for row in last) > 0.0
 
 
+WRITE = """
+import os, sys
+file = open(sys.argv[1], "wb")
+for _ in range(64): file.write(os.urandom(1 << 20))
+file.flush(); print("written", flush=True)
+if "wait" in sys.argv: sys.stdin.readline()
+os.fsync(file.fileno())
+if "wait" in sys.argv: print("on disk", flush=True); sys.stdin.readline()
+"""
+WRITTEN = 64 << 20
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_what_ours_wrote_is_ours_when_it_reaches_the_disk(tmp_path: Path, before: bool) -> None:
+    """Written to memory, before we looked or since; the disk has it with the fsync, whoever else writes meanwhile."""
+    argv = [sys.executable, "-c", WRITE, str(tmp_path / "file"), "wait"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        if before:
+            writer.stdout.readline()
+        with looking() as rows:
+            if not before:
+                writer.stdout.readline()
+            wait_for(lambda: len(rows) > 3, what="looks while it lies in memory", limit=20.0)
+            until = len(rows)
+            writer.stdin.write(b"\n")
+            writer.stdin.flush()
+            writer.stdout.readline()
+    assert used(rows[until:], "own_disk") > 0.7 * WRITTEN
+    assert used(rows, "own_disk") < 1.5 * WRITTEN, "once"
+
+
+def test_what_a_child_wrote_is_counted_once(tmp_path: Path) -> None:
+    """Its bytes go to its parent when it is reaped. No disk writes what is written twice to the same place at once."""
+    with looking() as rows:
+        for index in range(3):
+            subprocess.run([sys.executable, "-c", WRITE, str(tmp_path / str(index))], check=True, capture_output=True)
+    assert 0.7 * 3 * WRITTEN < used(rows, "own_disk") < 1.3 * 3 * WRITTEN
+
+
 def test_it_is_cheap() -> None:
     """A hundredth of a processor; three where the machine is slow or busy."""
     with looking():
