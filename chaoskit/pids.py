@@ -40,8 +40,8 @@ class Pid:
 
     def alive(self) -> bool:
         """True while this very process runs; a zombie is dead."""
-        stat = _stat(self.pid)
-        return stat is not None and stat.start == self.start and stat.state not in "ZX"
+        stat = stat_of(self.pid)
+        return stat is not None and stat.identity == self and stat.alive
 
     def signal(self, number: int) -> bool:
         """Send a signal; False when the process is gone (or its pid means another one now)."""
@@ -55,32 +55,49 @@ class Pid:
 
 
 @dataclass(frozen=True)
-class _Stat:
+class Stat:
+    """What the kernel tells of a process. ``state`` is its letter (``Z`` and ``X`` are dead), ``ticks`` the processor
+    time of its own and of the children that it has reaped, in clock ticks."""
+
     pid: int
     state: str
     parent: int
     group: int
+    ticks: int
+    threads: int
     start: int
 
+    @property
+    def alive(self) -> bool:
+        """Whether it runs; a zombie is dead."""
+        return self.state not in "ZX"
 
-def _stat(pid: int) -> _Stat | None:
+    @property
+    def identity(self) -> Pid:
+        """The process for good."""
+        return Pid(self.pid, self.start)
+
+
+def stat_of(pid: int) -> Stat | None:
+    """What the kernel tells of a process; None when it is gone."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text.rpartition(")")[2].split()  # the program's name may hold blanks and brackets
-    return _Stat(pid, state=fields[0], parent=int(fields[1]), group=int(fields[2]), start=int(fields[19]))
+    ticks = sum(map(int, fields[11:15]))
+    return Stat(pid, fields[0], int(fields[1]), int(fields[2]), ticks, int(fields[17]), int(fields[19]))
 
 
 def identify(pid: int) -> Pid | None:
     """The process that has ``pid`` now, or None."""
-    stat = _stat(pid)
-    return None if stat is None else Pid(pid, stat.start)
+    stat = stat_of(pid)
+    return None if stat is None else stat.identity
 
 
-def _all() -> Iterator[_Stat]:
+def _all() -> Iterator[Stat]:
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (stat := _stat(int(entry.name))) is not None:
+        if entry.name.isdigit() and (stat := stat_of(int(entry.name))) is not None:
             yield stat
 
 
@@ -94,7 +111,7 @@ def family(leader: Pid) -> list[Pid]:
         grown = False
         for stat in everyone:
             if stat.pid not in found and (stat.parent in found or stat.group == leader.pid):
-                found[stat.pid] = Pid(stat.pid, stat.start)
+                found[stat.pid] = stat.identity
                 grown = True
     return list(found.values())
 
@@ -102,12 +119,21 @@ def family(leader: Pid) -> list[Pid]:
 def stragglers(pidfile: Path) -> list[Pid]:
     """Processes with the mark of ``pidfile`` in their environment: a daemon that outlived its parent, say."""
     mark = f"{MARK}={pidfile}".encode()
-    found = []
-    for stat in _all():
-        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
-            if mark in Path(f"/proc/{stat.pid}/environ").read_bytes().split(b"\0"):
-                found.append(Pid(stat.pid, stat.start))
-    return found
+    return [stat.identity for stat in _all() if mark in environment(stat.pid)]
+
+
+def environment(pid: int) -> list[bytes]:
+    """The entries (``NAME=value``) that a process was started with; none where it is gone, or not for us to read."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return []
+
+
+def inner_pid(pid: int) -> int:
+    """How a process of a container numbers itself. Raises ProcessLookupError or FileNotFoundError when it is gone."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    numbers = next(line for line in status.splitlines() if line.startswith("NSpid:"))
+    return int(numbers.split()[-1])
 
 
 def wait_gone(pids: Iterable[Pid], limit: float) -> list[Pid]:

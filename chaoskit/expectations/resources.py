@@ -1,9 +1,10 @@
 """What a service holds on to: ``resources: {orders: {open_files: returns, db_pool_in_use: "<= 10"}}``.
 
-A metric is a figure of the process (``open_files``, ``threads``, ``memory``, ``cpu``, ``pid``) or any metric that
-the service gives, by its Prometheus name, with or without labels. What is expected of it is one of the rules in
-:mod:`chaoskit.expectations._samples` (``returns``, ``flat``, ``unchanged``, ``constant``, ``increases``), a bound
-that every sample must satisfy, or bounds by time: ``{during: "<= 10", after: "<= 2", increase: ">= 1"}``.
+A metric is a figure of the service's processes (``open_files``, ``threads``, ``memory``, ``cpu`` of all together; its
+``pid``) or any metric that the service gives, by its Prometheus name, with or without labels. What is expected of it is
+one of the rules in :mod:`chaoskit.expectations._samples` (``returns``, ``flat``, ``unchanged``, ``constant``,
+``increases``), a bound that every sample must satisfy, or bounds by time:
+``{during: "<= 10", after: "<= 2", increase: ">= 1"}``.
 
 A metric must be seen all the time that it is judged for: a gap of more than 2 s (five times the usual interval, if that
 is longer) in which the service ran and was not paused makes what held vacuous, and so does NaN, which says that the

@@ -146,7 +146,7 @@ class Fault(Row, frozen=True, kw_only=True):
 
 class Sample(Row, frozen=True, kw_only=True):
     """One value of a metric: a service's own (Prometheus name with labels, ``db_pool_in_use{pool="x"}``), or
-    a process figure: ``process.open_files``, ``process.threads``, ``process.memory`` (bytes), ``process.cpu``
+    a figure of its processes: ``process.open_files``, ``process.threads``, ``process.memory`` (bytes), ``process.cpu``
     (seconds used), ``process.pid``. A ``value`` that is no finite number stands in the file as text: ``"inf"``; NaN
     says that the service does not know it.
     """

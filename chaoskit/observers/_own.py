@@ -36,16 +36,18 @@ class OwnConnections:
         ours = {inode for pid in (os.getpid(), *self._pids()) for inode in _inodes(pid)}
         self._ours = [link for link in self._links if link.inode in ours]
 
-    def of(self, service: str, pid: int) -> int:
-        """How many of the process ``pid`` of a service were ours then. None in a network of its own can be told."""
+    def of(self, service: str, pids: Iterable[int]) -> int:
+        """How many of the processes ``pids`` of a service were ours then. None in a network of its own can be told."""
         place = self._places.get(service)
         if place is None:
             return 0
-        inodes = _inodes(pid)
-        accepted = [link for link in self._links if link.local_port == place.port and link.inode in inodes]
         callers = {link.local_port for link in self._ours if link.remote_port == place.port}
-        direct = sum(link.remote_port in callers for link in accepted)
         through = sum(link.remote_port == place.proxy for link in self._ours) if place.proxy else 0
+        if not callers and not through:
+            return 0
+        inodes = {inode for pid in pids for inode in _inodes(pid)}
+        accepted = [link for link in self._links if link.local_port == place.port and link.inode in inodes]
+        direct = sum(link.remote_port in callers for link in accepted)
         return direct + min(through, len(accepted) - direct)
 
 

@@ -1,21 +1,26 @@
-"""Figures of each service's main process: does it give back what it took?"""
+"""Figures of each service's processes: does it give back what it took?"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-
-import psutil
+from pathlib import Path
 
 from chaoskit.clock import now
 from chaoskit.history.rows import Sample
+from chaoskit.observers._families import Families
 from chaoskit.observers._own import OwnConnections
 from chaoskit.observers.base import Emit, HasPid, Observer
+from chaoskit.pids import Stat
+
+_TICK = 1.0 / os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class ProcessSampler(Observer):
     """Samples ``process.cpu`` (seconds used), ``process.memory`` (resident bytes), ``process.open_files``,
-    ``process.threads`` and ``process.pid`` of every service that runs. Its connections that are ``own``, chaoskit's,
-    are no open files of it."""
+    ``process.threads`` and ``process.pid`` of every service that runs: of all its processes together, but for the pid,
+    which is the main one's. Its connections that are ``own``, chaoskit's, are no open files of it."""
 
     def __init__(
         self, services: Sequence[HasPid], emit: Emit, interval: float = 0.2, own: OwnConnections | None = None
@@ -23,10 +28,10 @@ class ProcessSampler(Observer):
         super().__init__(emit, interval, "process-sampler")
         self._services = services
         self._own = own
-        self._known: dict[int, psutil.Process] = {}
+        self._families = Families()
 
     def observe(self) -> None:
-        """Sample all; a process that has just ended gives nothing, one that may not be read counts as error."""
+        """Sample all; a process that has just ended gives nothing, one whose files may not be read counts as error."""
         countable = True
         if self._own is not None:
             try:
@@ -34,33 +39,49 @@ class ProcessSampler(Observer):
             except OSError as error:  # then nobody knows which are ours: no figure is better than a wrong one
                 self.failed(f"connections cannot be told apart: {error}")
                 countable = False
-        for service in self._services:
-            pid = service.pid
-            if pid is None:
-                continue
-            try:
-                self._sample(service.name, pid, countable=countable)
-            except psutil.NoSuchProcess:  # psutil's ZombieProcess too
-                self._known.pop(pid, None)
-            except psutil.Error as error:
-                self.failed(f"{service.name}: {error}")
+        mains = {service.name: pid for service in self._services if (pid := service.pid) is not None}
+        for service, stats in self._families.look(mains).items():
+            if stats:
+                try:
+                    self._sample(service, stats, countable=countable)
+                except PermissionError as error:
+                    self.failed(f"{service}: {error}")
 
-    def _sample(self, service: str, pid: int, *, countable: bool) -> None:
-        if pid not in self._known:
-            self._known[pid] = psutil.Process(pid)
-        process = self._known[pid]
-        own = 0 if self._own is None else self._own.of(service, pid)
-        with process.oneshot():
-            cpu = process.cpu_times()
-            figures = {
-                "process.cpu": cpu.user + cpu.system,
-                "process.memory": process.memory_info().rss,
-                "process.open_files": max(0, process.num_fds() - own),
-                "process.threads": process.num_threads(),
-                "process.pid": pid,
-            }
-        if not countable:
-            del figures["process.open_files"]
+    def _sample(self, service: str, stats: Sequence[Stat], *, countable: bool) -> None:
+        pids = [stat.pid for stat in stats]
+        figures: dict[str, float] = {
+            "process.cpu": sum(stat.ticks for stat in stats) * _TICK,
+            "process.memory": _memory(pids),
+            "process.threads": sum(stat.threads for stat in stats),
+            "process.pid": pids[0],
+        }
+        if countable:
+            own = 0 if self._own is None else self._own.of(service, pids)
+            figures["process.open_files"] = max(0, sum(map(_open_files, pids)) - own)
         moment = now()
+        if not stats[0].identity.alive():  # what was read of it may be nothing
+            return
         for name, value in figures.items():
             self.emit(Sample(service=service, name=name, at=moment, value=float(value)))
+
+
+def _memory(pids: Sequence[int]) -> int:
+    """Resident bytes. What may be the same pages in each of them (files, shared memory) counts once, as much as the one
+    has that has most of it."""
+    own, shared = 0, 0
+    for pid in pids:
+        try:
+            _, resident, common, *_ = map(int, Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        own, shared = own + resident - common, max(shared, common)
+    return (own + shared) * _PAGE
+
+
+def _open_files(pid: int) -> int:
+    """Handles; none when it has ended. Raises PermissionError for another user's."""
+    try:
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            return sum(1 for _ in entries)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0

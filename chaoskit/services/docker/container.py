@@ -116,10 +116,3 @@ def _child_of(init: int) -> int | None:
             return None
         time.sleep(0.002)
     return None
-
-
-def inner_pid(pid: int) -> int:
-    """How a process of a container numbers itself. Raises ProcessLookupError or FileNotFoundError when it is gone."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    numbers = next(line for line in status.splitlines() if line.startswith("NSpid:"))
-    return int(numbers.split()[-1])

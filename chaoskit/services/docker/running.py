@@ -11,10 +11,10 @@ from typing import Any
 from chaoskit.clock import now
 from chaoskit.errors import BrokenError, TimeoutExpired
 from chaoskit.journal import Journal
-from chaoskit.pids import identify
+from chaoskit.pids import identify, inner_pid
 from chaoskit.processes import LineSplitter, OnLine
 from chaoskit.services.docker import undo
-from chaoskit.services.docker.container import Container, inner_pid
+from chaoskit.services.docker.container import Container
 from chaoskit.services.docker.daemon import ANSWER, ConflictError, MissingError, ask, asking, client, close
 from chaoskit.services.runtime import OnExit
 
