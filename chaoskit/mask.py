@@ -11,6 +11,10 @@ from typing import Any
 MASK = "***"
 STORED = "chaoskit.masked"
 """What stands for a secret in a history's files. Whoever judges them again still sees that there was one."""
+ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+"""What steers a terminal: colours, the title of its window."""
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+"""A character that is not one to see."""
 _NO_VALUE = {"", "null", "none", "nil", "true", "false", "undefined", "redacted", "masked", "hidden", "filtered"}
 """What stands where a secret is missing, or was taken out."""
 
@@ -74,7 +78,24 @@ _STRUCTURE = re.compile(rf"(?:{_NAME}|cookie|authorization){_IS}(?=[{{[])", re.I
 
 
 def mask(text: str, by: str = MASK) -> str:
-    """``text`` with what looks like a secret replaced by ``***``."""
+    """``text`` with what looks like a secret replaced by ``***``.
+
+    A secret may be broken up by what nobody sees (``pass\\0word=``, colours): then that is taken out, too.
+    """
+    masked = _mask(text, by)
+    if UNSEEN.search(masked):
+        seen = bare(masked)
+        if (again := _mask(seen, by)) != seen:
+            return again
+    return masked
+
+
+def bare(text: str) -> str:
+    """``text`` without what steers a terminal, and without characters that are none to see."""
+    return UNSEEN.sub("", ANSI.sub("", text))
+
+
+def _mask(text: str, by: str) -> str:
     folded = text.casefold()  # as the patterns ignore case; what stands for a secret adds none of the words
     if "{" in text or "[" in text:
         text = _mask_structures(text, by)
@@ -102,7 +123,12 @@ def _mask_structures(text: str, by: str) -> str:
 
 def secrets_in(text: str) -> list[str]:
     """What kinds of secret stand unmasked in ``text``, each named once and none repeated."""
-    return [name for name, _, pattern in _PATTERNS if name and any(_tells(match) for match in pattern.finditer(text))]
+    ways = (text, bare(text)) if UNSEEN.search(text) else (text,)
+    return [
+        name
+        for name, _, pattern in _PATTERNS
+        if name and any(_tells(match) for way in ways for match in pattern.finditer(way))
+    ]
 
 
 def _tells(match: re.Match[str]) -> bool:

@@ -46,6 +46,9 @@ from chaoskit.mask import MASK, mask, secrets_in
         ("run --db-password hunter2 --x", "run --db-password *** --x"),
         ("ALTER USER x PASSWORD 'a b'", "ALTER USER x PASSWORD '***'"),
         ("password%3Dhunter2&x", "password%3D***&x"),
+        ("\x1b[31mpassword\x1b[0m=\x1b[1mhunter2\x1b[0m x", "password=*** x"),
+        ("pass\0word=hunter2", "password=***"),
+        ("\u202etoken\u202c: abc", "token: ***"),
         ("-----BEGIN RSA PRIVATE KEY-----\na\nb\n-----END", "-----BEGIN RSA PRIVATE KEY-----***-----END"),
     ],
 )
@@ -66,6 +69,7 @@ def test_secrets_are_masked(text: str, masked: str) -> None:
         "expected < 250ms, seen 812ms",
         "http://localhost:8080/users/@me",
         "PWD=/app",
+        "\x1b[31mred\x1b[0m",
         "Unexpected token '<' in JSON",
         'key: [1, 2], "tokens": [3]',
         "run --key-file x --tokens 5",
@@ -91,6 +95,7 @@ def test_no_form_lets_a_secret_through(secret: str) -> None:
     [
         ("postgres://shop:hunter2@db and password=x1", ["a password in a URL", "a password, token or key"]),
         ("Authorization: Bearer abcdefgh.ijkl", ["credentials of an Authorization header"]),
+        ("\x1b[31mpassword\x1b[0m=\x1b[1mhunter2", ["a password, token or key"]),
         ("password=*** token: null secret=<redacted> Bearer authentication", []),
     ],
 )

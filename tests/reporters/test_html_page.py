@@ -209,7 +209,7 @@ def test_a_skipped_scenario_says_why(folders: Folders) -> None:
 def test_logs_are_bounded_and_tell_of_trouble_first(folders: Folders) -> None:
     """Of a thousand lines: the first errors, then the last lines, in order, masked, with times."""
     lines = [f"line {number}" for number in range(1000)]
-    lines[500], lines[700] = "ERROR: refused, token=hunter2", "WARNING: slow"
+    lines[500], lines[700] = "ERROR: refused, \x1b[31mtoken\x1b[0m=\x1b[1mhunter2\x1b[0m", "WARNING: slow"
     one = folders.add("x", "violated", logs={"orders": lines, "quiet": ["only one"]})
     assert one.folder is not None
     orders, quiet = logs.read(one.folder, 100.0)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import html
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chaoskit.expectations.base import Outcome
-from chaoskit.mask import mask
+from chaoskit.mask import bare, mask
 from chaoskit.reporters import summary
 from chaoskit.reporters._hints import circumstances
 from chaoskit.reporters.causes import folded
@@ -25,12 +24,10 @@ if TYPE_CHECKING:
 SHOWN = 5
 """Findings in a message; all stand in the description and the steps."""
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
-
 
 def clean(text: str) -> str:
     """Without secrets, colours and other control characters: Allure shows such text as it stands."""
-    return mask(_CONTROL.sub("", text.replace("\r\n", "\n")))
+    return mask(bare(text.replace("\r\n", "\n")))
 
 
 def message(result: Result, faults: Iterable[str]) -> str:

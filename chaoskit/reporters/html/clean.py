@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
+from chaoskit.mask import ANSI, UNSEEN
 from chaoskit.units import counted
-
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 
 
 def clean(text: str) -> str:
@@ -15,8 +11,8 @@ def clean(text: str) -> str:
 
     NUL becomes ``␀``, a right-to-left override ``[U+202E]``. What is left can always be encoded as UTF-8.
     """
-    text = _ANSI.sub("", text.replace("\r\n", "\n").replace("\u2028", "\n").replace("\u2029", "\n"))
-    return _UNSEEN.sub(lambda match: _sign(ord(match[0])), text)
+    text = ANSI.sub("", text.replace("\r\n", "\n").replace("\u2028", "\n").replace("\u2029", "\n"))
+    return UNSEEN.sub(lambda match: _sign(ord(match[0])), text)
 
 
 def clip(text: str, most: int) -> str:
