@@ -11,6 +11,7 @@ Standard library only: the proxies' containers run this too.
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterable
@@ -112,10 +113,17 @@ def look_up(host: str, port: int, flags: int = 0) -> list[Target]:
     return [(int(family), address) for family, _, _, _, address in found]
 
 
+_ODD_NUMBER = re.compile(r"(?:0x[0-9a-f]+|[0-9]+)(?:\.(?:0x[0-9a-f]+|[0-9]+)){0,3}")
+
+
 def plain(host: str) -> str:
-    """A host as it is compared: small letters, no brackets, no dot at the end; a number in its usual form."""
+    """A host as it is compared: small letters, no brackets, no dot at the end; a number in its usual form, as what is
+    connected to is looked up (``134744072`` and ``0x8.8.8`` are 8.8.8.8)."""
     word = host.strip().strip("[]").lower().rstrip(".")
     ip = number_of(word)
+    if ip is None and word[:1].isdigit() and _ODD_NUMBER.fullmatch(word):
+        with contextlib.suppress(OSError):
+            return socket.inet_ntoa(socket.inet_aton(word))
     return word if ip is None else str(ip)
 
 

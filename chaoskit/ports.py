@@ -10,6 +10,7 @@ import fcntl
 import os
 import random
 import socket
+import stat
 import tempfile
 import threading
 from pathlib import Path
@@ -33,8 +34,7 @@ def free_port(host: str = "127.0.0.1") -> int:
     with _lock:
         if _file is None:
             # Never closed: closing any descriptor of the file would give up all locks of the process.
-            path = Path(tempfile.gettempdir(), f"chaoskit-ports-{os.getuid()}.lock")
-            _file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            _file = _open(Path(tempfile.gettempdir(), f"chaoskit-ports-{os.getuid()}.lock"))
         for _ in range(2000):
             port = _dice.randint(FIRST, LAST)
             if port not in _given and _reserve(_file, port):
@@ -43,6 +43,19 @@ def free_port(host: str = "127.0.0.1") -> int:
                     return port
                 fcntl.lockf(_file, fcntl.LOCK_UN, 1, port)
     raise BrokenError(f"found no free port between {FIRST} and {LAST} on {host}")
+
+
+def _open(path: Path) -> int:
+    """Raises BrokenError for what another user has put there: everybody may write to that folder."""
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise BrokenError(f"{path}, by which runs share the ports, cannot be opened: {error.strerror}") from None
+    found = os.fstat(file)
+    if found.st_uid != os.geteuid() or not stat.S_ISREG(found.st_mode):
+        os.close(file)
+        raise BrokenError(f"{path}, by which runs share the ports, is no file of this user: remove it")
+    return file
 
 
 def _reserve(file: int, port: int) -> bool:

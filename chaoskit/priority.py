@@ -79,21 +79,68 @@ def session_first(journal: Journal) -> None:
     """Have the session that we were started in (a terminal, a CI job) go before others, until ``journal`` undoes it.
 
     Threads of the engine cannot leave it, and where sessions are weighed they would wait behind all services. One that
-    somebody has given a weight keeps it. No effect where it is not allowed.
+    somebody else has given a weight keeps it. No effect where it is not allowed.
+
+    Runs that share a session (workers of pytest-xdist) each hold a share of it, which ends with the process; the last
+    gives the weight back.
     """
     group, before = _weight("self")
-    if not group or before != 0 or not may_go_first():
+    if not group or before not in (0, MEASURES) or not may_go_first():
         return
-    journal.add(KIND, group=group, niceness=before)
+    share = _share(group)
+    if before == MEASURES and _alone(share):  # nobody of ours has given it
+        _lock_of(group).unlink(missing_ok=True)
+        os.close(share)
+        return
+    fcntl.flock(share, fcntl.LOCK_SH)
+    _shares.setdefault(group, []).append(share)
+    journal.add(KIND, group=group, niceness=0, owner=os.getpid())
     with suppress(OSError):
         Path("/proc/self/autogroup").write_text(str(MEASURES), encoding="ascii")
 
 
+_shares: dict[str, list[int]] = {}
+"""What this process holds of a session: a lock each, until it gives it back or ends."""
+
+
+def _lock_of(group: str) -> Path:
+    from chaoskit.sweep import state_folder  # lazy: it imports how things are undone
+
+    return state_folder() / f"session{group.replace('/', '-')}.lock"
+
+
+def _share(group: str) -> int:
+    return os.open(_lock_of(group), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def _alone(share: int) -> bool:
+    """Whether nobody holds a share."""
+    try:
+        fcntl.flock(share, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _undo_session(facts: Facts) -> None:
-    """By whatever process is still in it, and only if it has the weight that we gave it."""
+    """By whatever process is still in it, if nobody holds a share any more, and only if it has the weight that we gave
+    it."""
+    group = str(facts["group"])
+    if facts.get("owner") == os.getpid() and _shares.get(group):
+        os.close(_shares[group].pop())
+    share = _share(group)
+    try:
+        if _alone(share):
+            _give_back(group, int(facts["niceness"]))
+            _lock_of(group).unlink(missing_ok=True)
+    finally:
+        os.close(share)
+
+
+def _give_back(group: str, niceness: int) -> None:
     for process in Path("/proc").glob("[0-9]*"):
-        if _weight(process.name) == (facts["group"], MEASURES):
-            (process / "autogroup").write_text(str(facts["niceness"]), encoding="ascii")
+        if _weight(process.name) == (group, MEASURES):
+            (process / "autogroup").write_text(str(niceness), encoding="ascii")
             return
 
 

@@ -97,7 +97,10 @@ def test_an_address_is_allowed_by_its_number(listener: socket.socket) -> None:
     here, port = own_address(), listener.getsockname()[1]
     with pytest.raises(BeyondError, match=f"--chaos-allow {here}"):
         BlastRadius().connect(here, port, 1.0)
-    for form in (here, f"::ffff:{here}", f"[::FFFF:{here}]"):
+    number = int(ipaddress.ip_address(here))
+    for form in (here, f"::ffff:{here}", f"[::FFFF:{here}]", str(number), hex(number)):
+        with closing(BlastRadius([form]).connect(form.strip("[]"), port, 5.0)) as connection:
+            assert connection.getpeername()[0].removeprefix("::ffff:") == here
         with closing(BlastRadius([form]).connect(here, port, 5.0)) as connection:
             assert connection.getpeername()[0] == here
     with pytest.raises(BeyondError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -42,3 +43,15 @@ def test_another_process_gets_other_ports(monkeypatch):
     found = [int(port) for port in done.stdout.split()]
     assert first not in found
     assert len(found) == len(set(found)) <= 2
+
+
+@pytest.mark.parametrize("planted", ["link", "folder", "pipe"])
+def test_what_another_has_planted_is_not_followed(planted, tmp_path, monkeypatch):
+    """Anybody may write to the folder for temporary files: nothing is made where a link leads."""
+    monkeypatch.setattr(ports, "_file", None)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    lock, elsewhere = tmp_path / f"chaoskit-ports-{os.getuid()}.lock", tmp_path / "elsewhere"
+    {"link": lambda: lock.symlink_to(elsewhere), "folder": lock.mkdir, "pipe": lambda: os.mkfifo(lock)}[planted]()
+    with pytest.raises(BrokenError, match="by which runs share the ports"):
+        ports.free_port()
+    assert not elsewhere.exists()

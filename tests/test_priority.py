@@ -18,7 +18,7 @@ from chaoskit import priority
 from chaoskit.clock import wait_for
 from chaoskit.journal import Journal
 from chaoskit.processes import start_process
-from chaoskit.sweep import sweep
+from chaoskit.sweep import state_folder, sweep
 
 needs_rights = pytest.mark.skipif(
     not priority.may_go_first(), reason="only root, or who has CAP_SYS_NICE, may raise a priority"
@@ -147,6 +147,54 @@ def test_the_session_we_were_started_in(end: str, tmp_path: Path) -> None:
             shell.stdin.write(b"\n")
             shell.stdin.flush()
         wait_for(lambda: autogroup(shell.pid).endswith(f"nice {before}"), what="the weight it had", limit=10.0)
+        shell.stdin.close()
+
+
+@needs_rights
+@pytest.mark.parametrize("end", ["undone", "killed"])
+def test_runs_that_share_a_session(end: str, tmp_path: Path) -> None:
+    """As workers of pytest-xdist: the first to end leaves it to the other, whether it began first or was killed."""
+    if not autogroup(os.getpid()):
+        pytest.skip("this kernel does not weigh sessions (no autogroup)")
+    code = (
+        "import sys, pathlib\n"
+        "from chaoskit import priority\n"
+        "from chaoskit.journal import Journal\n"
+        f"journal = Journal.of_run('priority-session', pathlib.Path({str(tmp_path)!r}))\n"
+        "priority.session_first(journal)\n"
+        "print('raised', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "journal.undo_all(); journal.close(); print('ended', flush=True)"
+    )
+    both = (
+        "import subprocess, sys\n"
+        "runs = [subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE)"
+        " for _ in range(2)]\n"
+        "assert [run.stdout.readline() for run in runs] == [b'raised\\n'] * 2\n"
+        "print(runs[0].pid, flush=True)\n"
+        "for run in runs:\n"
+        "    sys.stdin.readline()\n"
+        "    run.poll() is None and run.communicate(b'\\n')\n"
+        "    print('ended', flush=True)\n"
+        "sys.stdin.readline()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", both, code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as shell:
+        assert shell.stdin is not None
+        assert shell.stdout is not None
+        first = psutil.Process(int(shell.stdout.readline()))
+        for number in range(2):
+            assert autogroup(shell.pid).endswith(f"nice {priority.MEASURES}")
+            if end == "killed" and number == 0:
+                first.kill()
+                wait_for(lambda: first.status() == "zombie", what="its end", limit=10.0)
+                sweep()
+            shell.stdin.write(b"\n")
+            shell.stdin.flush()
+            assert shell.stdout.readline() == b"ended\n"
+        assert autogroup(shell.pid).endswith("nice 0")
+        assert not list(state_folder().glob("session*.lock"))
         shell.stdin.close()
 
 
