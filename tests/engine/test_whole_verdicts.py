@@ -229,10 +229,14 @@ def test_two_delays_at_one_place(verdict: Rehearse) -> None:
             during = short.injected < row.intended < short.ended - 0.2
             edge = short.started - 0.1 < row.intended < short.ended + 0.05
             took.setdefault("short" if during else "edge" if edge else "long", []).append(row.ended - row.intended)
-    assert 0.05 <= statistics.median(took["long"]) < 0.15 <= statistics.median(took["short"])
+    afterwards = [row.ended - row.intended for row in result.history.of(r.Request) if row.intended > long.ended]
+    first, both, none = map(statistics.median, (took["long"], took["short"], afterwards))
+    assert first >= 0.05
+    assert both >= 0.15
+    # Whatever else this machine does: it slows all three.
+    assert none < 0.5 * first < 0.4 * both
     assert long.touched > 50
     assert short.touched > 15
-    assert max(row.ended - row.intended for row in result.history.of(r.Request) if row.intended > long.ended) < 0.05
 
 
 @pytest.mark.skipif(lacking("root", "cgroups") is not None, reason=str(lacking("root", "cgroups")))

@@ -66,6 +66,10 @@ expect:
 """
 
 
+LIMIT = 900
+"""Seconds after which a run is given up: five scenarios, each at most three times, on a machine that others use."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a run of pytest gave."""
@@ -117,7 +121,7 @@ class Project:
         """Pytest to its end."""
         with self.start(*arguments, env=env) as process:  # closes its pipe, too, when it takes too long
             try:
-                out, _ = process.communicate(timeout=120)
+                out, _ = process.communicate(timeout=LIMIT)
             except BaseException:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise

@@ -98,7 +98,7 @@ def test_it_repeats_the_run(project: Any, control: bool) -> None:
     assert "--chaos-runtime=process" in words
     command = f"{shlex.quote(sys.executable)} -m {meta['reproduce']}"
     done = subprocess.run(
-        command, shell=True, cwd=project.folder, capture_output=True, text=True, timeout=120, check=False
+        command, shell=True, cwd=project.folder, capture_output=True, text=True, timeout=900, check=False
     )
     assert "collected 1 item" in done.stdout, done.stdout
     (again,) = {*(project.folder / "reports" / "runs").iterdir()} - {run}

@@ -12,7 +12,8 @@ ANSWER = """\
 import pathlib
 
 starts = pathlib.Path("starts")
-starts.write_text(starts.read_text() + "." if starts.exists() else ".")
+with starts.open("a") as file:  # both services at once
+    file.write(".")
 STATUS = "200 OK" if len(starts.read_text()) > 2 else "203 First"  # two services of the first start
 ANSWER = f"HTTP/1.1 {STATUS}\\r\\nContent-Length: 2\\r\\n\\r\\nok".encode()
 """
@@ -39,7 +40,7 @@ def test_a_rerun_counts_once(flaky: Any) -> None:
     """In table, score and gate: the last attempt, with the first kept in its folder."""
     arguments = ("--chaos", "--chaos-attempts=1", "--chaos-gate", "--chaos-gate-set", "inconclusive=ignore")
     outcome = flaky.run(*arguments, "--reruns=1", "scenarios")
-    # On a machine that others use the last attempt may be inconclusive; it is one scenario all the same.
+    # On a machine that others use each attempt may be inconclusive; it is one scenario all the same.
     assert re.search(r"(1 passed|1 failed|1 error), 1 rerun in", outcome.out), outcome.out
     assert re.search(r"^[01] of 1 scenario held;", outcome.out, re.MULTILINE)
     assert "violated" not in outcome.out.partition("chaoskit: gate")[2]
@@ -48,8 +49,9 @@ def test_a_rerun_counts_once(flaky: Any) -> None:
     assert (scenario / "attempt-1" / "verdict.json").exists()
     assert json.loads((scenario / "verdict.json").read_text())["outcome"] != "violated"
     first, *more = json.loads((scenario / "run.json").read_text())["attempts"]
-    assert (first["outcome"], more) == ("violated", [])
-    assert first["why"].startswith("responses.get.status")
+    assert more == []
+    told = {"violated": r"responses\.get\.status", "inconclusive": "others took|the machine|the traffic|the engine"}
+    assert re.match(told[first["outcome"]], first["why"]), first
 
 
 def test_last_failed_is_a_run_of_its_own(flaky: Any) -> None:
