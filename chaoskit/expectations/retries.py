@@ -40,7 +40,8 @@ from chaoskit.expectations._attempts import (
 from chaoskit.expectations._edges import Edges
 from chaoskit.expectations._evidence import SHOWN, excess, many, vacuous, with_unit
 from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
-from chaoskit.expectations.base import Expectation, Finding, NeverKnown, check, check_between, too_few
+from chaoskit.expectations._lengthened import out_of_bounds
+from chaoskit.expectations.base import Expectation, Finding, NeverKnown, Outcome, check, check_between, too_few
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window, merge
@@ -129,7 +130,12 @@ class Retries(Expectation):
         for name, bound in self._bounds():
             if seen:
                 calls = [call for call in seen if not _explained(name, bound, call, view)]
-                yield self._judge(name, bound, calls, lost, view)
+                finding = self._judge(name, bound, calls, lost, view)
+                if name.startswith("backoff") and finding.outcome is Outcome.VACUOUS and view.in_doubt:
+                    known = [call for call in seen if not call.hidden]
+                    if not lost and out_of_bounds(_path(name)[-1], bound, known, NEEDED, view):
+                        finding = self._judge(name, bound, known, lost, view)
+                yield finding
             else:
                 key, certain = f"retries.{self.on}.{name}", view.had_time(self._windows(view))
                 yield vacuous(key, str(bound), self._nothing(view), _path(name), certain=certain)

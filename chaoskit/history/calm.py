@@ -131,6 +131,15 @@ class Calm:
         overwhelmed = sum(seconds for seconds, worth in parts if not worth)
         return overwhelmed, sum(seconds * (1 - worth) for seconds, worth in parts if worth)
 
+    def waited(self, start: float, end: float) -> float:
+        """Seconds from ``start`` to ``end`` in which threads of ours waited for a processor, or the hypervisor took it,
+        as far as it was disturbed. A row counts as evenly spread; infinite where the kernel does not tell."""
+        return sum(
+            (inf if each.row.waited is None else each.row.waited + each.row.stolen) * shared
+            for each in self.during(start, end)
+            if (shared := min(end, each.row.at) - max(start, each.row.at - each.row.seconds)) > 0
+        )
+
     def free(self, start: float, end: float) -> list[Window]:
         """The time from ``start`` to ``end`` in which nothing was overwhelmed."""
         return without([Window(start, end)], merge(each.window for each in self.disturbed if each.overwhelmed))

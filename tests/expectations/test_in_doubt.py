@@ -3,6 +3,7 @@ fails even so. Rows made by hand, so that nothing depends on the machine."""
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -265,6 +266,73 @@ def test_pauses(rehearse, floods, seen):
     machine(run, *floods)
     view = retried(run, lambda _: 3)
     assert outcome("retries", {"on": "payments", "backoff": {"first": "<= 50ms"}}, view) == seen
+
+
+def backed_off(run: Any, pauses: Any, calls: int = 120) -> Any:
+    """Calls of the fault with three attempts, and ``pauses(n)`` between those of the nth."""
+    for n in range(calls):
+        at = 6 * n / calls
+        row = run.request(at, seq=n, latency=1.0)
+        for pause in (*pauses(n), 0.0):
+            at = run.call(at, id=row.id, status=503) + pause
+    return run.view()
+
+
+FIXED, GROWING = (lambda n: (0.1, 0.1)), (lambda n: (0.05, 0.2))
+SPREAD: Any = lambda n: ((0.07 + n % 10 * 0.006), (0.14 + n % 7 * 0.012))  # noqa: E731
+
+
+@pytest.mark.parametrize(
+    ("asked", "pauses", "seen"),
+    [
+        ({"factor": "1.4..2.6"}, FIXED, "violated"),
+        ({"factor": "1.4..2.6"}, GROWING, "violated"),
+        ({"factor": ">= 0.5"}, lambda n: (0.3, 0.1), "violated"),
+        ({"factor": "<= 1.2"}, lambda n: (0.1, 0.13 if n % 3 else 0.11), "inconclusive"),  # two of three may be chance
+        ({"jitter": ">= 15%"}, FIXED, "violated"),
+        ({"jitter": ">= 60%"}, SPREAD, "inconclusive"),  # of a median that may be smaller
+        ({"jitter": "<= 15%"}, SPREAD, "inconclusive"),  # others may have spread them
+        ({"first": ">= 200ms"}, FIXED, "violated"),
+        ({"first": ">= 102ms"}, FIXED, "inconclusive"),  # as late as a timer was
+        ({"first": "<= 50ms"}, FIXED, "inconclusive"),
+    ],
+)
+def test_pauses_that_others_can_only_have_lengthened(rehearse, asked, pauses, seen):
+    """Both of a call alike, and neither less for it: what is out of bounds all the same is violated."""
+    run = rehearse()
+    machine(run, ALWAYS, kind=MILD)
+    view = backed_off(run, pauses)
+    assert outcome("retries", {"on": "payments", "backoff": asked}, view) == seen
+
+
+@pytest.mark.parametrize(
+    ("kind", "calls"), [(FLOOD, 120), (MILD, 12), ({**MILD, "waited": None, "late": 0.02}, 120)], ids=str
+)
+def test_pauses_of_which_too_little_is_known(rehearse, kind, calls):
+    """Work queued up, only a few calls, or nobody can tell who waited."""
+    run = rehearse()
+    machine(run, ALWAYS, kind=kind)
+    asked = {"on": "payments", "backoff": {"factor": "1.4..2.6", "jitter": ">= 15%"}}
+    assert set(outcomes("retries", asked, backed_off(run, FIXED, calls)).values()) == {"inconclusive"}
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 9999), factor=st.floats(1.2, 3.0), first=st.floats(0.03, 0.2), added=st.floats(0.0, 0.8),
+    calls=st.integers(24, 120), heavy=st.booleans(),
+)  # fmt: skip
+def test_a_good_back_off_is_never_violated_for_what_others_added(rehearse, seed, factor, first, added, calls, heavy):
+    """Whatever they add to pauses, often little or seldom much: on average no more than threads waited."""
+    run, rng = rehearse(), random.Random(seed)
+    machine(run, ALWAYS, kind={**MILD, "waited": 1.0})
+
+    def pauses(_n: int) -> list[float]:
+        true = [first * factor**n * rng.uniform(0.75, 1.25) for n in range(2)]
+        return [x + added * first * (rng.paretovariate(1.5) / 3 if heavy else rng.expovariate(1.0)) for x in true]
+
+    asked = {"factor": f"{factor} ± 5%", "jitter": ">= 25%", "first": f">= {0.9 * first}s"}
+    found = outcomes("retries", {"on": "payments", "backoff": asked}, backed_off(run, pauses, calls))
+    assert "violated" not in found.values()
 
 
 def circuit(run: Any, *probes: tuple[float, int], opens: float = 0.5, closes: float = 6.3) -> Any:
