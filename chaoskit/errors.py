@@ -11,6 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+_LONGEST_WORD = 200
+"""Characters. Nobody means a word of ours by anything longer, and to compare it takes its time."""
+
 
 class ChaosError(Exception):
     """Base of all errors that chaoskit raises on purpose."""
@@ -58,15 +61,22 @@ class Problem:
 
 
 class InputError(ChaosError):
-    """All mistakes found in one file, one line of text each."""
+    """All mistakes found in one file, one line of text each; of very many the first."""
+
+    MOST = 200
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = sorted(problems, key=lambda p: (str(p.file), p.line))
+        if len(self.problems) > self.MOST:
+            next_ = self.problems[self.MOST - 1]
+            self.problems[self.MOST - 1 :] = [Problem(next_.file, next_.line, "and more mistakes, which are not told")]
         super().__init__("\n".join(map(str, self.problems)))
 
 
 def nearest(word: str, legal: Iterable[str]) -> str | None:
     """The member of ``legal`` that was probably meant by ``word``, or None."""
+    if len(word) > _LONGEST_WORD:
+        return None
     found = difflib.get_close_matches(word, list(legal), n=1, cutoff=0.6)
     return found[0] if found else None
 

@@ -35,6 +35,7 @@ FLOORS = [
         "api_guard",
         "mask",
         "json_values",
+        "plain_files",
     },
     {"scenario"},
     {"history", "rules"},

@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from chaoskit.errors import BrokenError
-
-MOST = 64 << 20
-"""Bytes that are read of a file which is read whole. Rows are read line by line, and may be more."""
+from chaoskit.plain_files import MOST, open_plain, read_whole
 
 _HERE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LINK = "a symbolic link, which is not followed"
@@ -37,28 +35,21 @@ def open_kept(folder: Path, name: str) -> IO[bytes]:
     try:
         at = _open_folder(folder, tuple(within))
         try:
-            handle = os.open(last, os.O_RDONLY | _HERE, dir_fd=at)
+            return open_plain(last, folder=at, follow=False)
         finally:
             os.close(at)
     except OSError as error:
         linked = error.errno in (errno.ELOOP, errno.ENOTDIR)
-        what = _LINK if linked else os.strerror(error.errno or 0)
+        what = _LINK if linked else error.strerror
         raise OSError(error.errno, what, str(folder / name)) from None  # with ENOENT it is a FileNotFoundError
     except ValueError:
         raise OSError(errno.EINVAL, "no name of a file", repr(name)) from None
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(errno.EINVAL, "not a regular file", str(folder / name))
-    return os.fdopen(handle, "rb")
 
 
 def read_kept(folder: Path, name: str) -> bytes:
-    """The whole of a file, as :func:`open_kept` opens it. Raises OSError, also where it is larger than :data:`MOST`."""
+    """The whole of a file, as :func:`open_kept` opens it. Raises OSError, also where it is larger than ``MOST``."""
     with open_kept(folder, name) as file:
-        data = file.read(MOST + 1)
-    if len(data) > MOST:
-        raise OSError(errno.EFBIG, f"larger than {MOST >> 20} MB", str(folder / name))
-    return data
+        return read_whole(file, folder / name, MOST)
 
 
 def read_json(text: str | bytes) -> Any:
@@ -94,7 +85,7 @@ def read_object(folder: Path, name: str) -> dict[str, Any]:
 def refuse_planted(folder: Path) -> None:
     """For programs and loaders that read by path what a report ``folder`` holds: it must be plain files and folders.
 
-    Raises BrokenError for a link, a pipe and their like anywhere in it, and for YAML larger than :data:`MOST`.
+    Raises BrokenError for a link, a pipe and their like anywhere in it, and for YAML larger than ``MOST``.
     """
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):

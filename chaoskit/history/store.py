@@ -16,8 +16,9 @@ import msgspec
 
 from chaoskit.errors import BrokenError
 from chaoskit.history import rows as r
-from chaoskit.history.files import MOST, create_kept, make_folder, open_kept
+from chaoskit.history.files import create_kept, make_folder, open_kept
 from chaoskit.mask import STORED, mask_values
+from chaoskit.plain_files import MOST
 from chaoskit.units import format_duration
 
 LONGEST = 7 * 24 * 3600.0

@@ -12,6 +12,7 @@ import pytest
 
 from chaoskit.errors import ChaosError, InputError
 from chaoskit.mask import mask
+from chaoskit.plain_files import MOST_TEXT, open_plain, read_whole
 from chaoskit.scenario.loader import load, slug
 from chaoskit.scenario.model import Scenario
 from chaoskit.scenario.reach import outside, refuse_outside
@@ -222,7 +223,8 @@ def _now() -> str:
 def _title(file: Path) -> str:
     """What a file that cannot be read calls its scenario; its own name if that is not to be found."""
     try:
-        found = _TITLE.search(file.read_text(encoding="utf-8", errors="replace"))
+        with open_plain(file) as opened:
+            found = _TITLE.search(read_whole(opened, file, MOST_TEXT).decode("utf-8", "replace"))
     except OSError:
         found = None
     return found["title"] if found else file.name

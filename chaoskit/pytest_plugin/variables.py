@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 
 from chaoskit.mask import mask_values
+from chaoskit.plain_files import read_text
 from chaoskit.scenario.model import Environment
 
 _INHERITED = ("CHAOSKIT_FAILPOINTS", "GOFAIL_")
@@ -39,4 +40,4 @@ def variables(
 
 def _compose(environment: Environment) -> Iterator[str]:
     for file in environment.compose:
-        yield from _IN_COMPOSE.findall(file.read_text(encoding="utf-8"))
+        yield from _IN_COMPOSE.findall(read_text(file))

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from chaoskit.errors import InputError, Problem
+from chaoskit.plain_files import matching
 from chaoskit.rules import durations
 from chaoskit.rules.pointed import Span, place_of_syntax, pointed, row
 from chaoskit.scenario import source
@@ -168,15 +169,8 @@ def find(patterns: Sequence[str], folder: Path) -> tuple[list[Path], list[str]]:
     files: dict[Path, None] = {}
     missing = []
     for pattern in patterns:
-        found = sorted(path for path in _matching(pattern, folder) if path.is_file())
+        found = sorted(path.resolve() for path in matching(folder, pattern))
         if not found:
             missing.append(pattern)
         files.update(dict.fromkeys(found))
     return list(files), missing
-
-
-def _matching(pattern: str, folder: Path) -> Iterator[Path]:
-    import glob
-
-    for name in glob.glob(str(folder / pattern), recursive=True):  # noqa: PTH207  # takes absolute patterns too
-        yield Path(name).resolve()

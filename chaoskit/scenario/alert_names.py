@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import glob
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from chaoskit.errors import InputError
+from chaoskit.plain_files import matching
+from chaoskit.scenario import source
 from chaoskit.scenario.check import Check, Path_
 from chaoskit.scenario.model import Environment
 from chaoskit.scenario.names import mapping
@@ -33,10 +33,9 @@ def alert_names(environment: Environment, scenario: Mapping[str, Any]) -> frozen
                 patterns += [str(each) for each in (given if isinstance(given, list) else [given])]
     found: set[str] = set()
     for pattern in patterns:
-        # Not Path.glob, which refuses an absolute pattern.
-        files = sorted(glob.glob(str(environment.folder / pattern), recursive=True))  # noqa: PTH207
+        files = matching(environment.folder, pattern)
         for file in files:
-            names = _names_in(Path(file))
+            names = _names_in(file)
             if names is None:
                 return None
             found |= names
@@ -74,13 +73,13 @@ def _names_in(file: Path) -> frozenset[str] | None:
     try:
         stat = file.stat()
         return _read(file, stat.st_mtime_ns, stat.st_size)
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, InputError):
         return None
 
 
 @functools.lru_cache(maxsize=64)
 def _read(file: Path, _changed: int, _size: int) -> frozenset[str]:
-    return frozenset(_alerts(yaml.safe_load(file.read_text(encoding="utf-8"))))
+    return frozenset(_alerts(source.read(file).data))
 
 
 def _alerts(data: Any) -> Iterator[str]:

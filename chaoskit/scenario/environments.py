@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from chaoskit.errors import InputError, Problem
+from chaoskit.plain_files import is_folder, is_plain
 from chaoskit.scenario import source, template
 from chaoskit.scenario.check import Check
 from chaoskit.scenario.compose import composed_environment
@@ -146,7 +147,7 @@ def _typed_environment(
     for name, spec in (model.services if model else {}).items():
         # A container has folders of its own, and a recording may lie anywhere.
         inside = copy or spec.image is not None or spec.build is not None
-        if spec.cwd is not None and not inside and not (folder / spec.cwd).is_dir():
+        if spec.cwd is not None and not inside and not is_folder(folder / spec.cwd):
             place = source.shown((folder / spec.cwd).resolve())
             check.wrong(
                 (*base, "services", name, "cwd"), f"cwd: there is no folder {place}; it starts from this file's"
@@ -208,7 +209,7 @@ def mistakes_in_files(environment: Environment, *, embedded: bool = False) -> li
 def _where_named(environment: Environment, service: str, problem: Problem) -> Problem:
     """A file that is not there has no lines: the mistake is where the environment names it."""
     file = Path(problem.file)
-    if file.exists():
+    if is_plain(file):
         return problem
     page, folder = environment.source, environment.folder
     path: tuple[str | int, ...] = ("services", service, "args")

@@ -32,6 +32,10 @@ _WANTED = {
 }
 
 
+_MOST = 1000
+"""Of pydantic's errors: more are never told (:class:`InputError`), and each is compared with the others."""
+
+
 @dataclass(frozen=True)
 class _Mistake:
     """One of pydantic's errors. ``wanted`` is given when a value has the wrong type or is not among the literals."""
@@ -48,7 +52,7 @@ def problems_of(
     error: ValidationError, model: type[BaseModel], source: Source, base: Sequence[str | int] = ()
 ) -> Iterator[Problem]:
     """One problem for each mistake. ``base`` is where in the file the validated data stands."""
-    items = [_mistake(item, model, source, tuple(base)) for item in error.errors(include_url=False)]
+    items = [_mistake(item, model, source, tuple(base)) for item in error.errors(include_url=False)[:_MOST]]
     seen: set[tuple[object, ...]] = set()
     for mistake in _without_misspelt(_unions(items)):
         what = mistake.what if mistake.missing is None else f"{mistake.missing!r} is missing"

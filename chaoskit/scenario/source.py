@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from chaoskit.errors import InputError, Problem
+from chaoskit.plain_files import read_text
 
 # The C parser where PyYAML was built with it; the same language, eight times the speed.
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -43,15 +44,25 @@ _BARE_BOUND = re.compile(r"[\w-]: *[<>]")
 DEEPEST = 60
 MOST = 100_000
 _SAFE_DEPTH = 2_000
+_LONGEST_NUMBER = 400
+"""Characters. What is longer makes a number that Python does not write again."""
 _TOO_DEEP = f"nested more than {DEEPEST} levels deep, or an alias that contains itself"
 _TOO_LARGE = f"more than {MOST} values, counting what aliases repeat"
 
 
 class _Loader(_Base):  # type: ignore[misc]  # chosen at run time
-    """Resolves plain scalars by YAML 1.2, and without regular expressions unless it may be a number."""
+    """Resolves plain scalars by YAML 1.2, and without regular expressions unless it may be a number.
 
-    def descend_resolver(self, *_: Any) -> None:
-        """There are no path resolvers."""
+    Composes no more than :data:`MOST` nodes.
+    """
+
+    composed = 0
+
+    def descend_resolver(self, parent: Any, _: Any) -> None:
+        """Called for each node: there are no path resolvers, and there is a most of nodes."""
+        self.composed += 1
+        if self.composed > 2 * MOST:  # a value may have a key
+            raise _error(_TOO_LARGE, parent.start_mark if parent is not None else None)
 
     def ascend_resolver(self) -> None:
         """There are no path resolvers."""
@@ -76,6 +87,11 @@ class Source:
     data: Any
 
     @cached_property
+    def _keys(self) -> dict[int, dict[str, tuple[Any, int]]]:
+        """The value and the zero-based line of each key, for the mappings (by id) that were looked into."""
+        return {}
+
+    @cached_property
     def _root(self) -> Any:
         loader = _Loader(self.text)
         try:
@@ -88,12 +104,12 @@ class Source:
         node, line = self._root, self._root.start_mark.line if self._root is not None else 0
         for step in path:
             if isinstance(node, yaml.MappingNode):
-                for key, value in node.value:
-                    if key.value == step:
-                        node, line = value, key.start_mark.line
-                        break
-                else:
+                if id(node) not in self._keys:
+                    pairs = ((key.value, (value, key.start_mark.line)) for key, value in reversed(node.value))
+                    self._keys[id(node)] = {name: at for name, at in pairs if isinstance(name, str)}
+                if step not in self._keys[id(node)]:
                     break
+                node, line = self._keys[id(node)][str(step)]
             elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
                 node = node.value[step]
                 line = node.start_mark.line
@@ -114,15 +130,17 @@ def shown(file: Path) -> Path:
     return file if relative.startswith("..") else Path(relative)
 
 
-def read(file: Path, text: str | None = None) -> Source:
-    """Read a YAML file that holds one mapping. Raises InputError with the line of a syntax error."""
+def read(file: Path, text: str | None = None, *, tags: bool = False) -> Source:
+    """Read a YAML file that holds one mapping. With ``tags`` what has a tag of its own (``!reset``) is null.
+
+    Raises InputError with the line of what is not YAML, not allowed, or more than anybody writes.
+    """
     if text is None:
         try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            raise InputError([Problem(shown(file), 1, f"cannot be read: {reason}")]) from None
-    builder = _Builder(file, text)
+            text = read_text(file)
+        except OSError as error:
+            raise InputError([Problem(shown(file), 1, f"cannot be read: {error.strerror}")]) from None
+    builder = _Builder(file, text, tags=tags)
     data = None
     try:
         _check_depth(text)
@@ -183,7 +201,9 @@ def _check_depth(text: str) -> None:
         return  # as deep as this text can be at most
     depth = 0
     try:
-        for event in yaml.parse(text, _Loader):
+        for number, event in enumerate(yaml.parse(text, _Loader)):
+            if number > 4 * MOST:  # a key and a value, and the ends of collections
+                raise _error(_TOO_LARGE, event.start_mark)
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
                 if depth > DEEPEST:
@@ -201,28 +221,37 @@ def _check_depth(text: str) -> None:
 class _Builder:
     """Plain data from nodes; collects what is wrong with them."""
 
-    def __init__(self, file: Path, text: str) -> None:
-        self.file = file
+    def __init__(self, file: Path, text: str, *, tags: bool) -> None:
+        self._shown = shown(file)
         self.problems: list[Problem] = []
+        self._tags = tags
         self._merges = "<<" in text
         self._left = MOST
 
     def wrong(self, line: int, what: str) -> None:
         """Note a mistake."""
-        self.problems.append(Problem(shown(self.file), line, what))
+        self.problems.append(Problem(self._shown, line, what))
 
     def build(self, loader: Any, node: Any, depth: int = 0) -> Any:
         """The data of a node. Raises MarkedYAMLError for what cannot be data at all."""
+        if self._tags and not node.tag.startswith("tag:yaml.org,"):
+            return None
         if isinstance(node, _ScalarNode):
             return node.value if node.tag == _STR else _scalar(loader, node)
-        self._left -= len(node.value)
-        if depth > DEEPEST or self._left < 0:
-            raise _error(_TOO_DEEP if depth > DEEPEST else _TOO_LARGE, node.start_mark)
+        if depth > DEEPEST:
+            raise _error(_TOO_DEEP, node.start_mark)
+        self._take(len(node.value), node)
         if node.tag != _COLLECTIONS[type(node)]:
             raise _not_allowed(node)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(loader, item, depth + 1) for item in node.value]
         return self._mapping(loader, node, depth)
+
+    def _take(self, values: int, node: Any) -> None:
+        """Count values. Raises MarkedYAMLError where they become too many."""
+        self._left -= values
+        if self._left < 0:
+            raise _error(_TOO_LARGE, node.start_mark)
 
     def _mapping(self, loader: Any, node: Any, depth: int) -> dict[str, Any]:
         merges = [key for key, _ in node.value if key.tag == _MERGE] if self._merges else ()
@@ -231,50 +260,57 @@ class _Builder:
                 first = merges[0].start_mark.line + 1
                 self.wrong(again.start_mark.line + 1, f"'<<' stands here again; first in line {first}: merge a list")
             try:
-                _merge(node)
+                self._merge(node)
             except RecursionError:
                 raise _error(_TOO_DEEP, node.start_mark) from None
         data: dict[str, Any] = {}
+        firsts: dict[str, int] = {}
         for key, value in node.value:
             name = key.value
             if not isinstance(key, _ScalarNode):
                 self.wrong(key.start_mark.line + 1, "a key must be plain text")
             elif name in data:
-                first = next(other for other, _ in node.value if other.value == name).start_mark.line + 1
-                self.wrong(key.start_mark.line + 1, f"{name!r} stands here again; first in line {first}")
+                firsts = firsts or {
+                    other.value: other.start_mark.line
+                    for other, _ in reversed(node.value)
+                    if isinstance(other, _ScalarNode)
+                }
+                self.wrong(key.start_mark.line + 1, f"{name!r} stands here again; first in line {firsts[name] + 1}")
             else:
                 plain = value.tag == _STR and isinstance(value, _ScalarNode)  # most are: no call for each of them
                 data[name] = value.value if plain else self.build(loader, value, depth + 1)
         return data
 
+    def _merge(self, node: Any, inside: tuple[Any, ...] = ()) -> None:
+        """Take in what ``<<`` names, under what the mapping says itself; of a list the earlier wins (YAML's merge key).
 
-def _merge(node: Any, inside: tuple[Any, ...] = ()) -> None:
-    """Take in what ``<<`` names, under what the mapping says itself; of a list the earlier wins (YAML's merge key).
-
-    Our own, since PyYAML's order differs between its versions. In place, so that what is merged often is flattened
-    once. Raises MarkedYAMLError for what is no mapping.
-    """
-    if node in inside:  # an alias within what it names
-        raise _error(_TOO_DEEP, node.start_mark)
-    own = [(key, value) for key, value in node.value if key.tag != _MERGE]
-    names = {key.value for key, _ in own if isinstance(key, _ScalarNode)}
-    merged: dict[str, tuple[Any, Any]] = {}
-    for key, value in node.value:
-        if key.tag != _MERGE:
-            continue
-        for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-            if not isinstance(source, yaml.MappingNode):
-                raise _error("expected a mapping or list of mappings for merging", source.start_mark)
-            _merge(source, (*inside, node))
-            for pair in source.value:
-                if isinstance(pair[0], _ScalarNode) and pair[0].value not in names:
-                    merged.setdefault(pair[0].value, pair)
-    node.value = [*merged.values(), *own]
+        Our own, since PyYAML's order differs between its versions. In place, so that what is merged often is flattened
+        once. Raises MarkedYAMLError for what is no mapping.
+        """
+        if node in inside:  # an alias within what it names
+            raise _error(_TOO_DEEP, node.start_mark)
+        own = [(key, value) for key, value in node.value if key.tag != _MERGE]
+        names = {key.value for key, _ in own if isinstance(key, _ScalarNode)}
+        merged: dict[str, tuple[Any, Any]] = {}
+        for key, value in node.value:
+            if key.tag != _MERGE:
+                continue
+            for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if not isinstance(source, yaml.MappingNode):
+                    raise _error("expected a mapping or list of mappings for merging", source.start_mark)
+                self._merge(source, (*inside, node))
+                self._take(len(source.value), source)
+                for pair in source.value:
+                    if isinstance(pair[0], _ScalarNode) and pair[0].value not in names:
+                        merged.setdefault(pair[0].value, pair)
+        node.value = [*merged.values(), *own]
 
 
 def _scalar(loader: Any, node: Any) -> Any:
     text: str = node.value
     try:
+        if len(text) > _LONGEST_NUMBER:
+            raise ValueError
         match node.tag.rpartition(":")[2]:
             case "bool":
                 return _BOOLEANS[text.lower()]
@@ -287,7 +323,7 @@ def _scalar(loader: Any, node: Any) -> Any:
             case "int" | "float" | "timestamp":
                 # 12:30 and 2026-01-01 are text here: YAML 1.1 would make surprising numbers of them.
                 return text
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, IndexError):
         short = text if len(text) <= 40 else text[:37] + "..."
         raise _error(f"{short!r} is not usable as a value", node.start_mark) from None
     raise _not_allowed(node)

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 
 from chaoskit import units
 from chaoskit.errors import ChaosError, InputError, Problem, nearest
+from chaoskit.plain_files import read_text
 from chaoskit.scenario import source
 from chaoskit.scenario.mistakes import problems_of
 from chaoskit.scenario.model import Severity
@@ -214,7 +215,7 @@ def _toml(file: Path) -> source.Source:
     text = _text(file)
     try:
         data: Any = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # some numbers are not told as TOML's own error
         raise ChaosError(f"{file}: {error}") from None
     for name in ("tool", "chaoskit", "gate"):
         data = data.get(name, {}) if isinstance(data, dict) else {}
@@ -223,7 +224,7 @@ def _toml(file: Path) -> source.Source:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return read_text(file)
     except OSError as error:
         raise ChaosError(f"settings of the gate: {file}: {error.strerror}") from None
 

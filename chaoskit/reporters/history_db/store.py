@@ -14,8 +14,9 @@ from typing import Annotated, Any, Self, TypeVar
 import msgspec
 
 from chaoskit.errors import ChaosError
-from chaoskit.history.files import MOST, folder_below, read_json
+from chaoskit.history.files import folder_below, read_json
 from chaoskit.history.rows import Seconds
+from chaoskit.plain_files import MOST
 from chaoskit.reporters.history_db.revision import Revision
 from chaoskit.reporters.history_db.schema import check_schema, migrate
 from chaoskit.reporters.runs import SKIPPED, Recorded, from_dict, moment

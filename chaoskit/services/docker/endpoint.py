@@ -15,6 +15,7 @@ from typing import Any
 
 from chaoskit.errors import BrokenError
 from chaoskit.mask import mask
+from chaoskit.plain_files import read_text
 
 USUAL = "unix:///var/run/docker.sock"
 """Where it is asked when nothing is said."""
@@ -69,9 +70,9 @@ def _found(host: str, context: str, settings: str) -> str:
 def _read(file: Path) -> dict[str, Any] | None:
     """What a file of Docker's says; None where there is none."""
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(read_text(file))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BrokenError(f"{file} cannot be read, so it is not known which Docker daemon is meant: {error}") from None
     return data if isinstance(data, dict) else {}
