@@ -36,17 +36,21 @@ class Tcp(NamedTuple):
     inode: str
 
 
-def tcp_sockets() -> Iterator[Tcp]:
-    """All of them. Raises BrokenError where the system does not tell."""
-    for file in (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6")):
+def tcp_sockets(pid: int | None = None, state: str = "") -> Iterator[Tcp]:
+    """All of them, or those of a ``state``; with ``pid`` of the network that this process is in. Raises BrokenError
+    where the system does not tell, or that process is gone."""
+    folder = Path("/proc", "self" if pid is None else str(pid), "net")
+    for file in (folder / "tcp", folder / "tcp6"):
         try:
             lines = file.read_text(encoding="ascii").splitlines()[1:]
-        except FileNotFoundError:
+        except OSError:
             if file.name == "tcp6":  # a machine without IPv6
                 continue
             raise BrokenError(f"who listens on which port cannot be told: this system has no {file}") from None
         for line in lines:
             words = line.split()
+            if state not in ("", words[3]):
+                continue
             yield Tcp(*_place(words[1]), *_place(words[2]), words[3], int(words[7]), words[9])
 
 
@@ -158,7 +162,7 @@ def held_by_another(host: str, port: int, own: Callable[[], Iterable[Pid]]) -> s
     """
     while sockets := _answering(host, port):
         # Asked for after the sockets: a child that has made one was born by then.
-        mine = {inode for pid in own() for inode in _readable(pid.pid)}
+        mine = {inode for pid in own() for inode in readable(pid.pid)}
         another = next((tcp for tcp in sockets if tcp.inode not in mine), None)
         if another is None:
             break
@@ -172,7 +176,7 @@ def held_by_another(host: str, port: int, own: Callable[[], Iterable[Pid]]) -> s
 
 def _answering(host: str, port: int) -> list[Tcp]:
     """The listening sockets that the kernel chooses from: those at this very address before those at any."""
-    listening = [tcp for tcp in tcp_sockets() if tcp.state == LISTENING and tcp.local_port == port]
+    listening = [tcp for tcp in tcp_sockets(state=LISTENING) if tcp.local_port == port]
     any_address = ("0.0.0.0", "::") if ":" not in host else ("::",)  # noqa: S104  # of others, to be recognised
     for address in (host, *any_address):
         if found := [tcp for tcp in listening if tcp.local == address]:
@@ -182,7 +186,7 @@ def _answering(host: str, port: int) -> list[Tcp]:
 
 def _holder(inode: str) -> str:
     for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and inode in _readable(int(folder.name)):
+        if folder.name.isdigit() and inode in readable(int(folder.name)):
             with contextlib.suppress(OSError):
                 return f"pid {folder.name} ({(folder / 'comm').read_text(errors='replace').strip()})"
     return ""
@@ -195,7 +199,8 @@ def _user(uid: int) -> str:
         return str(uid)
 
 
-def _readable(pid: int) -> set[str]:
+def readable(pid: int) -> set[str]:
+    """:func:`inodes_of`, none for another user's."""
     with contextlib.suppress(PermissionError):
         return inodes_of(pid)
     return set()

@@ -40,6 +40,8 @@ LATE_LIMIT, LATE_SHARE = 0.25, 0.2
 LAG = ("the traffic generator", ENGINE)
 """What the reason begins with when we did not keep the schedule."""
 RECOVERY_WINDOW = 1.0
+ANY_STATUS = range(-64, 256)
+"""A signal that ends a process, negative, or what it exits with."""
 
 
 def view_of(scenario: Scenario, history: History) -> View:
@@ -56,8 +58,10 @@ def died_of(faults: Sequence[tuple[str, Fault]]) -> DiedOf:
     """Which faults, by name, end their target."""
 
     def of_it(row: r.Fault, end: r.Event) -> bool:
+        # Nobody knows the status of a process that another one than we had started.
+        codes = ANY_STATUS if end.code is None else (end.code,)
         return any(
-            name == row.name and fault.target == end.service and fault.died_of_it(end.code or 0)
+            name == row.name and fault.target == end.service and any(map(fault.died_of_it, codes))
             for name, fault in faults
         )
 

@@ -242,13 +242,9 @@ class _Resource:
         """Why the process was not there at the end of the run; empty when it was."""
         end = max((phase.end for phase in self.view.phases.values()), default=rows[-1].at)
         for event in self.view.history.of(r.Event):
-            if (
-                event.service == self.service
-                and event.what == "exited"
-                and event.pid in (None, int(rows[-1].value))
-                and rows[0].at <= event.at <= end
-            ):
-                return f"exited with {event.code} at {moment(self.view, event.at, rows[0].at)}"
+            if event.service == self.service and event.what == "exited" and rows[0].at <= event.at <= end:
+                how = "ended" if event.code is None else f"exited with {event.code}"
+                return f"{how} at {moment(self.view, event.at, rows[0].at)}"
         if self.view.took(rows[-1].at, end) > max(STALE, 5 * usual_interval(rows)):
             return f"not seen for the last {format_duration(end - rows[-1].at)}"
         return ""

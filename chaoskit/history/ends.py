@@ -20,19 +20,29 @@ def unasked(history: History, died_of: DiedOf) -> list[r.Event]:
 
     An end is meant when we asked for it or had sent a signal; when a fault that ends its target struck it; after an SOP
     that names the service; and after a team's own SOP platform was asked, as nobody knows what that did. A fault on
-    the proxy before a service, or on what it depends on, is no reason to end.
+    the proxy before a service, or on what it depends on, is no reason to end. Who ends without being there again since
+    it ended last (a shell after the program that it had started) has ended once.
     """
     events = sorted(history.of(r.Event), key=lambda event: event.at)
     faults, runs = history.of(r.Fault), [run for run in history.of(r.SopRun) if run.started is not None]
     killed: set[tuple[str, int | None]] = set()
+    struck: set[str] = set()  # by a signal, which went to all their processes
+    down: set[str] = set()
     found = []
     for event in events:
         if event.what == "killed":
             killed.add((event.service, event.pid))
-        elif (
-            event.what == "exited"
-            and event.detail != r.ASKED
+            struck.add(event.service)
+        elif event.what in ("started", "restarted", "ready"):
+            struck.discard(event.service)
+            down.discard(event.service)
+        if event.what != "exited" or event.service in down:
+            continue
+        down.add(event.service)
+        if (
+            event.detail != r.ASKED
             and (event.service, event.pid) not in killed
+            and not (event.code is None and event.service in struck)
             and not any(row.started <= event.at <= row.ended + LINGER and died_of(row, event) for row in faults)
             and not _by_sop(event, runs)
         ):

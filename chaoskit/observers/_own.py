@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from chaoskit.sockets import Link, established, inodes_of
+from chaoskit.sockets import Link, established, readable
 
 
 class Place(NamedTuple):
@@ -33,7 +32,7 @@ class OwnConnections:
     def look(self) -> None:
         """Look at all connections of this moment. Raises OSError."""
         self._links = established()
-        ours = {inode for pid in (os.getpid(), *self._pids()) for inode in _inodes(pid)}
+        ours = {inode for pid in (os.getpid(), *self._pids()) for inode in readable(pid)}
         self._ours = [link for link in self._links if link.inode in ours]
 
     def of(self, service: str, pids: Iterable[int]) -> int:
@@ -45,13 +44,7 @@ class OwnConnections:
         through = sum(link.remote_port == place.proxy for link in self._ours) if place.proxy else 0
         if not callers and not through:
             return 0
-        inodes = {inode for pid in pids for inode in _inodes(pid)}
+        inodes = {inode for pid in pids for inode in readable(pid)}
         accepted = [link for link in self._links if link.local_port == place.port and link.inode in inodes]
         direct = sum(link.remote_port in callers for link in accepted)
         return direct + min(through, len(accepted) - direct)
-
-
-def _inodes(pid: int) -> set[str]:
-    with contextlib.suppress(PermissionError):
-        return inodes_of(pid)
-    return set()

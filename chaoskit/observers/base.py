@@ -26,6 +26,18 @@ class HasPid(Protocol):
         """Its main process while it runs."""
 
 
+class Watched(HasPid, Protocol):
+    """A service as far as its processes are concerned."""
+
+    @property
+    def inside(self) -> tuple[str, int]:
+        """Where the other services reach it: its port is the one that its program listens on."""
+
+    @property
+    def resting(self) -> bool:
+        """True while an end of it is meant."""
+
+
 class Observer(ABC):
     """Calls :meth:`observe` every ``interval`` seconds between :meth:`start` and :meth:`stop`.
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from chaoskit.clock import now
 from chaoskit.history.rows import Sample
 from chaoskit.observers._families import Families
+from chaoskit.observers._holder import Holder
 from chaoskit.observers._own import OwnConnections
-from chaoskit.observers.base import Emit, HasPid, Observer
+from chaoskit.observers.base import Emit, Observer, Watched
 from chaoskit.pids import Stat
 
 _TICK = 1.0 / os.sysconf("SC_CLK_TCK")
@@ -20,15 +21,17 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 class ProcessSampler(Observer):
     """Samples ``process.cpu`` (seconds used), ``process.memory`` (resident bytes), ``process.open_files``,
     ``process.threads`` and ``process.pid`` of every service that runs: of all its processes together, but for the pid,
-    which is the main one's. Its connections that are ``own``, chaoskit's, are no open files of it."""
+    which is the main one's until another answers (:class:`Holder`). Its connections that are ``own``, chaoskit's, are
+    no open files of it."""
 
     def __init__(
-        self, services: Sequence[HasPid], emit: Emit, interval: float = 0.2, own: OwnConnections | None = None
+        self, services: Sequence[Watched], emit: Emit, interval: float = 0.2, own: OwnConnections | None = None
     ) -> None:
         super().__init__(emit, interval, "process-sampler")
         self._services = services
         self._own = own
         self._families = Families()
+        self._holders: dict[str, Holder] = {}
 
     def observe(self) -> None:
         """Sample all; a process that has just ended gives nothing, one whose files may not be read counts as error."""
@@ -40,27 +43,31 @@ class ProcessSampler(Observer):
                 self.failed(f"connections cannot be told apart: {error}")
                 countable = False
         mains = {service.name: pid for service in self._services if (pid := service.pid) is not None}
-        for service, stats in self._families.look(mains).items():
-            if stats:
+        families = self._families.look(mains)
+        for service in self._services:
+            if stats := families.get(service.name):
                 try:
                     self._sample(service, stats, countable=countable)
                 except PermissionError as error:
-                    self.failed(f"{service}: {error}")
+                    self.failed(f"{service.name}: {error}")
 
-    def _sample(self, service: str, stats: Sequence[Stat], *, countable: bool) -> None:
-        pids = [stat.pid for stat in stats]
+    def _sample(self, watched: Watched, stats: Sequence[Stat], *, countable: bool) -> None:
+        service, pids, main = watched.name, [stat.pid for stat in stats], stats[0].identity
         figures: dict[str, float] = {
             "process.cpu": sum(stat.ticks for stat in stats) * _TICK,
             "process.memory": _memory(pids),
             "process.threads": sum(stat.threads for stat in stats),
-            "process.pid": pids[0],
         }
         if countable:
             own = 0 if self._own is None else self._own.of(service, pids)
             figures["process.open_files"] = max(0, sum(map(_open_files, pids)) - own)
         moment = now()
-        if not stats[0].identity.alive():  # what was read of it may be nothing
+        if not main.alive():  # what was read of it may be nothing
             return
+        if service not in self._holders or self._holders[service].main != main:
+            self._holders[service] = Holder(watched, main, lambda row: self.emit(row))
+        if (pid := self._holders[service].look(stats)) is not None:
+            figures["process.pid"] = pid
         for name, value in figures.items():
             self.emit(Sample(service=service, name=name, at=moment, value=float(value)))
 

@@ -98,6 +98,11 @@ class Service(ABC):
         return self.inside
 
     @property
+    def resting(self) -> bool:
+        """True while an end of it is meant: it is being stopped, or has been, and not been started again."""
+        return False
+
+    @property
     def worn(self) -> bool:
         """True when nothing less than :meth:`stop` and :meth:`start` makes it as good as new."""
         return False

@@ -206,6 +206,11 @@ class ManagedService(Service):
                 raise BrokenError(f"{self.name} could not be reset: {seen}")
 
     @property
+    def resting(self) -> bool:
+        """True while an end of it is meant."""
+        return self._supervisor.resting
+
+    @property
     def pid(self) -> int | None:
         """The main process while it runs."""
         process = self._process

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chaoskit.engine.judge import judge, judge_python, view_of
+from chaoskit.engine.judge import died_of, judge, judge_python, view_of
 from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.expectations.during import During
 from chaoskit.expectations.noop import Noop
+from chaoskit.faults.base import FAULTS
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.history.store import load as load_history
@@ -44,6 +45,30 @@ THOUSANDS = {"ask": {"success_rate": ">= 90%", "p999": "< 500ms"}}
 
 ZERO = 1000.0
 """When the fault begins: after 2 s of steady phase."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "code", "explains"),
+    [
+        ("exit", {"at": "a/b", "status": 3}, 3, True),
+        ("exit", {"at": "a/b", "status": 3}, 4, False),
+        ("exit", {"at": "a/b", "status": 3}, None, True),
+        ("abort", {"at": "a/b"}, None, True),
+        ("pause", {}, None, False),
+    ],
+)
+def test_which_fault_may_have_ended_its_target(
+    kind: str, given: dict[str, Any], code: int | None, explains: bool
+) -> None:
+    """One that ends it so; any that ends it where the status is not known, as a shell in between keeps it."""
+    fault = FAULTS.get(kind).model_validate({"service": "stub", **given})
+    row = r.Fault(
+        name="f", kind=kind, target="stub", planned_start=1, planned_end=2, started=1, injected=1, ended=2, touched=1,
+        unit="hits",
+    )  # fmt: skip
+    end = r.Event(service="stub", at=1.5, what="exited", pid=7, code=code)
+    assert died_of([("f", fault)])(row, end) == explains
+    assert not died_of([("f", fault)])(row, msgspec.structs.replace(end, service="other"))
 
 
 @pytest.fixture(scope="module")

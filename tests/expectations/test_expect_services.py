@@ -88,9 +88,14 @@ def test_found(rows: list[r.Row]) -> None:
         [DIED, sop(steps=[{"action": "restart", "target": "postgres"}])],
         [DIED, sop(runner="http://127.0.0.1:9", ended=103)],
         [event(what="restarted")],
+        [event(what="killed", at=103.5), event(pid=8, code=None)],
+        [event(at=103.5, pid=8, code=None, detail=r.ASKED), DIED],
     ],
-    ids=["signal", "asked", "fault", "just after", "SOP", "SOP just before", "step", "platform", "no exit"],
-)
+    ids=[
+        "signal", "asked", "fault", "just after", "SOP", "SOP just before", "step", "platform", "no exit",
+        "signal to its shell, too", "asked before its shell",
+    ],
+)  # fmt: skip
 def test_not_accused(rows: list[r.Row]) -> None:
     """What a signal, a fault that ends its target, an SOP or an orderly stop has done."""
     assert found(FAULT, *rows) == []
@@ -114,6 +119,18 @@ def test_what_is_told() -> None:
     (finding,) = unasked_ends(view(FAULT, DIED, *lines), [])
     assert finding.id == "services.postgres.ends"
     assert finding.rows == tuple(f"postgres {n}" for n in range(2, 7))
+
+
+def test_what_ends_behind_a_shell() -> None:
+    """Nobody knows its status. With the shell it has ended once, with one that took its place twice; and a signal to an
+    earlier one is no excuse."""
+    end, ready = event(at=103, pid=8, code=None), event(at=103.2, pid=9, what="ready", code=None)
+    assert found(FAULT, end, DIED) == ["it ended at +1.0 s and did not come back"]
+    assert found(FAULT, end, ready) == ["it ended at +1.0 s and was back after 200ms"]
+    assert found(FAULT, end, ready, DIED) == ["it ended at +1.0 s and 1 more time and did not come back"]
+    killed = [event(what="killed", at=102.5), end, ready]
+    assert found(FAULT, *killed) == []
+    assert found(FAULT, *killed, event(at=104, pid=9, code=None)) == ["it ended at +2.0 s and did not come back"]
 
 
 @pytest.mark.parametrize(("ends", "held"), [("allowed", True), ("<= 1", True), ("= 0", False), (">= 2", False)])

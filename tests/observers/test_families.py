@@ -45,8 +45,8 @@ class Named:
 
     name = "shop"
 
-    def __init__(self, pid):
-        self.pid = pid
+    def __init__(self, pid, port=0):
+        self.pid, self.inside, self.resting = pid, ("127.0.0.1", port), False
 
 
 @pytest.fixture

@@ -73,6 +73,8 @@ class Named:
 
     name: str
     pid: int | None
+    inside: tuple[str, int] = ("127.0.0.1", 0)
+    resting: bool = False
 
 
 class Page(http.server.BaseHTTPRequestHandler):

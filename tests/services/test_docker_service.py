@@ -12,8 +12,9 @@ import pytest
 
 from chaoskit.clock import wait_for
 from chaoskit.errors import BrokenError
-from chaoskit.history.rows import Log
-from chaoskit.pids import identify
+from chaoskit.history.rows import Log, Sample
+from chaoskit.observers.process_sampler import ProcessSampler
+from chaoskit.pids import family, identify, inner_pid
 from chaoskit.services.create import PROVIDERS, create
 from chaoskit.services.docker import daemon
 from chaoskit.services.docker.network import Network
@@ -99,6 +100,29 @@ def test_life(contain, bench):
     service.stop()
     assert bench.events() == ["started", "ready", "exited"]
     assert daemon.client().containers.list(all=True, filters={"name": name}) == []
+
+
+def test_what_a_shell_starts_in_it_is_seen(contain, bench):
+    """Its files count, an orphan's too, and when it dies and the shell starts it again the service has ended."""
+    orphan = "(setsid python3 -c 'import time; kept = [open(\"/dev/null\") for _ in range(40)]; time.sleep(600)' &)"
+    loop = f'{orphan}; while true; do python3 -c "$SERVER"; done'
+    service = contain(
+        image=PYTHON_IMAGE, command=["sh", "-c", loop], env={"SERVER": SERVER}, ready={"http": "/", "within": "30s"}
+    )
+    service.start()
+    sampler = ProcessSampler([service], bench.rows.append)
+
+    def seen(name):
+        sampler.observe()
+        return [row.value for row in bench.rows if isinstance(row, Sample) and row.name == f"process.{name}"][-1]
+
+    wait_for(lambda: seen("open_files") >= 45, what="what the orphan and the server hold", limit=10)
+    assert seen("threads") == 3
+    (server,) = [pid for pid in family(identify(service.pid)) if pid.pid != service.pid]
+    assert service.container.exec(["sh", "-c", f"kill -9 {inner_pid(server.pid)}"], user="0")[0] == 0
+    wait_for(lambda: sampler.observe() or bench.events()[2:] == ["exited", "ready"], what="another server", limit=20)
+    assert seen("pid") != service.pid
+    assert service.alive()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGABRT])

@@ -121,7 +121,8 @@ def _process(facts: Facts, service: str, events: Iterable[r.Event]) -> Lane | No
             killed = event.pid
         if event.what == "exited" and event.pid is not None and event.pid == killed:
             continue  # the end of a process that was killed is no second event
-        text = {"killed": f"killed {event.detail}", "exited": f"exit {event.code}"}.get(event.what, event.what)
+        status = "exited" if event.code is None else f"exit {event.code}"
+        text = {"killed": f"killed {event.detail}", "exited": status}.get(event.what, event.what)
         if event.what not in ("ready", "started", "continued"):
             marks.append(Mark(at, "start" if event.what == "restarted" else "end", text.strip()))
             counted[event.what] += 1
