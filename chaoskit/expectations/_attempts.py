@@ -22,6 +22,9 @@ SameCall = Literal["path", "id", "idempotency-key"]
 else, or the header ``idempotency-key`` (method and path where there is none).
 """
 
+COPIES = "calls of requests with one id, such as copies, are not told apart"
+"""Why a figure may be open."""
+
 _SAME_MOMENT = 1e-9
 _NAMED = re.compile(r"/[^/]*[0-9][^/]*")
 """Parts of a path that may be a number or a key of one call's own."""

@@ -40,6 +40,8 @@ class Call:
     freed: float
     key: tuple[str, ...] = ()
     """The client's request that led to it, method and path; empty where the request is not known."""
+    most: int = 1
+    """How many calls it may be: of requests with one id, such as copies, it is not known whose attempt each was."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,11 @@ def calls_of(
     A connection that was cut before a request came through (a reset on arrival, no upstream) was a call too.
     """
     used = {exchange.conn for exchange in exchanges}
+    answered = {name: max(request.ended for request in requests) for name, requests in callers.requests.items()}
     seen = []
     for row in exchanges:
         name = callers.of(row)
-        freed = max([row.ended, *(request.ended for request in callers.requests.get(name, ()))])
+        freed = max(row.ended, answered.get(name, row.ended))
         seen.append(Call(row.started, row.ended, freed, (name, *call_key(row)) if name else ()))
     seen += [
         Call(connection.opened, connection.ended, connection.ended)
@@ -87,7 +90,10 @@ def calls_of(
         index = latest.get(call.key) if call.key else None
         if index is not None and call.started - calls[index].ended < apart:
             before = calls[index]
-            calls[index] = replace(before, ended=max(before.ended, call.ended), freed=max(before.freed, call.freed))
+            calls[index] = replace(
+                before, ended=max(before.ended, call.ended), freed=max(before.freed, call.freed),
+                most=min(before.most + 1, len(callers.requests[call.key[0]])),
+            )  # fmt: skip
         else:
             latest[call.key] = len(calls)
             calls.append(call)

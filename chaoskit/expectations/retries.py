@@ -28,6 +28,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from chaoskit.expectations._attempts import (
+    COPIES,
     Attempts,
     Callers,
     SameCall,
@@ -63,9 +64,6 @@ NEEDED = 10
 
 _NO_ANSWER = (None, 408, 504)
 """Ends of an attempt that a slow machine can bring about."""
-
-COPIES = "calls of requests with one id, such as copies, are not told apart"
-"""Why a figure may be open."""
 
 GRACE = 0.02
 """Seconds after the deadline that do not count: a call that left in time is seen a little later."""

@@ -416,6 +416,20 @@ def test_different_calls_of_a_request_are_calls(rehearse, by_id):
     assert outcomes(by_id(asked, run.view())) == HELD
 
 
+@pytest.mark.parametrize(
+    ("bound", "seen"), [("<= 1", "vacuous"), ("<= 2", "held"), ("= 2", "vacuous"), (">= 3", "violated")]
+)
+def test_the_calls_of_copies_are_not_told_apart(rehearse, by_id, bound, seen):
+    """Two calls with one id are two attempts, or one of each copy."""
+    run = protected(rehearse)
+    for request in list(run.view().requests()):
+        run.request(request.intended - run.origin, seq=request.seq, copy=1)
+    for call in list(run.view().exchanges("payments")):
+        run.call(call.started - run.origin, id=call.id, status=call.status)
+    asked = Breaker.model_validate({**ASKED, "calls_while_open": bound})
+    assert outcomes(by_id(asked, run.view())) == {**HELD, "calls_while_open": seen}
+
+
 def test_attempts_that_carry_the_trace_alone_are_one_call(rehearse, by_id):
     """Three attempts in a probe, known by their trace id."""
     run, calls = rehearse(), protected(rehearse, attempts=3).view().exchanges("payments")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from chaoskit.expectations._attempts import COPIES
 from chaoskit.expectations.base import EXPECTATIONS, Outcome
-from chaoskit.expectations.retries import COPIES
 
 Retries = EXPECTATIONS.get("retries")
 ALL = {
