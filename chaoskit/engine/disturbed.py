@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 
 from chaoskit.expectations._calm import at_best, inconclusive
-from chaoskit.expectations._steady import recovered_at
+from chaoskit.expectations._lasting import settled
 from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window
@@ -94,4 +94,4 @@ def _recovers_at_best(view: View) -> bool:
     if since is None:
         return True
     best = [at_best(row, view, fallback=True) for row in view.requests()]
-    return recovered_at(best, view.steady_state, since, view.recovery_window) is not None
+    return settled(view, since, seen=best) is not None

@@ -18,9 +18,9 @@ from chaoskit.engine.measured import Measured, during
 from chaoskit.engine.unrehearsed import unrehearsed
 from chaoskit.engine.verdict import SERVICES, STEADY_STATE, Judged, Verdict, linked
 from chaoskit.expectations._because import Cure, cured
+from chaoskit.expectations._lasting import settled
 from chaoskit.expectations._operations import judge_operations
 from chaoskit.expectations._relative import steady_windows
-from chaoskit.expectations._steady import recovered_at
 from chaoskit.expectations.base import Expectation, Finding, Outcome
 from chaoskit.expectations.recovery import Recovery
 from chaoskit.expectations.services import Services, unasked_ends
@@ -234,8 +234,8 @@ def _recovery(view: View) -> float | None:
     end = view.last_cure
     if end is None or not view.steady_state:
         return None
-    moment = recovered_at(view, view.steady_state, end, view.recovery_window)
-    return None if moment is None else moment - end
+    again = settled(view, end)
+    return None if again is None else again.start - end
 
 
 def _sop_recovery(view: View) -> float | None:

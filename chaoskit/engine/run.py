@@ -13,6 +13,7 @@ from chaoskit.engine.judge import view_of
 from chaoskit.engine.observation import Observation
 from chaoskit.engine.operations import start_traffic
 from chaoskit.engine.sops import SETTLE, Sops
+from chaoskit.expectations._lasting import LASTS, settled
 from chaoskit.expectations._operations import judge_operations
 from chaoskit.expectations._steady import recovered_at
 from chaoskit.expectations.after import After
@@ -141,15 +142,18 @@ class Run:
         self.history.add(r.Phase(name="faults", started=zero, ended=now()))
 
     def _recover(self, limit: float) -> None:
-        """Until steady state holds again, at most ``limit`` seconds after the last cure."""
+        """Until steady state holds again, at most ``limit`` seconds after the last cure, and was seen to last."""
         start = max((fault.ended for fault in self.history.of(r.Fault)), default=now())
         end = start + limit
-        window = self._view().recovery_window
-        steady = self.scenario.model.steady_state
-        while now() < end + window:
+        steady, window = self.scenario.model.steady_state, self._view().recovery_window
+        long = LASTS * window
+        while now() < end + long:
             view = self._view()
-            if now() - start > window and recovered_at(view, steady, start, window) is not None:
-                break
+            first = recovered_at(view, steady, start, window)
+            if first is not None and now() - first > long:
+                again = settled(view, start, limit)
+                if again is not None and again.watched >= long:
+                    break
             self._tick("recovery", end)
             sleep_until(now() + TICK)
         self.history.add(r.Phase(name="recovery", started=start, ended=now()))

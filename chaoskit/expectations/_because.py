@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chaoskit.expectations._evidence import moment
+from chaoskit.expectations._lasting import spells
 from chaoskit.expectations._steady import recovered_at
 from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.history import rows as r
@@ -45,10 +46,12 @@ def cured(view: View) -> Cure | str:
         return f"steady state held already when {name} started"
     if all(run.outcome != "done" for run in runs):
         return f"{name} was not done: {first.outcome}, {first.detail}"
-    again = recovered_at(view, view.steady_state, start, view.recovery_window, until=lift)
-    if again is not None:
-        return Cure(name, start, again, lift)
+    spell = next((spell for spell in spells(view, start, until=lift) if spell.lasts), None)
+    if spell is not None:
+        return Cure(name, start, spell.start, lift)
     later = recovered_at(view, view.steady_state, start, view.recovery_window)
+    if later is not None and later + view.recovery_window <= lift:
+        return f"not for long: steady state held {format_duration(later - start)} after {name}, and was lost"
     if later is None:
         return f"not at all after {name}"
     told = f"the fault was lifted {format_duration(lift - start)} after it"

@@ -87,14 +87,18 @@ def measure(requests: Sequence[r.Request], metric: str, span_seconds: float) -> 
 
 
 def judge_operations(
-    prefix: str, bounds: Mapping[str, OperationBounds], view: View, windows: Sequence[Window]
+    prefix: str,
+    bounds: Mapping[str, OperationBounds],
+    view: View,
+    windows: Sequence[Window],
+    counts: Callable[[r.Request], bool] = lambda _: True,
 ) -> Iterator[Finding]:
-    """One finding for each bound, over the requests that were to be sent within ``windows``.
+    """One finding for each bound, over the requests that were to be sent within ``windows``, if ``counts`` says so.
 
     Ids are ``PREFIX.OPERATION.METRIC``, paths ``(operation, metric)``.
     """
     for op, asked in bounds.items():
-        requests = view.requests(op, windows)
+        requests = [row for row in view.requests(op, windows) if counts(row)]
         for metric, bound in asked.bounds():
             name, path = f"{prefix}.{op}.{metric}", (op, metric)
             judge = partial(_judge, name, path, view)

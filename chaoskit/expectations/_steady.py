@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf, isnan
 
 from chaoskit.expectations._evidence import latency
@@ -30,25 +30,36 @@ def recovered_at(
     operation that has traffic of its own. Candidates for t are ``since`` and the moments at which a request was
     to be sent; ``until`` limits t + window.
 
+    Whether it stays so is another question (:mod:`chaoskit.expectations._lasting`).
+
     Requests are written down when they *end*, so the newest seconds are always missing some. Only complete
     windows are looked at, and all that lies before an answer is complete too: rows that come later never change
     an answer other than None. Two things follow. Only base traffic counts (a hole in a burst cannot be told
     from its end), and the bounds of ``requests`` do not (they speak of the generator, over another span).
     Of the requests before ``since`` the last one is needed to know that none is missing after it: give all.
     """
+    return next(good_spells(seen, steady_state, since, window, until), None)
+
+
+def good_spells(
+    seen: View | Iterable[r.Request],
+    steady_state: Mapping[str, OperationBounds],
+    since: float,
+    window: float = 1.0,
+    until: float | None = None,
+) -> Iterator[float]:
+    """The moments, as of :func:`recovered_at`, at which steady state begins to hold: it did not at the one before."""
     tracks = [_Track(rows, steady_state[op], since) for op, rows in _base(seen, steady_state).items()]
-    if not tracks:
-        return None
-    limit = min(track.complete for track in tracks)
+    limit = min((track.complete for track in tracks), default=-inf)
     if until is not None:
         limit = min(limit, until)
-    moments = {since, *(moment for track in tracks for moment in track.moments)}
-    for start in sorted(moments):
+    held = False
+    for start in sorted({since, *(moment for track in tracks for moment in track.moments)}):
         if start + window > limit:
-            return None
-        if all(track.holds(start, start + window) for track in tracks):
-            return start
-    return None
+            return
+        before, held = held, all(track.holds(start, start + window) for track in tracks)
+        if held and not before:
+            yield start
 
 
 def complete_until(

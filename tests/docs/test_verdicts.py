@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from chaoskit.engine import judge, run
-from chaoskit.expectations import _circuit, _samples, breaker, retries
+from chaoskit.expectations import _circuit, _lasting, _samples, breaker, retries
 from chaoskit.scenario import samples
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.model import OperationBounds
@@ -56,7 +56,8 @@ def test_limits():
         f"more than {judge.LAG_LIMIT * 1000:.0f} ms late at its 99th percentile",
         f"At most the last {samples.STEADY_GUARD:g} s is left out",
         f"steady state held for {judge.RECOVERY_WINDOW / 2:g} s, or after {run.WARM_UP:g} s",
-        f"every bound of every operation holds for {judge.RECOVERY_WINDOW:g} s",
+        f"every bound of every operation holds over [t, t + {judge.RECOVERY_WINDOW:g} s)",
+        f"a later t needs {_lasting.LASTS * judge.RECOVERY_WINDOW:g} s of its own",
         f"began more than {retries.GRACE * 1000:.0f} ms later than the deadline",
         f"at most {_circuit.OPEN_SHARE * 100:.0f} % of `rate` come",
         f"{_circuit.CLOSED_SHARE * 100:.0f} % of `rate` come within {_circuit.CLOSED_SPAN:g} s",

@@ -26,7 +26,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import psycopg
 
-held, numbers = [], itertools.count(1)
+held, numbers, seen = [], itertools.count(1), {}
 storing, latest = threading.Lock(), [0, 0.0]
 
 
@@ -69,7 +69,18 @@ def store_and_repeat():
     return store()
 
 
+def flap():
+    """Once nobody came for a while: well for 1.2 s and ill for 1.8 s, for ever."""
+    now, last = time.monotonic(), seen.get("last")
+    if last and now - last > 0.4:
+        seen.setdefault("since", now)
+    seen["last"] = now
+    if "since" in seen and (now - seen["since"]) % 3 > 1.2:
+        raise OSError("ill")
+
+
 PATHS = {
+    "/flap": flap,
     "/work": lambda: work(), "/burn": burn, "/leak": lambda: held.append(open(os.devnull)),
     "/store": store, "/repeat": store_and_repeat, "/forget": lambda: next(numbers),
 }
@@ -208,6 +219,15 @@ def test_two_outages_that_overlap(verdict: Rehearse) -> None:
     shut = [row for row in result.history.of(r.Request) if 0.85 < row.intended - slow.started < 1.4]
     assert len(shut) > 20
     assert not any(row.ok for row in shut)
+
+
+def test_well_for_a_second_at_a_time(verdict: Rehearse) -> None:
+    """It is watched for long enough to see that steady state does not stay."""
+    result = verdict(
+        request=f"{GET}flap", faults="- outage: {down: {on: web}, at: 0s, for: 1s}", expect="recovery: {within: 4s}"
+    )
+    assert result.verdict.outcome is Outcome.VIOLATED, result.verdict.reason
+    assert "but from then on as a whole get.success_rate" in seen(result)["recovery"]
 
 
 def test_two_delays_at_one_place(verdict: Rehearse) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaoskit.expectations._operations import measure
 from chaoskit.expectations._steady import recovered_at
 from chaoskit.expectations.base import EXPECTATIONS, Outcome
+from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window
@@ -251,6 +253,74 @@ def test_violated_when_never(rehearse, by_id):
     run.traffic(lambda at: {"status": 500} if at >= 0 else {})
     finding = by_id(Recovery(within="5s"), run.view(STEADY))["recovery"]
     assert (finding.outcome, finding.seen) == (Outcome.VIOLATED, "not within 15s")
+
+
+def flapping(at):
+    """From the fault's end (6 s) on well for 1.3 s and ill for 4 s, for ever."""
+    return {"status": 503} if 0 <= at < 6 or (at - 6) % 5.3 > 1.3 else {}
+
+
+@pytest.mark.parametrize(("recovery", "after"), [(2.5, 0.0), (4.0, 0.0), (1.1, 6.0), (8.0, 6.0), (6.9, 0.0)])
+def test_well_for_a_second_at_a_time(rehearse, by_id, recovery, after):
+    """Steady state that is lost again never held, however often it came back; not even if it is there at the end."""
+    run = rehearse(recovery=recovery, after=after)
+    run.traffic(flapping)
+    finding = by_id(Recovery(within="8s"), run.view({"place-order": {"success_rate": ">= 95%"}}))["recovery"]
+    assert not finding.held
+    assert "; it held after 0s, but from then on as a whole place-order.success_rate" in finding.seen
+
+
+def test_back_for_good_after_a_good_spell(rehearse, by_id):
+    """What counts is the moment from which on it stayed."""
+    run = rehearse(recovery=8.0)
+    run.traffic(lambda at: {"status": 503} if 0 <= at < 6 or 7.2 <= at < 10 else {})
+    steady = {"place-order": {"success_rate": ">= 95%"}}
+    finding = by_id(Recovery(within="5s"), run.view(steady))["recovery"]
+    assert (finding.outcome, finding.seen) == (Outcome.HELD, "after 3.95s"), "one of twenty in a second is steady"
+    finding = by_id(Recovery(within="2s"), run.view(steady))["recovery"]
+    assert finding.outcome is Outcome.VIOLATED
+    assert finding.seen.startswith("after 3.95s; it held after 0s, but")
+
+
+@pytest.mark.parametrize("bound", [">= 99%", ">= 99.9%"])
+def test_one_failure_later_is_what_it_is_in_the_steady_phase(rehearse, by_id, bound):
+    """It would be violated by a second of 40 requests alone, and is not by too few of these to tell."""
+    for moment in (7.5, 8.4, 9.9):
+        run = rehearse(recovery=4.0)
+        run.traffic(lambda at, bad=moment: {"status": 503} if 0 <= at < 6 or bad <= at < bad + 0.02 else {})
+        finding = by_id(Recovery(within="1s"), run.view({"place-order": {"success_rate": bound}}))["recovery"]
+        assert (finding.outcome, finding.seen) == (Outcome.HELD, "after 0s")
+
+
+def test_a_spell_after_a_lost_one_must_last(rehearse, by_id):
+    """Well at the end, but for a second only, and seen to be lost before: nobody knows."""
+    run = rehearse(recovery=4.0)
+    run.traffic(lambda at: {"status": 503} if 0 <= at < 6 or 7.2 <= at < 8.7 else {})
+    finding = by_id(Recovery(within="5s"), run.view({"place-order": {"success_rate": ">= 95%"}}))["recovery"]
+    assert finding.outcome is Outcome.VACUOUS
+    assert "but was watched for 1.3" in finding.seen
+
+
+def sop(run, started, ended):
+    """An SOP that took from ``started`` to ``ended``."""
+    run.add(
+        r.SopRun(
+            sop="restart", alert="Down", fingerprint="f", incident="i", severity="critical", action_type="restart",
+            target_service="orders", priority="P1", queued=run.origin + started, started=run.origin + started,
+            ended=run.origin + ended, outcome="done",
+        )
+    )  # fmt: skip
+
+
+def test_an_sop_that_begins_later_is_a_cure_of_its_own(rehearse, by_id):
+    """It takes the service down, as it is meant to, when steady state holds already. Whatever comes long after it
+    counts again."""
+    steady = {"place-order": {"success_rate": ">= 95%"}}
+    for back, held in ((9.5, True), (13.9, False)):
+        run = rehearse(recovery=8.0)
+        run.traffic(lambda at, back=back: {"status": 503} if 0 <= at < 6 or 8 <= at < back else {})
+        sop(run, 8.0, 8.5)
+        assert by_id(Recovery(within="2s"), run.view(steady))["recovery"].held == held
 
 
 def test_vacuous(rehearse, by_id):

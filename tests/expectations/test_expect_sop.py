@@ -151,6 +151,9 @@ def test_recovered_because_of_the_sop(rehearse, by_id):
         pytest.param(ill(0, 6), {"at": 2.0}, "only 3.9s after", id="only when lifted"),
         pytest.param(ill(0, 5.5), {"at": 2.0}, "only 3.4s after", id="not long enough before it was lifted"),
         pytest.param(ill(0, 99), {"at": 2.0}, "not at all", id="never"),
+        pytest.param(
+            lambda at: {"status": 500} if 0 <= at < 2.5 or 3.8 <= at < 6 else {}, {"at": 2.0}, "not for long", id="lost"
+        ),
         pytest.param(ill(0, 7), {"at": 6.5}, "no fault was active", id="after the fault"),
         pytest.param(ill(0, 2.5), {"at": 2.0, "outcome": "failed", "detail": "no"}, "was not done", id="failed"),
         pytest.param(ill(0, 2.5), {"at": 2.0, "started": None, "outcome": "skipped"}, "no SOP ran", id="skipped"),
