@@ -14,6 +14,7 @@ from math import inf
 from chaoskit.expectations._calm import at_best, inconclusive
 from chaoskit.expectations._lasting import settled
 from chaoskit.expectations.base import Finding, Outcome
+from chaoskit.expectations.recovery import BETWEEN
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window
 
@@ -83,7 +84,7 @@ def _looked_at(finding: Finding, view: View) -> Window:
             return Window(fault.started, fault.ended)
     if name.endswith("not_before_fault"):
         return Window(-inf, inf)
-    if kind == "recovery" and view.last_cure is not None:
+    if kind == "recovery" and name != BETWEEN and view.last_cure is not None:
         phase = view.phases.get("recovery")
         return Window(view.last_cure, inf if phase is None else phase.end)
     return Window(view.first_fault if view.first_fault is not None else -inf, inf)

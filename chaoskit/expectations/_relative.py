@@ -37,9 +37,14 @@ def steady_windows(view: View) -> list[Window]:
     if phase is None:
         return []
     end = phase.end if view.first_fault is None else min(phase.end, view.first_fault)
-    last = Window(end - steady_guard(phase.length), end)
-    under_way = [row.intended for row in view.requests(None, [last]) if row.ended >= end]
-    return [Window(phase.start, min(under_way, default=end))]
+    return [clear_of_the_next(view, Window(phase.start, end))]
+
+
+def clear_of_the_next(view: View, span: Window) -> Window:
+    """A ``span`` up to the earliest request that was still under way when a fault struck at its end."""
+    last = Window(span.end - steady_guard(span.length), span.end)
+    under_way = [row.intended for row in view.requests(None, [last]) if row.ended >= span.end]
+    return Window(span.start, min(under_way, default=span.end))
 
 
 @dataclass(frozen=True)

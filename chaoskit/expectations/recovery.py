@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import model_validator
 
 from chaoskit.expectations._because import because_of_sop
-from chaoskit.expectations._evidence import SHOWN, first_few, vacuous
-from chaoskit.expectations._lasting import spells
+from chaoskit.expectations._evidence import SHOWN, first_few, moment, vacuous
+from chaoskit.expectations._lasting import LASTS, spells
+from chaoskit.expectations._relative import clear_of_the_next
 from chaoskit.expectations._steady import complete_until, unmet
 from chaoskit.expectations.base import Expectation, Finding, NeverKnown, Outcome
 from chaoskit.history.view import View
@@ -19,11 +21,15 @@ from chaoskit.scenario.model import Given
 from chaoskit.scenario.types import Duration, problem
 from chaoskit.units import format_duration
 
+BETWEEN = "between"
+"""``recovery.between`` is the finding on the faults before the last."""
+
 
 class Recovery(Expectation):
     """``within``: seconds from the end of the last fault (of a ``kill``, which is one moment: from its last strike) to
     the first moment at which steady state holds again, and from which on it does as a whole up to the end of what is
-    seen (see :mod:`chaoskit.expectations._lasting`).
+    seen (see :mod:`chaoskit.expectations._lasting`). Where the next fault begins later than that time and 2.5 s after
+    one has ended, it is asked of that one, too (``recovery.between``): what comes between faults is healthy time.
 
     ``because_of: sop``: besides, steady state must hold again within that time of the start of the first SOP, and
     before any fault is lifted that was active then. It is violated when steady state held already, or came back only
@@ -51,7 +57,7 @@ class Recovery(Expectation):
             yield NeverKnown((*given.path, "within"), what, legal)
 
     def judge(self, view: View) -> Iterator[Finding]:
-        """``recovery``, and ``recovery.because_of``."""
+        """``recovery``, ``recovery.because_of``, and ``recovery.between`` where there is such a time."""
         if self.because_of is not None:
             yield because_of_sop(view, self.within)
         expected, path = f"steady state again within {format_duration(self.within)}", ("within",)
@@ -59,6 +65,7 @@ class Recovery(Expectation):
         if since is None:
             yield vacuous("recovery", expected, "there was no fault to recover from", path, certain=True)
             return
+        yield from self._between(view, path)
         requests = [row for op in view.steady_state for row in view.requests(op) if row.intended >= since]
         watched = complete_until(view, view.steady_state, since) - since
         if watched < view.recovery_window:
@@ -81,6 +88,25 @@ class Recovery(Expectation):
             worst="" if held else _still_wrong(view, since + (watched if found.after is None else found.after)),
             rows=() if held else first_few(failed[-SHOWN:]),
         )
+
+    def _between(self, view: View, path: tuple[str, ...]) -> Iterator[Finding]:
+        gaps = [Window(one.end, other.start) for one, other in pairwise(view.fault_windows)]
+        long = LASTS * view.recovery_window
+        clear = [clear_of_the_next(view, gap) for gap in gaps]
+        asked = [gap for gap in clear if gap.length >= self.within + long]
+        if not asked:
+            return
+        found = [(_back(view, gap.start, self.within, gap.end), gap) for gap in asked]
+        worst, gap = max(found, key=lambda each: _WORST.index(each[0].outcome))
+        told = worst.told if worst.after is not None else f"not within {format_duration(gap.length)}{worst.told}"
+        expected = f"steady state again within {format_duration(self.within)} of each fault that another follows later"
+        seen = f"{told} (of the fault that ended at {moment(view, gap.start, gap.start)})"
+        requests = [row for op in view.steady_state for row in view.requests(op, asked)]
+        rows = () if worst.outcome is Outcome.HELD else first_few(row for row in requests if not row.ok)
+        yield Finding(f"recovery.{BETWEEN}", worst.outcome, expected, seen, len(requests), path, rows=rows)
+
+
+_WORST = (Outcome.HELD, Outcome.INCONCLUSIVE, Outcome.VACUOUS, Outcome.VIOLATED)
 
 
 @dataclass(frozen=True)

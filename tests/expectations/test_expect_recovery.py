@@ -301,6 +301,31 @@ def test_a_spell_after_a_lost_one_must_last(rehearse, by_id):
     assert "but was watched for 1.3" in finding.seen
 
 
+def gap(rehearse, ill, second=6.0):
+    """A fault until 2 s, another from ``second`` on; 503 in ``ill`` seconds after the first."""
+    run = rehearse(fault=0.0)
+    run.fault(0.0, 2.0)
+    run.fault(second, second + 2.0)
+    run.traffic(lambda at: {"status": 503} if 2 <= at < 2 + ill else {}, end=second + 6)
+    return run.view({"place-order": {"success_rate": ">= 95%"}})
+
+
+@pytest.mark.parametrize(
+    ("ill", "within", "outcome"), [(3.0, "1s", "violated"), (0.9, "1s", "held"), (9.0, "1s", "violated")]
+)
+def test_it_recovers_from_each_fault_that_another_follows_later(rehearse, by_id, ill, within, outcome):
+    """The time between faults is healthy: ill there, it has not recovered from the first."""
+    finding = by_id(Recovery(within=within), gap(rehearse, ill))["recovery.between"]
+    assert str(finding.outcome) == outcome
+    assert finding.seen.endswith("(of the fault that ended at +2.0 s)")
+
+
+@pytest.mark.parametrize(("within", "second"), [("2s", 6.0), ("1s", 5.0), ("0s", 2.1)])
+def test_faults_that_follow_each_other_sooner_ask_for_nothing_between(rehearse, by_id, within, second):
+    """There was no time in which it could have been known."""
+    assert "recovery.between" not in by_id(Recovery(within=within), gap(rehearse, 9.0, second))
+
+
 def sop(run, started, ended):
     """An SOP that took from ``started`` to ``ended``."""
     run.add(
