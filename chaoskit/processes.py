@@ -29,8 +29,11 @@ from chaoskit.undo import lease_end
 OnLine = Callable[[str, str, float], None]
 """Called with the stream (``stdout`` or ``stderr``), the line without its end, and its monotonic time."""
 
-LINE_LIMIT = 16 * 1024
+LINE_LIMIT = 64 * 1024
 """Bytes of a line that are kept."""
+
+CUT = " [cut]"
+"""What a longer line ends with."""
 
 # set -C makes `>` fail when the file exists. The shell's name holds no blanks: field 22 is the start time.
 _WRAPPER = """
@@ -71,7 +74,7 @@ class LineSplitter:
 
 
 def _text(line: bytes) -> str:
-    cut = " [cut]" if len(line) > LINE_LIMIT else ""
+    cut = CUT if len(line) > LINE_LIMIT else ""
     return line[:LINE_LIMIT].decode("utf-8", "replace").rstrip("\r") + cut
 
 

@@ -23,16 +23,24 @@ def start_traffic(
     variables: Mapping[str, Any],
     radius: BlastRadius,
     notes: Iterable[tuple[str, str]] = (),
+    reads: Iterable[tuple[str, list[int]]] = (),
 ) -> float:
     """Begin a session of ``generator`` and send each operation at its rate; gives the time of the first request.
 
     ``variables`` are what templates may name, ``radius`` is where requests may go, ``notes`` what rows keep of answers,
-    as operation and dotted path. Raises BrokenError for a template that fails.
+    as operation and dotted path, ``reads`` whose bodies are read, as operation and statuses. Raises BrokenError for a
+    template that fails.
     """
     noted: dict[str, list[str]] = {}
     for name, path in dict.fromkeys(notes):
         noted.setdefault(name, []).append(path)
-    specs = [_as_traffic(name, operation, noted.get(name, [])) for name, operation in operations.items()]
+    read: dict[str, list[list[int]]] = {}
+    for name, statuses in reads:
+        read.setdefault(name, []).append(statuses)
+    specs = [
+        _as_traffic(name, operation, noted.get(name, []), _any(read.get(name, [])))
+        for name, operation in operations.items()
+    ]
     generator.begin(seed, specs, variables, radius.hosts)
     start = now() + LEAD
     for spec in specs:
@@ -41,7 +49,14 @@ def start_traffic(
     return start
 
 
-def _as_traffic(name: str, model: Operation, noted: list[str]) -> traffic.Operation:
+def _any(read: list[list[int]]) -> list[int] | None:
+    """All statuses together, where an empty list stands for any; None when there is no list."""
+    if not read:
+        return None
+    return sorted({status for statuses in read for status in statuses}) if all(read) else []
+
+
+def _as_traffic(name: str, model: Operation, noted: list[str], read: list[int] | None) -> traffic.Operation:
     """An operation of the scenario language as the traffic worker takes it."""
     fallback = model.fallback
     return traffic.Operation(
@@ -57,6 +72,7 @@ def _as_traffic(name: str, model: Operation, noted: list[str]) -> traffic.Operat
         ok_status=model.ok.statuses,
         ok_json=model.ok.json_,
         note_json=noted,
+        read=read,
         fallback=traffic.Fallback(header=fallback.header or {}, status=fallback.status, json=fallback.json_ or {})
         if fallback
         else None,

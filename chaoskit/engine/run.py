@@ -187,9 +187,11 @@ class Run:
     def _start_traffic(self) -> float:
         data = {**self.scenario.environment.data, **self.scenario.model.data}
         variables = {**data, **self.live.addresses()}
-        notes = [note for planned in self.scenario.expectations for note in planned.expectation.notes()]
+        asked = [planned.expectation for planned in self.scenario.expectations]
+        notes = [note for expectation in asked for note in expectation.notes()]
+        reads = [read for expectation in asked for read in expectation.reads()]
         operations = self.scenario.model.traffic
-        return start_traffic(self.generator, self.seed, operations, variables, self.live.radius, notes)
+        return start_traffic(self.generator, self.seed, operations, variables, self.live.radius, notes, reads)
 
     def _end_traffic(self) -> None:
         longest = max(operation.timeout for operation in self.scenario.model.traffic.values())

@@ -17,6 +17,13 @@ def document(request: r.Request) -> Any:
         return ABSENT
 
 
+def unread(request: r.Request) -> str:
+    """Why the history does not have the whole body of the answer; empty when it has."""
+    if request.unread is not None:
+        return request.unread
+    return "too long" if request.size > len(request.body.encode()) else ""  # recorded before it was told
+
+
 def value(request: r.Request, path: str) -> Any:
     """The value at a dotted path of the answer's JSON, or ABSENT.
 

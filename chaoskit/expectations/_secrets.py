@@ -6,6 +6,7 @@ A finding names the kind of secret and where it stood, never the secret.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
@@ -18,10 +19,18 @@ Planted = Annotated[list[Annotated[str, Field(min_length=4)]], Field(min_length=
 
 _EXCERPT = 120
 
+_FOR_THE_CLIENT = re.compile("cookie|authenticate|[cx]srf", re.IGNORECASE)
+"""Headers that give a client its own secret, and those that say which it has to show."""
+
 
 def given_away(text: str) -> list[str]:
     """What looks like a secret in ``text``, also within the texts of a JSON document, where quotes are escaped."""
     return list(dict.fromkeys(kind for part in (text, *_texts(text)) for kind in secrets_in(part)))
+
+
+def given_away_in_header(name: str, value: str) -> list[str]:
+    """What looks like a secret in a header of an answer, but for what it is sent to the client for."""
+    return [] if _FOR_THE_CLIENT.search(name) else secrets_in(f"{name}: {value}")
 
 
 def planted_in(text: str, planted: Sequence[str]) -> list[str]:

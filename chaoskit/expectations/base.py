@@ -203,6 +203,10 @@ class Expectation(Model, ABC):
         the whole answer. The history keeps the beginning of a body alone."""
         return ()
 
+    def reads(self) -> Iterable[tuple[str, list[int]]]:
+        """The operations whose answers it reads, with the statuses; none stands for any. More of these is kept."""
+        return ()
+
     def never_known(self, given: Given) -> Iterable[NeverKnown]:  # noqa: ARG002  # for those that need something
         """Why, in this scenario, it could never be known whether it is met. Told at load, as mistakes."""
         return ()

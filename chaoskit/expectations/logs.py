@@ -23,6 +23,7 @@ from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window, inside
 from chaoskit.json_values import ABSENT, same
+from chaoskit.processes import CUT, LINE_LIMIT
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.model import Given
 from chaoskit.scenario.names import slug
@@ -46,6 +47,7 @@ class Logs(Expectation):
     neither side: what it decides of these, or of a ``count``, is vacuous, but where such lines were there before the
     phase, too. With ``no_secret`` nothing that looks like a password, token or key
     stands in any line of the service, selected or not, in the whole run; with ``secrets`` none of these planted values.
+    What is cut off a line that is longer than 65,536 bytes may be that, or what must be ``absent``: vacuous.
     """
 
     service: ServiceName
@@ -147,11 +149,12 @@ class Logs(Expectation):
                     return vacuous(self._id(name), expected, why, (name,))
                 bad = {id(row) for row in sides.clear if not edges.view.doubted_at(row.at)}
                 found = self._every(name, expected, lines, lambda row: "it is there" if id(row) in bad else "")
-                return _open(found, selected, edges)
+                asked = [row for row in lines if windows is None or inside(row.at, windows)]
+                return _whole(_open(found, selected, edges), asked)
             case "no_secret":
-                return self._every(name, expected, lines, lambda row: ", ".join(given_away(row.line)))
+                return _whole(self._every(name, expected, lines, lambda row: ", ".join(given_away(row.line))), lines)
         planted = self.secrets or []
-        return self._every(name, expected, lines, lambda row: ", ".join(planted_in(row.line, planted)))
+        return _whole(self._every(name, expected, lines, lambda row: ", ".join(planted_in(row.line, planted))), lines)
 
     def _first(self, expected: str, selected: list[r.Log], lines: list[r.Log], edges: Edges) -> Finding:
         view = edges.view
@@ -207,6 +210,15 @@ def _open(found: Finding, bad: list[r.Log], edges: Edges) -> Finding:
         return found
     seen = f"between 0 and {undecided} of {many(str(found.samples), 'line')} differ: {UNDECIDED}"
     return vacuous(found.id, found.expected, seen, found.path, found.samples)
+
+
+def _whole(found: Finding, lines: list[r.Log]) -> Finding:
+    """``found``, but vacuous where what was cut off ``lines`` may hold what must not be there."""
+    cut = sum(row.line.endswith(CUT) for row in lines)
+    if not found.held or not cut:
+        return found
+    seen = f"{cut} of {many(str(len(lines)), 'line')} could not be read to the end: longer than {LINE_LIMIT:,} bytes"
+    return vacuous(found.id, found.expected, seen, found.path, found.samples, certain=True)
 
 
 def _is(value: Any, wanted: Any) -> bool:

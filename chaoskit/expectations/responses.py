@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from chaoskit.expectations._body import document
+from chaoskit.expectations._body import document, unread
 from chaoskit.expectations._body import value as value_at
 from chaoskit.expectations._edges import UNDECIDED, Edges, Phase, Sides
 from chaoskit.expectations._evidence import SHOWN, first_few, many, told, vacuous
 from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
-from chaoskit.expectations._internals import internals_in
-from chaoskit.expectations._secrets import Planted, given_away, planted_in
+from chaoskit.expectations._internals import internals_in, internals_in_header
+from chaoskit.expectations._secrets import Planted, given_away, given_away_in_header, planted_in
 from chaoskit.expectations.base import (
     Expectation,
     Finding,
@@ -36,6 +36,10 @@ from chaoskit.scenario.types import JsonPath, Model, OperationName, ShareBound
 
 _HOWEVER_LATE = ("no_internals", "no_secret", "secrets")
 """What no answer may hold, whatever the machine is like, and whatever a fault met under way."""
+
+
+Wrong = Callable[[r.Request], str | None]
+"""What of an answer is not as it should be: empty when it is, None when that is not known."""
 
 
 class Where(Model):
@@ -69,10 +73,12 @@ class Responses(Expectation):
     ``header`` a match of this regular expression, in the body a match of ``body``; with ``no_internals`` no stack
     trace, exception class, file path or SQL (see :mod:`chaoskit.expectations._internals`); with ``no_secret``
     nothing that looks like a password, token or key, and with ``secrets`` none of these planted values. ``count``
-    bounds how many were selected, ``share`` their share of all requests of the operation in the phase. Only the first
-    2,048 characters of a body are known, but for the values in ``json``. A request that was under way when a fault
-    began or ended belongs to neither side: nothing is asked of it, but that it holds nothing of the inside and no
-    secret, and a ``count`` that it decides is vacuous.
+    bounds how many were selected, ``share`` their share of all requests of the operation in the phase. Of a body the
+    first 65,536 characters are looked at, unpacked (``gzip``, ``deflate``), for the values in ``json`` all of it; where
+    the rest may decide, the finding is vacuous. For the inside and for secrets headers are looked at, too: not for file
+    paths, as an address looks like one, nor for secrets in those that are for the client (cookies, challenges, tokens
+    against forged requests). A request that was under way when a fault began or ended belongs to neither side: nothing
+    is asked of it, but that it holds nothing of the inside and no secret, and a ``count`` that it decides is vacuous.
     """
 
     of: OperationName
@@ -100,6 +106,13 @@ class Responses(Expectation):
     def notes(self) -> Iterator[tuple[str, str]]:
         """The values that are compared."""
         yield from ((self.of, path) for path in self.json_ or {})
+
+    def reads(self) -> Iterator[tuple[str, list[int]]]:
+        """The answers that are selected, where what stands in them matters."""
+        if self.body is not None or self.no_internals or self.no_secret or self.secrets:
+            where = self.where
+            one_of = where.status if where is not None and where.error is None else None
+            yield self.of, [] if one_of is None else listed(one_of)
 
     def never_known(self, given: Given) -> Iterator[NeverKnown]:
         """A phase that may not come at all."""
@@ -155,7 +168,7 @@ class Responses(Expectation):
     def _selected(self, requests: list[r.Request]) -> list[r.Request]:
         return [row for row in requests if self.where is None or self.where.selects(row)]
 
-    def _demands(self) -> Iterator[tuple[str, str, Callable[[r.Request], str]]]:
+    def _demands(self) -> Iterator[tuple[str, str, Wrong]]:
         """What is asked of every answer: name, what is expected, and what of it an answer fails to meet."""
         if self.status is not None:
             statuses = listed(self.status)
@@ -167,22 +180,23 @@ class Responses(Expectation):
         if self.body is not None:
             yield "body", f"/{self.body}/", partial(_body_differs, self.body)
         if self.no_internals:
-            yield (
-                "no_internals",
-                "nothing of the service's inside",
-                lambda row: "; ".join(internals_in(row.body)),
-            )
+            expected = "nothing of the service's inside"
+            yield "no_internals", expected, partial(_gives_away, internals_in, internals_in_header)
         if self.no_secret:
-            yield "no_secret", "no secret", lambda row: "; ".join(given_away(row.body))
+            yield "no_secret", "no secret", partial(_gives_away, given_away, given_away_in_header)
         if (planted := self.secrets) is not None:
             expected = f"none of {many(str(len(planted)), 'planted value')}"
-            yield "secrets", expected, lambda row: "; ".join(planted_in(row.body, planted))
+
+            def found(text: str) -> list[str]:
+                return planted_in(text, planted)
+
+            yield "secrets", expected, partial(_gives_away, found, lambda _, value: found(value))
 
     def _every(
         self,
         name: str,
         expected: str,
-        wrong: Callable[[r.Request], str],
+        wrong: Wrong,
         selected: list[r.Request],
         left_out: int,
         *,
@@ -195,8 +209,14 @@ class Responses(Expectation):
             if left_out:
                 why += f" but {left_out} under way when a fault began or ended: let it last longer than an answer takes"
             return vacuous(key, expected, why, path, certain=certain and not left_out)
-        bad = [(row, text) for row in selected if (text := wrong(row))]
+        found = [(row, wrong(row)) for row in selected]
+        bad = [(row, text) for row, text in found if text]
+        unknown = Counter(unread(row) for row, text in found if text is None)
         total = many(str(len(selected)), "answer")
+        if not bad and unknown:
+            whys = ", ".join(f"{why} (× {count})" for why, count in unknown.most_common(3))
+            seen = f"{unknown.total()} of {total} could not be read to the end: {whys}"
+            return vacuous(key, expected, seen, path, len(selected), certain=True)
         if not bad:
             return Finding(key, Outcome.HELD, expected, f"in all of {total}", len(selected), path)
         kinds = Counter(text for _, text in bad).most_common(3)
@@ -213,8 +233,7 @@ def _json_differs(path: str, value: Any, request: r.Request) -> str:
     found = value_at(request, path)
     if same(found, value):
         return ""
-    cut = request.size > len(request.body.encode())
-    return "no JSON" if found is ABSENT and not cut and document(request) is ABSENT else repr(found)
+    return "no JSON" if found is ABSENT and not unread(request) and document(request) is ABSENT else repr(found)
 
 
 def _header_differs(name: str, pattern: str, request: r.Request) -> str:
@@ -224,8 +243,19 @@ def _header_differs(name: str, pattern: str, request: r.Request) -> str:
     return "" if re.search(pattern, value) else repr(value)
 
 
-def _body_differs(pattern: str, request: r.Request) -> str:
-    return "" if re.search(pattern, request.body) else repr(request.body[:60])
+def _body_differs(pattern: str, request: r.Request) -> str | None:
+    if re.search(pattern, request.body):
+        return ""
+    return None if unread(request) else repr(request.body[:60])
+
+
+def _gives_away(
+    in_body: Callable[[str], list[str]], in_header: Callable[[str, str], list[str]], request: r.Request
+) -> str | None:
+    found = in_body(request.body)
+    for name, value in request.headers.items():
+        found += [f"{what} in the header {name}" for what in in_header(name, value)]
+    return "; ".join(found) or (None if unread(request) else "")
 
 
 def _end(request: r.Request) -> str:

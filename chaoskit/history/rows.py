@@ -46,8 +46,9 @@ class Request(Row, frozen=True, kw_only=True):
     ends when its timeout would have been over. ``id`` is the value of the operation's correlation header,
     ``traceparent`` that of the header of W3C's trace context, ``idempotency_key`` that of the header
     ``idempotency-key``, empty where none was sent. ``copy`` counts simultaneous copies of one request from 0.
-    ``body`` is the beginning of the answer's; ``noted`` holds, by dotted path, those values of the whole answer's
-    JSON that an expectation needs.
+    ``body`` is the beginning of the answer's; ``unread`` says why the rest is not there, empty where there is no rest,
+    None in histories that do not know. ``noted`` holds, by dotted path, those values of the whole answer's JSON that an
+    expectation needs.
     """
 
     op: str
@@ -68,6 +69,7 @@ class Request(Row, frozen=True, kw_only=True):
     path: str = "/"
     headers: dict[str, str] = {}
     body: str = ""
+    unread: str | None = None
     size: int = 0
     noted: dict[str, Any] = {}
 

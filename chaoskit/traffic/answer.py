@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import socket
+import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 from chaoskit.json_values import ABSENT, at, same
+from chaoskit.traffic.http1 import KEPT
 from chaoskit.traffic.spec import Fallback, Operation
 
 TIMEOUT = "timeout"
@@ -17,6 +19,9 @@ REFUSED = "refused"
 RESET = "reset"
 CLOSED = "closed"
 UNSENT = "unsent"
+
+CUT = "too long"
+"""Why the rest of an answer's body is not there: what came, or what is kept of it, is shorter."""
 
 
 class Answer(NamedTuple):
@@ -49,6 +54,22 @@ def error_name(error: BaseException) -> str:
     if isinstance(error, OSError):
         return f"other: {error.strerror or error}"
     return f"other: {type(error).__name__}: {error}".rstrip(": ")
+
+
+def unpack(answer: Answer) -> tuple[Answer, str]:
+    """The answer with its body as it was before it was packed for the way; and why the rest of it is not there."""
+    packed = answer.headers.get("content-encoding", "").strip().lower()
+    if not answer.body or packed in ("", "identity"):
+        return answer, CUT if len(answer.body) < answer.size else ""
+    if packed not in ("gzip", "x-gzip", "deflate"):
+        return answer, f"packed ({packed})"
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # with the head of either
+    try:
+        body = unpacker.decompress(answer.body, KEPT)
+    except zlib.error:
+        return answer, f"packed ({packed}), but not as it should be"
+    rest = (not unpacker.eof and answer.error is None) or unpacker.unused_data
+    return Answer(answer.status, answer.headers, body, answer.size, answer.error), CUT if rest else ""
 
 
 def judge(operation: Operation, answer: Answer) -> tuple[bool, bool, dict[str, Any]]:

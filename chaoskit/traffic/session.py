@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from chaoskit.blast_radius import BlastRadius
 from chaoskit.errors import ChaosError
 from chaoskit.history.rows import Request, Row, Schedule
-from chaoskit.traffic.answer import UNSENT, Answer, judge
+from chaoskit.traffic.answer import CUT, UNSENT, Answer, judge, unpack
 from chaoskit.traffic.http_driver import HttpDriver
 from chaoskit.traffic.prepare import Recipe
 from chaoskit.traffic.python_driver import PythonDriver
@@ -20,6 +20,12 @@ from chaoskit.traffic.templates import Templates
 
 BODY_CHARS = 2048
 """How much of an answer's body a row keeps."""
+
+READ_CHARS = 65_536
+"""How much of one that is read."""
+
+READ_TOGETHER = 64 << 20
+"""How many characters of bodies that are read are kept in all: a history stays one that can be kept and sent."""
 
 UNANSWERED = "other: no answer when the traffic ended"
 
@@ -61,6 +67,7 @@ class Session:
         self._in_flight: dict[str, dict[int, Flight]] = {name: {} for name in self._recipes}
         self._number = 0
         self._planned = self._unsent = 0
+        self._room = READ_TOGETHER
         self._lags = array("d")
         self._empty = asyncio.Event()
 
@@ -124,7 +131,7 @@ class Session:
         self._unsent += 1
         self._lags.append(now - due.intended)
         answer = Answer(error=f"{UNSENT}: {operation.in_flight} requests in flight")
-        self._emit(_row(Flight(due, copy, now), answer, due.intended + operation.timeout))
+        self._end(Flight(due, copy, now), answer, due.intended + operation.timeout)
 
     def _send(self, due: Due, copy: int) -> None:
         operation = due.recipe.operation
@@ -144,7 +151,7 @@ class Session:
         flight = self._in_flight[name].pop(number, None)
         if flight is None:  # of a session that was dropped
             return
-        self._emit(_row(flight, answer, self._loop.time()))
+        self._end(flight, answer, self._loop.time())
         if not any(self._in_flight.values()):
             self._empty.set()
 
@@ -152,8 +159,17 @@ class Session:
         now = self._loop.time()
         for flights in self._in_flight.values():
             for flight in flights.values():
-                self._emit(_row(flight, Answer(error=UNANSWERED), now))
+                self._end(flight, Answer(error=UNANSWERED), now)
             flights.clear()
+
+    def _end(self, flight: Flight, answer: Answer, ended: float) -> None:
+        read = flight.due.recipe.operation.read
+        chars = BODY_CHARS
+        if read is not None and (not read or answer.status in read):
+            chars = max(chars, min(READ_CHARS, self._room))
+        row = _row(flight, answer, ended, chars)
+        self._room -= max(0, len(row.body) - BODY_CHARS)
+        self._emit(row)
 
     def _schedule(self) -> Schedule:
         lags = sorted(self._lags) or [0.0]
@@ -172,10 +188,14 @@ class Session:
         )
 
 
-def _row(flight: Flight, answer: Answer, ended: float) -> Request:
+def _row(flight: Flight, answer: Answer, ended: float, chars: int) -> Request:
     due = flight.due
     operation, request = due.recipe.operation, due.request
+    answer, unread = unpack(answer)
     ok, fallback, noted = judge(operation, answer)
+    # Four bytes are the most that one character takes.
+    body = answer.body[: 4 * chars].decode("utf-8", "replace")
+    cut = len(body) > chars or len(answer.body) > 4 * chars
     return Request(
         op=operation.name,
         seq=due.seq,
@@ -194,8 +214,8 @@ def _row(flight: Flight, answer: Answer, ended: float) -> Request:
         method=request.method,
         path=request.path,
         headers=dict(answer.headers),
-        # Four bytes are the most that one character takes.
-        body=answer.body[: 4 * BODY_CHARS].decode("utf-8", "replace")[:BODY_CHARS],
+        body=body[:chars],
+        unread=unread or (CUT if cut else ""),
         size=answer.size,
         noted=noted,
     )

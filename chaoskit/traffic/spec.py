@@ -39,7 +39,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     once. ``in_flight`` limits the requests in flight: what is due beyond it is not sent, and ends as ``unsent``.
     ``id_header`` carries the id that ties rows together; where ``headers`` does not set it, a seeded UUID is added.
     So is a ``traceparent`` (W3C trace context), also drawn from the seed. ``note_json`` lists dotted paths of the
-    answer whose values the row keeps, however long the answer is.
+    answer whose values the row keeps, however long the answer is. ``read`` is whose bodies are read, so that the row
+    keeps more of them: those with these statuses, or all when it is empty; None is none.
 
     With ``python`` (``module:async_function``) that coroutine function is called in place of HTTP: with the
     rendered ``json`` object as keyword arguments, and ``request_id`` if it has such a parameter. Its return
@@ -62,6 +63,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ok_status: list[int] = []
     ok_json: dict[str, Any] | None = None
     note_json: list[str] = []
+    read: list[int] | None = None
     fallback: Fallback | None = None
     copies: int = 1
     id_header: str = "x-request-id"

@@ -63,7 +63,7 @@ def test_values_deep_in_a_long_answer_are_judged(project, session, tmp_path):
     environment.write_text(text.replace("json: {answer: 42}", f"json: {{pad: {'x' * 5000}, answer: 42}}"))
     expected = """\
   responses: {of: ask, json: {answer: 42}}
-  ledger: {writes: ask, key: {json: answer}, read: {sql: select 42, on: postgres}}
+  ledger: {writes: ask, key: {json: answer, shared: true}, read: {sql: select 42, on: postgres}}
 """
     file.write_text(file.read_text() + expected)
     (scenario,) = load_scenarios(file)

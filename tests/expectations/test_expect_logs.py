@@ -114,6 +114,20 @@ def test_phases(rehearse, by_id):
         assert outcomes(by_id(asked, run.view())) == {"count": "held"}, phase
 
 
+def test_what_is_cut_off_a_line_may_be_what_must_not_be_there(rehearse, by_id):
+    """It is not known, so nothing has held; what stands in the rest is there."""
+    asked = {"service": "orders", "text": "panic", "absent": True, "no_secret": True, "secrets": ["hunter2secret"]}
+    for line, outcome in (("x", "held"), ("x [cut]", "vacuous"), ("panic password=hunter2secret [cut]", "violated")):
+        run = rehearse()
+        write(run, (0.1, "begun"), (3.0, line))
+        findings = by_id(Logs.model_validate(asked), run.view())
+        assert {str(finding.outcome) for finding in findings.values()} == {outcome}
+        if outcome == "vacuous":
+            assert findings["logs.orders.panic.secrets"].seen == (
+                "1 of 2 lines could not be read to the end: longer than 65,536 bytes"
+            )
+
+
 def test_text_lines_and_fields(rehearse, by_id):
     """Text is searched; fields are matched by name first, then by path; a list means any; true is not 1."""
     run = rehearse()

@@ -111,6 +111,54 @@ def test_json_values(rehearse, by_id):
     assert "absent (× 24)" in violated["responses.place-order.json.missing"].seen
 
 
+@pytest.mark.parametrize("unread", ["too long", "packed (br)"])
+def test_the_rest_of_an_answer_may_decide(rehearse, by_id, unread):
+    """What is not there in the part that is known is not known; what is there, is."""
+    asked = {"of": "place-order", "where": {"status": 500}, "body": "end$|trace", "no_internals": True,
+             "no_secret": True, "secrets": ["hunter2secret"]}  # fmt: skip
+    findings = by_id(Responses.model_validate(asked), panicking(rehearse, body="<html>", unread=unread).view())
+    assert outcomes(findings) == dict.fromkeys(["body", "no_internals", "no_secret", "secrets"], "vacuous")
+    assert findings["responses.place-order.body"].seen == (
+        f"24 of 24 answers could not be read to the end: {unread} (× 24)"
+    )
+    body = "password=hunter2secret, traceback: KeyError: 3"
+    findings = by_id(Responses.model_validate(asked), panicking(rehearse, body=body, unread=unread).view())
+    assert outcomes(findings) == {"body": "held"} | dict.fromkeys(["no_internals", "no_secret", "secrets"], "violated")
+    old = by_id(Responses.model_validate(asked), panicking(rehearse, body="<html>", size=5000).view())
+    assert set(outcomes(old).values()) == {"vacuous"}, "a history that does not tell"
+
+
+def test_which_bodies_are_read():
+    """Those that are selected, where what stands in them is asked for."""
+    asked = {"of": "place-order", "no_internals": True}
+    assert list(Responses.model_validate(asked).reads()) == [("place-order", [])]
+    assert list(Responses.model_validate({**asked, "where": {"status": 500}}).reads()) == [("place-order", [500])]
+    assert list(Responses.model_validate({**asked, "where": {"status": 500, "error": "reset"}}).reads()) == [
+        ("place-order", [])
+    ]
+    assert not list(Responses(of="place-order", status=200, json={"a": 1}, header={"a": "b"}).reads())
+
+
+@pytest.mark.parametrize(
+    ("header", "wrong"),
+    [
+        ({"x-debug": "Traceback (most recent call last)"}, {"no_internals"}),
+        ({"x-error": "KeyError: 'sku'; password=hunter2secret"}, {"no_internals", "no_secret", "secrets"}),
+        ({"x-api-key": "sk1234"}, {"no_secret"}),
+        ({"set-cookie": "session_token=4711; Path=/srv/shop"}, set()),
+        ({"location": "/home/orders", "www-authenticate": 'Bearer error_description="x"'}, set()),
+        ({"x-csrf-token": "4711", "etag": '"abc"'}, set()),
+    ],
+)
+def test_headers_give_away_as_bodies_do(rehearse, by_id, header, wrong):
+    """What a client gets there is as public; what is there for the client is no secret, and an address no file."""
+    asked = {"of": "place-order", "where": {"status": 500}, "no_internals": True, "no_secret": True,
+             "secrets": ["hunter2secret"]}  # fmt: skip
+    findings = by_id(Responses.model_validate(asked), panicking(rehearse, headers=header).view())
+    assert {key for key, outcome in outcomes(findings).items() if outcome == "violated"} == wrong
+    assert all(f"in the header {min(header)}" in findings[f"responses.place-order.{key}"].seen for key in wrong)
+
+
 def test_header_is_asked_for_without_regard_to_case(rehearse, by_id):
     """Header names have no case, values are matched as regular expressions."""
     run = panicking(rehearse, status=429, headers={"retry-after": "7"})

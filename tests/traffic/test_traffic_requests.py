@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import zlib
 from collections import Counter
 from typing import Any
 
@@ -135,6 +137,57 @@ def test_fallback_by_status_and_json(traffic: Any, shop: Any) -> None:
     assert [row.fallback for row in traffic.requests] == [True, False]
 
 
+@pytest.mark.parametrize(
+    ("read", "size", "kept", "unread"),
+    [
+        ([], 2048, 2048, ""),
+        ([], 60_000, 60_000, ""),
+        ([200], 60_000, 60_000, ""),
+        ([500], 60_000, 2048, "too long"),
+        ([], 70_000, 65_536, "too long"),
+        (None, 2048, 2048, ""),
+    ],
+)
+def test_more_is_kept_of_a_body_that_is_read(
+    traffic: Any, shop: Any, read: list[int] | None, size: int, kept: int, unread: str
+) -> None:
+    """Of answers with the statuses that somebody asks about; a row says whether it has all."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text="é" * size)
+
+    shop.answer = answer
+    traffic.run(shop, traffic.order(read=read), {"count": 1}, length=0.3)
+    (row,) = traffic.requests
+    assert (len(row.body), row.unread, row.size) == (kept, unread, 2 * size)
+
+
+@pytest.mark.parametrize(
+    ("packed", "pack", "unread"),
+    [
+        ("gzip", gzip.compress, ""),
+        ("deflate", zlib.compress, ""),
+        ("br", bytes, "packed (br)"),
+        ("gzip", bytes, "packed (gzip), but not as it should be"),
+        ("gzip", lambda body: gzip.compress(body)[:-9], "too long"),
+        ("identity", bytes, ""),
+    ],
+)
+def test_packed_answers(traffic: Any, shop: Any, packed: str, pack: Any, unread: str) -> None:
+    """They are read as a client reads them, for ok and for the row."""
+    text = b'{"paid": true}'
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=pack(text), headers={"content-encoding": packed})
+
+    shop.answer = answer
+    traffic.run(shop, traffic.order(ok_json={"paid": True}), {"count": 1}, length=0.3)
+    (row,) = traffic.requests
+    assert (row.unread, row.size) == (unread, len(pack(text)))
+    if unread != "too long":
+        assert (row.ok, row.body) == (True, text.decode())
+
+
 def test_true_is_not_1(traffic: Any, shop: Any) -> None:
     """As it is for Python, but not for the client that reads the answer; nor within what is compared."""
     answers = iter([{"paid": True, "by": {"card": False}}, {"paid": 1, "by": {"card": False}},
@@ -162,6 +215,7 @@ def test_answers_are_kept_in_part(traffic: Any, shop: Any) -> None:
     assert (row.status, row.ok, row.error) == (302, False, None)
     assert row.body == "é" * 2048
     assert row.size == 10_000
+    assert row.unread == "too long"
     assert row.headers["x-a"] == "b"
     assert len(shop.seen) == 1
 
