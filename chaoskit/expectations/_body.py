@@ -9,6 +9,16 @@ from chaoskit.history import rows as r
 from chaoskit.json_values import ABSENT, at
 
 
+class _Unknown:
+    """What stands at a path of an answer whose rest is not known: equal to nothing."""
+
+    def __repr__(self) -> str:
+        return "not known"
+
+
+UNKNOWN: Any = _Unknown()
+
+
 def document(request: r.Request) -> Any:
     """The answer's body as JSON; ABSENT where it is none, or longer than what the history keeps."""
     try:
@@ -25,9 +35,10 @@ def unread(request: r.Request) -> str:
 
 
 def value(request: r.Request, path: str) -> Any:
-    """The value at a dotted path of the answer's JSON, or ABSENT.
+    """The value at a dotted path of the answer's JSON, ABSENT, or :data:`UNKNOWN`.
 
     Of an answer that is longer than what the history keeps only those are known that were noted when it came
     (:meth:`chaoskit.expectations.base.Expectation.notes`).
     """
-    return request.noted[path] if path in request.noted else at(document(request), path)
+    found = request.noted[path] if path in request.noted else at(document(request), path)
+    return UNKNOWN if found is ABSENT and unread(request) and path not in request.absent else found

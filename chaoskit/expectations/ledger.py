@@ -30,7 +30,7 @@ from pydantic import Field, model_validator
 
 from chaoskit.clock import now, wait_for
 from chaoskit.errors import BrokenError
-from chaoskit.expectations._body import value
+from chaoskit.expectations._body import UNKNOWN, value
 from chaoskit.expectations._evidence import first_few, vacuous, with_unit
 from chaoskit.expectations._fields import NONE, Count, Statuses, at_least_one, listed
 from chaoskit.expectations.base import Expectation, Finding, Outcome, Path_, Reader, check
@@ -189,6 +189,9 @@ class Ledger(Expectation):
         )  # fmt: skip
         if finding.outcome is Outcome.VIOLATED:
             return with_unit(finding, lambda text: f"{text} {name} of {writes}")
+        if cut := [row for row in requests if self._cut(row) and (name == "unexpected" or self._acknowledges(row))]:
+            why = f"of {counted(len(cut), 'answers')} the part in which the key may stand is not known"
+            return replace(vacuous(id_, str(bound), why, path, finding.samples, certain=True), rows=first_few(cut))
         if keyless:
             why = f"{len(keyless)} of {len(promised)} acknowledged writes have no key to look for"
             told = vacuous(id_, str(bound), why, path, finding.samples, certain=True)
@@ -261,7 +264,11 @@ class Ledger(Expectation):
         """How many keys may be there that nobody was told."""
         return sum(
             self._key(row) is None
-            and (self._acknowledges(row) or (row.error is not None and row.error.partition(":")[0] not in UNSENT))
+            and (
+                self._acknowledges(row)
+                or self._cut(row)
+                or (row.error is not None and row.error.partition(":")[0] not in UNSENT)
+            )
             for row in requests
         )
 
@@ -277,7 +284,12 @@ class Ledger(Expectation):
         if self.key.header is not None:
             return request.headers.get(self.key.header.lower())
         found = value(request, self.key.json_ or "")
-        return None if found is ABSENT or found is None else str(found)
+        return None if found is ABSENT or found is UNKNOWN or found is None else str(found)
+
+    def _cut(self, request: r.Request) -> bool:
+        """Whether the key may stand in the part of the answer that the history does not have."""
+        json_ = self.key.json_ if isinstance(self.key, Key) else None
+        return json_ is not None and value(request, json_) is UNKNOWN
 
     def _queries(self) -> list[tuple[str, str]]:
         return [

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from chaoskit.expectations._body import document, unread
+from chaoskit.expectations._body import UNKNOWN, document, unread
 from chaoskit.expectations._body import value as value_at
 from chaoskit.expectations._edges import UNDECIDED, Edges, Phase, Sides
 from chaoskit.expectations._evidence import SHOWN, first_few, many, told, vacuous
@@ -229,8 +229,10 @@ def _status_differs(statuses: list[int], request: r.Request) -> str:
     return "" if request.status in statuses else _end(request)
 
 
-def _json_differs(path: str, value: Any, request: r.Request) -> str:
+def _json_differs(path: str, value: Any, request: r.Request) -> str | None:
     found = value_at(request, path)
+    if found is UNKNOWN:
+        return None
     if same(found, value):
         return ""
     return "no JSON" if found is ABSENT and not unread(request) and document(request) is ABSENT else repr(found)

@@ -48,7 +48,7 @@ class Request(Row, frozen=True, kw_only=True):
     ``idempotency-key``, empty where none was sent. ``copy`` counts simultaneous copies of one request from 0.
     ``body`` is the beginning of the answer's; ``unread`` says why the rest is not there, empty where there is no rest,
     None in histories that do not know. ``noted`` holds, by dotted path, those values of the whole answer's JSON that an
-    expectation needs.
+    expectation needs; where the body is not all there, ``absent`` lists those that it needs and that are in no part.
     """
 
     op: str
@@ -72,6 +72,7 @@ class Request(Row, frozen=True, kw_only=True):
     unread: str | None = None
     size: int = 0
     noted: dict[str, Any] = {}
+    absent: list[str] = []
 
 
 class Connection(Row, frozen=True, kw_only=True):

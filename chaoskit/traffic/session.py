@@ -218,4 +218,5 @@ def _row(flight: Flight, answer: Answer, ended: float, chars: int) -> Request:
         unread=unread or (CUT if cut else ""),
         size=answer.size,
         noted=noted,
+        absent=[path for path in operation.note_json if path not in noted] if cut and not unread else [],
     )

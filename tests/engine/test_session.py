@@ -71,6 +71,9 @@ def test_values_deep_in_a_long_answer_are_judged(project, session, tmp_path):
     assert result.verdict.outcome is Outcome.HELD, result.verdict.reason
     _, again, _ = rejudge(result.folder)
     assert again == result.verdict
+    file.write_text(file.read_text().replace("json: {answer: 42}}", "json: {other: 42}}"))
+    _, other, _ = rejudge(result.folder, file)
+    assert other.outcome is Outcome.VACUOUS, "what was not noted, and stands in none of what is kept, is not known"
 
 
 def test_violated_and_judged_again_with_another_bound(project, session, tmp_path):

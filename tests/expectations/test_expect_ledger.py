@@ -381,6 +381,19 @@ def test_a_key_that_was_noted_needs_no_body(rehearse, by_id):
     assert not list(Ledger.model_validate({**ASKED, "key": {"header": "x-id"}}).notes())
 
 
+def test_a_key_in_the_part_that_is_not_known(rehearse, by_id):
+    """It is none that is lost, and a row that it may name is no stranger: of refused writes, too."""
+    cut = {"body": '{"pad": "xxx', "unread": "too long"}
+    run, _ = orders(rehearse, lambda at: cut | {"status": 201 if at < 9 else 409})
+    findings = judged(by_id, run, Database([["n1"], ["n2"]]), key={"json": "id"})
+    assert outcomes(findings) == dict.fromkeys(findings, "vacuous")
+    assert findings["lost"].seen == "of 140 answers the part in which the key may stand is not known"
+    run, _ = orders(rehearse, lambda at: {"body": f'{{"id": {round(at * 10)}}}'} if at < 9 else cut | {"status": 409})
+    keys = [[json.loads(row.body)["id"]] for row in run.view().requests() if row.ok]
+    findings = judged(by_id, run, Database([*keys, ["n1"]]), key={"json": "id"})
+    assert outcomes(findings) == {"lost": "held", "duplicated": "held", "unexpected": "vacuous"}
+
+
 def test_a_key_that_nobody_was_told(rehearse, by_id):
     """Ten writes timed out: ten unknown keys may be there, an eleventh may not; what was not sent made none."""
 

@@ -91,12 +91,17 @@ def test_phases(rehearse, by_id, phase, samples):
 
 def test_json_of_a_long_answer(rehearse, by_id):
     """What was noted of the whole answer counts; what was not stands in none of the 2,048 characters that are known."""
-    run = panicking(rehearse, body='{"pad": "xxx', size=5000, noted={"error": "boom"})
+    run = panicking(rehearse, body='{"pad": "xxx', size=5000, noted={"error": "boom"}, absent=["missing"])
     asked = Responses(of="place-order", where={"status": 500}, json={"error": "boom", "missing": 1})
     assert list(asked.notes()) == [("place-order", "error"), ("place-order", "missing")]
     findings = by_id(asked, run.view())
     assert outcomes(findings) == {"json.error": "held", "json.missing": "violated"}
     assert "absent (× 24)" in findings["responses.place-order.json.missing"].seen
+    other = by_id(Responses(of="place-order", where={"status": 500}, json={"other": 1}), run.view())
+    assert outcomes(other) == {"json.other": "vacuous"}, "nobody had asked for it when the answers came"
+    assert other["responses.place-order.json.other"].seen == (
+        "24 of 24 answers could not be read to the end: too long (× 24)"
+    )
 
 
 def test_json_values(rehearse, by_id):

@@ -46,6 +46,7 @@ def test_values_are_noted_from_the_whole_answer(traffic: Any, shop: Any, pad: in
         shop, traffic.order(note_json=["orders.0.id", "orders.0.note", "orders.1.id"]), {"count": 2}, length=0.3
     )
     assert [row.noted for row in traffic.requests] == [{"orders.0.id": 7, "orders.0.note": None}] * 2
+    assert [row.absent for row in traffic.requests] == [["orders.1.id"] if pad > 2048 else []] * 2
     assert {len(row.body) for row in traffic.requests} == {min(len(traffic.requests[0].body), 2048)}
 
 
