@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.types import CountBound, problem
@@ -39,7 +39,7 @@ def _regex(text: str) -> str:
 Regex = Annotated[str, AfterValidator(_regex)]
 """A regular expression of Python's :mod:`re`, kept as text and checked at load."""
 
-Statuses = int | list[int]
+Statuses = int | Annotated[list[int], Field(min_length=1)]
 """One HTTP status or several."""
 
 

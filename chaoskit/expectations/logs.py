@@ -27,7 +27,7 @@ from chaoskit.processes import CUT, LINE_LIMIT
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.model import Given
 from chaoskit.scenario.names import slug
-from chaoskit.scenario.types import CountBound, Duration, ServiceName, problem
+from chaoskit.scenario.types import Duration, NumberBound, ServiceName, problem
 from chaoskit.units import format_duration
 
 MINUTE = 60.0
@@ -56,7 +56,7 @@ class Logs(Expectation):
     phase: Phase = "faults"
     within: Duration | None = None
     count: Count | None = None
-    per_minute: CountBound | None = None
+    per_minute: NumberBound | None = None
     with_: list[str] | None = Field(None, alias="with", min_length=1)
     absent: Literal[True] | None = None
     no_secret: Literal[True] | None = None

@@ -50,10 +50,10 @@ from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.model import Given
 from chaoskit.scenario.types import (
     CalledService,
-    CountBound,
     Duration,
     DurationBound,
     Model,
+    NumberBound,
     OperationName,
     RatioBound,
 )
@@ -72,7 +72,7 @@ GRACE = 0.02
 class Backoff(Model):
     """Bounds on the pauses: their growth, their spread, and the median of the first."""
 
-    factor: CountBound | None = None
+    factor: NumberBound | None = None
     jitter: RatioBound | None = None
     first: DurationBound | None = None
 
@@ -112,7 +112,7 @@ class Retries(Expectation):
     same_call: SameCall = "path"
     attempts: Count | None = None
     backoff: Backoff | None = None
-    amplification: CountBound | None = None
+    amplification: NumberBound | None = None
     after_deadline: Count | None = None
     deadline: Duration | None = None
 

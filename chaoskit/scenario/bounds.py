@@ -100,6 +100,8 @@ class Bound:
                 middle = parse(match.group(1))
                 spread = match.group(2)
                 width = middle * units.parse_ratio(spread) if spread.endswith("%") else parse(spread)
+                if not isfinite(width):
+                    raise BoundError(text, dimension, f"{spread} is not a finite spread")
                 if width < 0:
                     raise BoundError(text, dimension, "the range is empty")
                 return cls(text, dimension, low=middle - width, high=middle + width)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, WithJsonSchema
@@ -57,8 +57,18 @@ def _schema(example: str, what: str, legal: dict[str, float]) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "examples": [example], "description": what, "pattern": pattern})
 
 
+def _not_endless(value: float) -> float:
+    if value > LONGEST:
+        raise problem(f"{units.format_duration(value)} is longer than a week")
+    return value
+
+
+LONGEST = 7 * 24 * 3600.0
+"""Seconds that anything in a scenario may last."""
+
 Duration = Annotated[
     float,
+    AfterValidator(_not_endless),
     AfterValidator(_not_negative),
     _quantity(units.parse_duration),
     _schema("800ms", "duration: us, ms, s, m, h", units.DURATION_UNITS),
@@ -117,28 +127,36 @@ def _bound(dimension: str, example: str, kind: type[Bound] = Bound) -> Any:
     ]
 
 
-def _of_a_share(bound: Any) -> Any:
-    return Annotated[bound, AfterValidator(_possible)]
+def _within(bound: Any, most: float, whole: bool = False) -> Any:
+    """A bound for what lies between 0 and ``most``: it must be able to hold, and to fail."""
 
-
-def _possible(bound: Bound, info: ValidationInfo) -> Bound:
-    if (info.context or {}).get("recorded") or isinstance(bound, RelativeBound):
+    def validate(bound: Bound, info: ValidationInfo) -> Bound:
+        if (info.context or {}).get("recorded") or isinstance(bound, RelativeBound):
+            return bound
+        legal = [">= 99%", "< 1%", "0%..5%"] if most == 1 else list(BoundError(bound.text, bound.dimension).legal)
+        if not bound.possible(0.0, most):
+            told = "a share lies between 0% and 100%" if most == 1 else "it is never below 0"
+            raise problem(f"{bound.text!r}: {told}", legal)
+        if whole and bound.low == bound.high != round(bound.low):
+            raise problem(f"{bound.text!r} can never hold: a count is whole", legal)
+        if bound.holds(0.0) and bound.holds(most):
+            raise problem(f"{bound.text!r} can never fail: nothing lies beyond it", legal)
         return bound
-    if not bound.possible(0.0, 1.0):
-        raise problem(f"{bound.text!r}: a share lies between 0% and 100%", [">= 99%", "< 1%", "0%..5%"])
-    return bound
+
+    return Annotated[bound, AfterValidator(validate)]
 
 
-DurationBound = _bound("duration", "< 250ms")
-RatioBound = _bound("ratio", ">= 99.9%")
-ShareBound = _of_a_share(RatioBound)
+DurationBound = _within(_bound("duration", "< 250ms"), inf)
+RatioBound = _within(_bound("ratio", ">= 99.9%"), inf)
+ShareBound = _within(_bound("ratio", ">= 99.9%"), 1.0)
 """Of what cannot be more than all, nor less than none."""
-RateBound = _bound("rate", ">= 30/s")
-SizeBound = _bound("size", "< 64MB")
-CountBound = _bound("number", "<= 3")
-RelativeDurationBound = _bound("duration", "<= 3x steady", RelativeBound)
-RelativeShareBound = _of_a_share(_bound("ratio", ">= 0.9x steady", RelativeBound))
-RelativeRateBound = _bound("rate", ">= 0.5x steady", RelativeBound)
+RateBound = _within(_bound("rate", ">= 30/s"), inf)
+SizeBound = _within(_bound("size", "< 64MB"), inf)
+NumberBound = _within(_bound("number", "<= 3"), inf)
+CountBound = _within(_bound("number", "<= 3"), inf, whole=True)
+RelativeDurationBound = _within(_bound("duration", "<= 3x steady", RelativeBound), inf)
+RelativeShareBound = _within(_bound("ratio", ">= 0.9x steady", RelativeBound), 1.0)
+RelativeRateBound = _within(_bound("rate", ">= 0.5x steady", RelativeBound), inf)
 
 
 def _reference(kind: str, plural: str) -> AfterValidator:

@@ -256,7 +256,8 @@ def test_a_hang_is_no_slowness(usual: Scenario, flood: tuple[float, float], late
 
 def test_what_is_violated_whatever_the_machine_was_like_is_violated(tmp_path: Path) -> None:
     """The judge asks again: half of all answers are no 200 in calm time, and all of what others met."""
-    text = TEXT.replace("  noop:", "  responses: {of: ask, status: 200}\n  noop:").replace('">= 90%"', '">= 0%"')
+    text = TEXT.replace("  noop:", "  responses: {of: ask, status: 200}\n  noop:")
+    text = text.replace('success_rate: ">= 90%", ', "")
     for start, outcome in ((0.5, Outcome.VIOLATED), (-0.25, Outcome.INCONCLUSIVE)):
         made = history(late(0, 2, 0.01, ok=False))
         assert judge(scenario(tmp_path, text), with_machine(made, FLOOD, start, 2.0)).outcome is outcome

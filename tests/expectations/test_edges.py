@@ -127,6 +127,7 @@ def test_a_count_is_what_it_is_on_either_side(rehearse, by_id, clear, edge, low,
     run.traffic(rate=10)
     for seq in range(clear + edge):
         run.request(3.0 if seq < clear else 5.99, seq=1000 + seq, error="reset")
+    low = low or (1 if width is None else 0)  # at least none is no bound
     bound = f">= {low}" if width is None else f"{low}..{low + width}"
     finding = judged(by_id, run, Responses, of="place-order", where={"error": "reset"}, count=bound)
     meets = {low <= n <= (low + width if width is not None else 99) for n in range(clear, clear + edge + 1)}
