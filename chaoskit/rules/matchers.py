@@ -9,6 +9,7 @@ from typing import Any
 _MATCHER = re.compile(
     r"""\s*(?P<name>[a-zA-Z_]\w*)\s*(?P<sign>=~|!~|!=|=)\s*(?:"(?P<quoted>(?:\\.|[^"\\])*)"|(?P<plain>[^",{}]*?))\s*(?:,|$)"""
 )
+_KEYS: dict[str, type] = {"matchers": list, "match": dict, "match_re": dict}
 _ESCAPES = {"n": "\n", "\\": "\\", '"': '"'}
 
 
@@ -35,13 +36,16 @@ def read(texts: Iterable[str], equal: Mapping[str, Any], patterns: Mapping[str, 
     tests += [(name, "=~", str(value)) for name, value in patterns.items()]
     try:
         return Matchers(tests)
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"a matcher's pattern cannot be read: {error}") from None
 
 
 def of(said: Mapping[str, Any], side: str = "") -> Matchers:
     """Of a route, or with ``side`` (``source_``, ``target_``) of an inhibition. Raises ValueError."""
-    return read(said.get(f"{side}matchers") or (), said.get(f"{side}match") or {}, said.get(f"{side}match_re") or {})
+    texts, equal, patterns = (said.get(f"{side}{key}") or kind() for key, kind in _KEYS.items())
+    if not (isinstance(texts, list) and isinstance(equal, dict) and isinstance(patterns, dict)):
+        raise ValueError("matchers is a list of texts, match and match_re are mappings")
+    return read(texts, equal, patterns)
 
 
 def _split(text: str) -> Iterator[tuple[str, str, str]]:

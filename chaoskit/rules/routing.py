@@ -83,11 +83,29 @@ def _mistakes(page: Source) -> Iterator[Problem]:
                 durations.parse(route.get(key, "0"))
             except ValueError as error:
                 yield page.problem((*path, key), f"{key}: {error}")
+        if not _texts_or_nothing(route.get("group_by")):
+            yield page.problem((*path, "group_by"), "group_by is a list of labels")
+        if not isinstance(route.get("routes") or [], list):
+            yield page.problem((*path, "routes"), "routes is a list")
         yield from _matcher_mistakes(page, path, route, "")
-    rules = data.get("inhibit_rules")
-    for index, rule in enumerate(rules if isinstance(rules, list) else ()):
+    if not isinstance(data.get("global") or {}, dict):
+        yield page.problem(("global",), "global is a mapping")
+    rules = data.get("inhibit_rules") or []
+    if not isinstance(rules, list):
+        yield page.problem(("inhibit_rules",), "inhibit_rules is a list")
+        return
+    for index, rule in enumerate(rules):
+        if not isinstance(rule, dict):
+            yield page.problem(("inhibit_rules", index), "an inhibition is a mapping")
+            continue
+        if not _texts_or_nothing(rule.get("equal")):
+            yield page.problem(("inhibit_rules", index, "equal"), "equal is a list of labels")
         for side in ("source_", "target_"):
             yield from _matcher_mistakes(page, ("inhibit_rules", index), rule, side)
+
+
+def _texts_or_nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(each, str) for each in value))
 
 
 def _matcher_mistakes(page: Source, path: Path_, said: Any, side: str) -> Iterator[Problem]:

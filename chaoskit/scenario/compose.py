@@ -15,10 +15,11 @@ import yaml
 from pydantic import Field, model_validator
 
 from chaoskit.errors import ChaosError, InputError
+from chaoskit.plain_files import is_plain
 from chaoskit.scenario import interpolation, source, template
 from chaoskit.scenario.check import Check
 from chaoskit.scenario.model import Environment
-from chaoskit.scenario.names import mapping, reserved, texts
+from chaoskit.scenario.names import listed, mapping, reserved, texts
 from chaoskit.scenario.service import ReadySpec, ServiceSpec
 from chaoskit.scenario.source import Source
 from chaoskit.scenario.types import Model, problem
@@ -33,6 +34,8 @@ HOST_NETWORK = (
 """Why a service cannot share this machine's network."""
 
 _NOT_OURS = ("command", "image", "build", "provider", "args", "cwd", "tmpfs", "proxy")
+_DEEPEST = 20
+"""Files that include each other in a row."""
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
 _SUPERVISED: Mapping[str, Literal["always", "on-failure"]] = {
     "always": "always",
@@ -140,14 +143,15 @@ def resolved(files: Sequence[Path]) -> dict[str, dict[str, Any]]:
     """
     known = interpolation.known(files[0].parent)
     found: dict[str, dict[str, Any]] = {}
-    for name, its in (each for file in files for each in _read(file, ()).items()):
+    for name, its in (each for file in files for each in _read(file, (), {}).items()):
         its = interpolation.filled(its, known)
         said: dict[str, str] = {}
         for file in _env_files(its):
             said |= interpolation.env_file(file, known)
         given = its.get("environment")
-        pairs = given.items() if isinstance(given, dict) else (str(one).partition("=")[::2] for one in given or ())
-        bare = set() if isinstance(given, dict) else {str(one) for one in given or () if "=" not in str(one)}
+        words = [str(one) for one in listed(given)]
+        pairs = given.items() if isinstance(given, dict) else (word.partition("=")[::2] for word in words)
+        bare = {word for word in words if "=" not in word}
         for variable, value in pairs:
             if value is not None and variable not in bare:
                 said[str(variable)] = str(value)
@@ -164,7 +168,7 @@ def unseen(files: Sequence[Path]) -> Iterator[str]:
         if its.get("extends"):
             yield f"what {name} extends in the Compose file"
         for file in _env_files(its):
-            if not file.is_file():
+            if not is_plain(file):
                 yield f"the env_file {file.name} of {name}, which is not there"
 
 
@@ -184,7 +188,7 @@ def _files(check: Check, said: Any) -> list[Path]:
     found = []
     for index, name in enumerate([said] if isinstance(said, str) else said if isinstance(said, list) else []):
         file = folder / str(name)
-        if file.is_file():
+        if is_plain(file):
             found.append(file.resolve())
             continue
         there = [one.name for pattern in ("*.yml", "*.yaml") for one in folder.glob(pattern) if one != check.page.file]
@@ -198,8 +202,12 @@ def _services(check: Check, files: Sequence[Path], *, copy: bool) -> dict[str, A
     found: dict[str, Any] = {}
     try:
         for file in files:
-            for name, its in _read(file, (), copy=copy).items():
+            for name, its in _read(file, (), {}, copy=copy).items():
                 found[name] = {**mapping(found.get(name)), **mapping(its)}
+    except InputError as error:
+        for each in error.problems:
+            check.wrong(("compose",), f"compose: {each}")
+        return None
     except ChaosError as error:
         check.wrong(("compose",), f"compose: {error}")
         return None
@@ -208,31 +216,31 @@ def _services(check: Check, files: Sequence[Path], *, copy: bool) -> dict[str, A
     return {name: its for name, its in found.items() if not its.get("profiles")} if found else None
 
 
-def _read(file: Path, including: tuple[Path, ...], *, copy: bool = False) -> dict[str, Any]:
-    """The services of one Compose file and of those that it includes; a ``copy`` includes none. Raises ChaosError."""
-    try:
-        text = file.read_text(encoding="utf-8")
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506  # a safe loader: see below
-    except OSError as error:
-        raise ChaosError(f"{file.name} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ChaosError(f"{file.name} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{source.shown(file)}:{mark.line + 1}" if mark else source.shown(file)
-        raise ChaosError(f"{place}: {getattr(error, 'problem', None) or error}") from None
-    if not isinstance(data, dict) or not isinstance(data.get("services", {}), dict):
+def _read(
+    file: Path, including: tuple[Path, ...], known: dict[Path, dict[str, Any]], *, copy: bool = False
+) -> dict[str, Any]:
+    """The services of one Compose file and of those that it includes; a ``copy`` includes none.
+
+    ``known`` holds what was included before: a file that others include often is read once. Raises ChaosError.
+    """
+    data = source.read(file, tags=True).data
+    if not isinstance(data.get("services", {}), dict):
         raise ChaosError(f"{file.name} is no Compose file: it has no mapping services:")
     found: dict[str, Any] = {}
     include = data.get("include")
     if copy and include:
         raise ChaosError(f"{file.name} is a copy in a recording, and includes no other file")
-    for entry in include if isinstance(include, list) else ():
+    for entry in listed(include):
         path = mapping(entry).get("path", entry)
         for one in path if isinstance(path, list) else [path]:
-            other = (file.parent / str(one)).resolve()
+            other = file.parent / str(one)
+            if is_plain(other):
+                other = other.resolve()
+            if len(including) > _DEEPEST:
+                raise ChaosError(f"{file.name} is included by way of more than {_DEEPEST} files")
             if other not in including:
-                found |= _read(other, (*including, file))
+                known[other] = known[other] if other in known else _read(other, (*including, file), known)
+                found |= known[other]
     own = {str(name): dict(mapping(its)) for name, its in data.get("services", {}).items()}
     for its in (its for its in own.values() if its.get("env_file")):
         its["env_file"] = [str(file.parent / one) for one in _env_files(its)]
@@ -249,9 +257,11 @@ def _names(check: Check, data: Mapping[str, Any], services: Mapping[str, Any]) -
     wanted = [(("proxy", index), name) for index, name in enumerate(proxy if isinstance(proxy, list) else ())]
     wanted += [(("services", name), name) for name in mapping(data, "services")]
     for path, name in wanted:
+        if not isinstance(name, str):
+            continue  # told already
         if name not in services:
             told = f"the Compose file starts no service {name!r} (those with profiles: are left out)"
-            check.wrong(path, told, services, str(name))
+            check.wrong(path, told, services, name)
         elif path[0] == "proxy" and f"{name}-direct" in services:
             check.wrong(path, f"the name {name}-direct is taken: it leads to {name} past its proxy")
     reserved(check, services, ("compose",))
@@ -259,10 +269,3 @@ def _names(check: Check, data: Mapping[str, Any], services: Mapping[str, Any]) -
     for where, text in texts(mapping(data, "services"), ("services",)):
         for what, legal, found in template.mistakes(text, frozenset(services)):
             check.wrong(where, what, legal, found)
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the class is chosen at run time
-    """Reads plain data; tags of Compose's own (``!reset``, ``!override``) are passed over."""
-
-
-_Loader.add_multi_constructor("!", lambda *_: None)

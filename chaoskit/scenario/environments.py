@@ -195,6 +195,19 @@ def _merged(below: Any, own: Any) -> Any:
     return {**below, **{key: _merged(below[key], value) if key in below else value for key, value in own.items()}}
 
 
+def check_changes(check: Check, data: Mapping[str, Any], environment: Environment) -> None:
+    """Note what is wrong with the arguments of providers that a scenario (its ``data``) and its control change."""
+    for path in (("with",), ("control", "with")):
+        for name in mapping(data, *path):
+            spec = environment.services.get(name)
+            changes = mapping(data, *path, name, "args")
+            if not changes or spec is None or spec.provider is None or spec.provider not in room("providers"):
+                continue
+            arguments = {**spec.args, **mapping(data, "with", name, "args"), **changes}
+            context = {"in_file": True, "services": list(environment.services)}
+            check.typed(room("providers").get(spec.provider).Args, arguments, (*path, name, "args"), context)
+
+
 def mistakes_in_files(environment: Environment, *, embedded: bool = False) -> list[Problem]:
     """What is wrong with the files that its providers' arguments name, ``embedded`` also what our stand-ins lack."""
     found: list[Problem] = []

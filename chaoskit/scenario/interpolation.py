@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from chaoskit.plain_files import read_text
+
 _VARIABLE = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<plain>[A-Za-z_]\w*)"
     r"|\{(?P<braced>[A-Za-z_]\w*)(?:(?P<how>:?[-+?])(?P<word>(?:[^{}]|\{[^{}]*\})*))?\})"
@@ -47,8 +49,8 @@ def _one(found: re.Match[str], variables: Mapping[str, str]) -> str:
 def env_file(file: Path, variables: Mapping[str, str]) -> dict[str, str]:
     """The variables of an ``env_file``; none where it cannot be read. A name alone takes its value from ours."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = read_text(file).splitlines()
+    except OSError:
         return {}
     found = {}
     for line in lines:

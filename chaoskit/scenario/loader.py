@@ -13,7 +13,7 @@ from chaoskit.scenario import matrix, source
 from chaoskit.scenario.abilities import lacking
 from chaoskit.scenario.alert_names import alert_names, sent_by_applications
 from chaoskit.scenario.check import Check
-from chaoskit.scenario.environments import changed, environment_of, load_environment
+from chaoskit.scenario.environments import changed, check_changes, environment_of, load_environment
 from chaoskit.scenario.model import Given, PlannedExpectation, PlannedFault, Scenario, ScenarioFile, Timeline
 from chaoskit.scenario.names import check_names, mapping, slug
 from chaoskit.scenario.rooms import room
@@ -125,6 +125,8 @@ def _scenario(
         for kind, arguments in mapping(data, "expect").items()
         for planned in _expectations(check, kind, arguments, context)
     ]
+    if environment and recorded is None:
+        check_changes(check, data, environment)
     check_names(check, raw, environment, set(values))
     _duplicates(check, faults)
     _conflicts(check, faults)

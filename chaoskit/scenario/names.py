@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chaoskit.scenario import matrix, template
@@ -62,6 +62,11 @@ def mapping(data: Any, *path: str) -> Mapping[str, Any]:
     for key in path:
         data = data.get(key) if isinstance(data, dict) else None
     return data if isinstance(data, dict) else {}
+
+
+def listed(data: Any) -> Sequence[Any]:
+    """A list; empty when something else or nothing stands there."""
+    return data if isinstance(data, list) else ()
 
 
 def reserved(check: Check, names: Mapping[str, Any], path: Path_) -> None:

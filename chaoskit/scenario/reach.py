@@ -16,6 +16,7 @@ from chaoskit.blast_radius import OPTION, BlastRadius, number_of, plain
 from chaoskit.errors import ChaosError, InputError, Problem
 from chaoskit.scenario import compose
 from chaoskit.scenario.model import Environment, Path_, Scenario
+from chaoskit.scenario.names import listed, mapping
 from chaoskit.scenario.source import Source
 from chaoskit.scenario.template import ADDRESS, constants_and_names
 
@@ -138,17 +139,16 @@ def outside_services(
 def _called(name: str, its: Mapping[str, Any]) -> Iterator[str]:
     """Every name that leads to a service of a Compose file, or that it gives to another place."""
     yield from (name, str(its.get("container_name") or name), str(its.get("hostname") or name), *_extra_hosts(its))
-    networks = its.get("networks")
-    for options in networks.values() if isinstance(networks, dict) else ():
-        yield from map(str, (options or {}).get("aliases") or ())
-    yield from (str(link).rpartition(":")[2] for link in its.get("links") or ())
+    for options in mapping(its, "networks").values():
+        yield from map(str, listed(mapping(options).get("aliases")))
+    yield from (str(link).rpartition(":")[2] for link in listed(its.get("links")))
 
 
 def _extra_hosts(its: Mapping[str, Any]) -> dict[str, str]:
-    given = its.get("extra_hosts") or ()
+    given = its.get("extra_hosts")
     if isinstance(given, dict):
         return {str(name): str(place) for name, place in given.items()}
-    pairs = (re.split(r"[=:]", str(one), maxsplit=1) for one in given)
+    pairs = (re.split(r"[=:]", str(one), maxsplit=1) for one in listed(given))
     return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
 
 

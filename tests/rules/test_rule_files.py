@@ -212,6 +212,19 @@ def test_the_shop_keeps_to_the_documented_part() -> None:
         ("receivers: [{name: a}]\nroute:\n  receiver: a\n  matchers: [severity]\n", 4, "'severity' is no matcher"),
         ("receivers: [{name: a}]\n", 1, "has a route and receivers"),
         ("route: {receiver: a}\nroutes: []\n", 1, "has a route and receivers"),
+        ("route: {receiver: a}\nreceivers: [{name: a}]\ninhibit_rules: [x]\n", 3, "an inhibition is a mapping"),
+        ("route: {receiver: a}\nreceivers: [{name: a}]\ninhibit_rules: x\n", 3, "inhibit_rules is a list"),
+        ("route: {receiver: a}\nreceivers: [{name: a}]\ninhibit_rules: [{equal: x}]\n", 3, "equal is a list"),
+        (
+            "route: {receiver: a}\nreceivers: [{name: a}]\ninhibit_rules: [{source_match: [x]}]\n",
+            3,
+            "match and match_re are mappings",
+        ),
+        ("route: {receiver: a}\nreceivers: [{name: a}]\nglobal: [x]\n", 3, "global is a mapping"),
+        ("route: {receiver: a, matchers: 5}\nreceivers: [{name: a}]\n", 1, "matchers is a list of texts"),
+        ("route: {receiver: a, match: x}\nreceivers: [{name: a}]\n", 1, "match and match_re are mappings"),
+        ("route: {receiver: a, group_by: 5}\nreceivers: [{name: a}]\n", 1, "group_by is a list"),
+        ("route: {receiver: a, routes: 5}\nreceivers: [{name: a}]\n", 1, "routes is a list"),
     ],
 )
 def test_mistakes_of_routing_have_their_lines(tmp_path, text: str, line: int, what: str) -> None:

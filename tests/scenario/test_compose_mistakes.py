@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+
 import pytest
 
 from chaoskit.errors import InputError
@@ -118,6 +122,8 @@ def test_what_a_recorded_run_keeps(write, tmp_path):
             "docker-compos.yml",
             r":2: .*no file docker-compos.yml.*did you mean 'docker-compose.yml",
         ),
+        ("[postgres]", "[[postgres]]", ":3: .*text is expected, found"),
+        ("[postgres]", "[{postgres: 1}]", ":3: .*text is expected, found"),
         ("proxy: [postgres]", "proxi: [postgres]", r":3: unknown key 'proxi'; .*did you mean 'proxy'\?"),
         ("data:", "production: true\ndata:", ":6: production: team is marked as production"),
     ],
@@ -131,10 +137,10 @@ def test_a_mistake_in_the_environment(write, old, new, says):
 @pytest.mark.parametrize(
     ("compose", "says"),
     [
-        ("services: [", r":2: compose: .*docker-compose.yml:2: did not find"),
-        ("- a\n", ":2: compose: docker-compose.yml is no Compose file"),
+        ("services: [", r":2: compose: .*docker-compose.yml:1: not YAML: .* did not find"),
+        ("- a\n", ":2: compose: .*docker-compose.yml:1: a mapping is expected at the top"),
         ("services: [a]\n", ":2: compose: docker-compose.yml is no Compose file"),
-        ("include: [gone.yml]\nservices: {}\n", ":2: compose: gone.yml cannot be read: No such file"),
+        ("include: [gone.yml]\nservices: {}\n", ":2: compose: .*gone.yml:1: cannot be read: No such file"),
         ("volumes: {}\n", ":2: compose: docker-compose.yml describes no services"),
         ("services: {postgres: {}, postgres-direct: {}, payment_api: {}}\n", ":3: the name postgres-direct is taken"),
         ("services: {postgres: {}, payment_api: {}, faker: {}}\n", "the name 'faker' is taken"),
@@ -144,6 +150,72 @@ def test_a_mistake_in_the_compose_file(write, compose, says):
     """It is told at the line that names the file."""
     with pytest.raises(InputError, match=says):
         load_environment(write(compose=compose))
+
+
+BOMB = "x: &a0 [l, l, l, l, l, l, l, l, l, l]\n" + "".join(
+    f"x{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)
+)
+ODD = [
+    "5",
+    "-1.5",
+    "text",
+    "[x]",
+    "[[x]]",
+    "[{x: [y]}]",
+    "{x: y}",
+    "{x: [y]}",
+    "{x: {aliases: z}}",
+    "2001-13-45",
+    "true",
+]
+KEYS = [
+    "restart", "networks", "extra_hosts", "links", "environment", "env_file", "command", "entrypoint", "container_name",
+    "hostname", "network_mode", "profiles", "image", "labels",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_what_else_may_stand_in_a_service(write, key):
+    """Compose tells its mistakes; here nothing is assumed of their types."""
+    for odd in ODD:
+        file = write(compose=f"services: {{postgres: {{image: x}}, payment_api: {{{key}: {odd}}}}}\n")
+        with contextlib.suppress(InputError):
+            environment = load_environment(file)
+            list(outside_of(environment))
+            list(unseen(environment.compose))
+
+
+@pytest.mark.parametrize(
+    ("compose", "says"),
+    [
+        (f"{BOMB}services: {{postgres: {{restart: *a8}}}}\n", "more than 100000 values"),
+        ("services: {postgres: {labels: &l [*l]}}\n", "an alias that contains itself"),
+        (f"services: {{postgres: {{image: {'9' * 5000}}}}}\n", "is not usable as a value"),
+        ("services: {postgres: {image: !!int x}}\n", "is not usable as a value"),
+        ("services: {postgres: {image: !!timestamp x, build: !reset null}}\n", "payment_api"),
+        ('include: ["\\0"]\nservices: {}\n', "cannot be read: no name of a file"),
+        (f"include: [{'a' * 300}]\nservices: {{}}\n", "cannot be read: File name too long"),
+        ("include: [pipe]\nservices: {}\n", "pipe:1: cannot be read: not a regular file"),
+        ("include: [9.yml, 9.yml]\nservices: {}\n", "describes no services"),
+    ],
+)
+def test_what_is_planted_in_a_compose_file(write, tmp_path, compose, says):
+    """One mistake with its line, at once; ``.env`` may be a pipe, too."""
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / ".env")
+    for number in range(10):  # each twice the one before: a thousand files, if they were read every time
+        other = f"include: [{number - 1}.yml, {number - 1}.yml]\n" if number else ""
+        (tmp_path / f"{number}.yml").write_text(other + "services: {}\n")
+    with pytest.raises(InputError) as refused:
+        load_environment(write(compose=compose))
+    assert says in str(refused.value.problems[0])
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 5000, "a\0b", "."])
+def test_what_can_be_no_compose_file(write, name):
+    """It is told like any file that is not there."""
+    with pytest.raises(InputError, match="compose: there is no file"):
+        load_environment(write("compose: docker-compose.yml", f"compose: {json.dumps(name)}"))
 
 
 def test_hosts_beyond_the_blast_radius(write):

@@ -214,6 +214,21 @@ def test_a_rule_file_that_is_not_there(desk: Any, inline: bool) -> None:
     assert told[0].endswith("did you mean 'shop.rules.yml'?")
 
 
+def test_changed_arguments_of_a_provider(desk: Any) -> None:
+    """They are checked on top of those of the environment, where the scenario or its control changes them."""
+    text = desk.edit("  orders: {env: {LOG: debug}}\n", "  orders: {env: {LOG: debug}}\n  db: {args: {x: 1}}\n")
+    (problem,) = desk.problems(text)
+    assert "unknown key 'x'" in str(problem)
+    assert text.splitlines()[problem.line - 1] == "  db: {args: {x: 1}}"
+    desk.environment_file.write_text(
+        desk.environment + "  prometheus: {provider: prometheus, args: {rules: [x.yml]}}\n", encoding="utf-8"
+    )
+    (desk.environment_file.parent / "x.yml").write_text("groups: []\n")
+    changed = "    orders: {env: {POOL: none}}\n"
+    (problem,) = desk.problems(desk.edit(changed, f"{changed}    prometheus: {{args: {{rules: text}}}}\n"))
+    assert "rules: a list is expected, found 'text'" in str(problem)
+
+
 def test_an_environment_that_changes_is_read_again(desk: Any) -> None:
     """Environments are kept between scenario files, but not past a change of the file."""
     desk.load()

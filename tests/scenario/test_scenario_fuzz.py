@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chaoskit.errors import InputError, Problem
+from chaoskit.rules import files, hasten, routing, subset
+from chaoskit.scenario.compose import unseen
 from chaoskit.scenario.loader import load, load_environment
+from chaoskit.scenario.reach import outside_of
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+COMPOSED = {"docker-compose.yml": "docker-compose.yml", "team.yaml": "scenarios/environments/team.yaml"}
 
 SCALARS = st.one_of(
     st.none(),
@@ -166,6 +174,39 @@ def test_any_environment_is_loaded_or_refused(desk: Any, data: st.DataObject) ->
     own = problems_in(text, lambda: load_environment(desk.environment_file).services)
     told = problems_in(text + desk.scenario, desk.load)
     assert {str(problem) for problem in own} <= {str(problem) for problem in told}
+
+
+@TRIES
+@given(data=st.data())
+def test_any_compose_file_is_loaded_or_refused(tmp_path: Path, data: st.DataObject) -> None:
+    """A team's Compose file with parts of it mutated at random, or what chaoskit is told of it; its hosts are found."""
+    trees = {name: yaml.safe_load((EXAMPLES / "compose" / file).read_text()) for name, file in COMPOSED.items()}
+    trees["team.yaml"]["compose"] = "docker-compose.yml"
+    changed = data.draw(st.sampled_from(sorted(trees)))
+    trees[changed] = mutate(data.draw, trees[changed])
+    for name, tree in trees.items():
+        (tmp_path / name).write_text(yaml.safe_dump(tree, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    with contextlib.suppress(InputError):
+        environment = load_environment(tmp_path / "team.yaml")
+        list(outside_of(environment))
+        list(unseen(environment.compose))
+
+
+@TRIES
+@given(data=st.data())
+def test_any_alerting_file_is_loaded_or_refused(tmp_path: Path, data: st.DataObject) -> None:
+    """Rules and routes with parts of them mutated at random; what is loaded can be copied for a rehearsal."""
+    name = data.draw(st.sampled_from(["shop.rules.yaml", "alertmanager.yml"]))
+    tree = mutate(data.draw, yaml.safe_load((EXAMPLES / "shop" / "alerts" / name).read_text()))
+    (tmp_path / name).write_text(yaml.safe_dump(tree, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    with contextlib.suppress(InputError):
+        if name == "alertmanager.yml":
+            routing.copied(routing.load(tmp_path / name), "http://127.0.0.1:9", {"group_wait": 0})
+        else:
+            rules = files.load(tmp_path / name)
+            hasten.copied(rules, 10, 0.2)
+            hasten.too_hasty(rules, 10, 0.2)
+            subset.beyond(rules)
 
 
 @settings(TRIES, max_examples=60)
