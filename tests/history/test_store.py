@@ -141,6 +141,7 @@ BY_TYPE: dict[Any, Any] = {
     dict[str, str]: st.dictionaries(TEXT, TEXT, max_size=2),
     dict[str, r.Moment]: st.dictionaries(TEXT, TIMES, max_size=2),
     dict[str, Any]: JSON,
+    list[str]: st.lists(TEXT, max_size=2),
     list[dict[str, Any]]: st.lists(JSON, max_size=2),
     list[list[Any]]: st.lists(st.lists(st.integers(-5, 5) | TEXT | st.none(), max_size=2), max_size=2),
 }
