@@ -21,6 +21,7 @@ from chaoskit.expectations._because import Cure, cured
 from chaoskit.expectations._lasting import settled
 from chaoskit.expectations._operations import judge_operations
 from chaoskit.expectations._relative import steady_windows
+from chaoskit.expectations._secrets import MaskedError
 from chaoskit.expectations.base import Expectation, Finding, Outcome
 from chaoskit.expectations.recovery import Recovery
 from chaoskit.expectations.services import Services, unasked_ends
@@ -94,12 +95,19 @@ def judge_python(view: View, expected: Sequence[Finding] = (), may_end: Sequence
 
 def judge_expectation(kind: str, expectation: Expectation, view: View, *, ill: bool = False) -> list[Finding]:
     """The findings of an expectation, at least one. ``ill``: the steady state was not met before the faults."""
-    findings = list(expectation.judge(view))
+
+    def judge(view: View) -> Iterator[Finding]:
+        try:
+            yield from expectation.judge(view)
+        except MaskedError as error:
+            yield Finding(kind, Outcome.VACUOUS, "what was seen", str(error), 0, certain=True)
+
+    findings = list(judge(view))
     if not ill:
-        findings = unrehearsed(expectation, view, findings)
+        findings = unrehearsed(judge, view, findings)
     # One that found nothing to judge must not pass for one that was met.
     nothing = Finding(kind, Outcome.VACUOUS, "a finding", "nothing was judged", 0)
-    return excused(findings, view, expectation.judge) or [nothing]
+    return excused(findings, view, judge) or [nothing]
 
 
 def _unplaced(findings: Iterable[Finding]) -> Iterator[Judged]:

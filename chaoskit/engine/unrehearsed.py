@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from chaoskit.expectations.base import Expectation, Finding, Outcome
+from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.history.view import View
@@ -18,8 +18,8 @@ _NEVER = {"no_internals", "no_secret", "secrets", "absent", "with"}
 """What may not be at any time: it is wrong without a fault, too."""
 
 
-def unrehearsed(expectation: Expectation, view: View, findings: Sequence[Finding]) -> list[Finding]:
-    """The findings of an expectation; where no fault touched anything, those that tell no more than that are vacuous.
+def unrehearsed(judge: Callable[[View], Iterable[Finding]], view: View, findings: Sequence[Finding]) -> list[Finding]:
+    """The findings that ``judge`` gave; where no fault touched anything, those that tell no more than that are vacuous.
 
     They are judged again as if the faults had been active in the steady phase. What is violated there just so asks for
     what a fault was to bring about (errors, fallbacks, a slower median), and follows from the fault without evidence.
@@ -39,7 +39,7 @@ def unrehearsed(expectation: Expectation, view: View, findings: Sequence[Finding
                     injected=steady.start, ended=steady.end,
                 )  # fmt: skip
             before.add(row)
-    without = expectation.judge(dataclasses.replace(view, history=before))
+    without = judge(dataclasses.replace(view, history=before))
     same = {finding.id for finding in without if finding.outcome is Outcome.VIOLATED}
     cause = f"fault.{view.faults[0].name}"
     return [

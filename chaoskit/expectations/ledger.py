@@ -33,11 +33,12 @@ from chaoskit.errors import BrokenError
 from chaoskit.expectations._body import UNKNOWN, value
 from chaoskit.expectations._evidence import first_few, vacuous, with_unit
 from chaoskit.expectations._fields import NONE, Count, Statuses, at_least_one, listed
+from chaoskit.expectations._secrets import in_sight, is_same
 from chaoskit.expectations.base import Expectation, Finding, Outcome, Path_, Reader, check
 from chaoskit.history import rows as r
 from chaoskit.history.calm import Calm
 from chaoskit.history.view import View
-from chaoskit.json_values import ABSENT, same
+from chaoskit.json_values import ABSENT
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.types import Database, Duration, JsonPath, Model, OperationName, problem
 from chaoskit.units import counted, format_duration
@@ -157,7 +158,7 @@ class Ledger(Expectation):
                 yield _broken(key, expected, invariant.sql, read, path)
                 continue
             value = _value(read.rows)
-            outcome = Outcome.HELD if same(value, invariant.equals) else Outcome.VIOLATED
+            outcome = Outcome.HELD if is_same(value, invariant.equals) else Outcome.VIOLATED
             if self._may_come(read, view):
                 outcome = Outcome.VACUOUS
             yield Finding(key, outcome, expected, repr(value), len(read.rows), path, worst=invariant.sql)
@@ -209,7 +210,7 @@ class Ledger(Expectation):
 
     def _found(self, name: str, requests: list[r.Request], read: r.Read) -> list[str]:
         """What is lost, duplicated or unexpected: each time the key, with what is known of it."""
-        there = Counter(str(row[0]) for row in read.rows if row)
+        there = Counter(str(in_sight(row[0])) for row in read.rows if row)
         sent: dict[str, list[r.Request]] = {}
         for request in requests:
             if (key := self._key(request)) is not None:
@@ -282,8 +283,8 @@ class Ledger(Expectation):
             return request.id or None
         assert isinstance(self.key, Key)
         if self.key.header is not None:
-            return request.headers.get(self.key.header.lower())
-        found = value(request, self.key.json_ or "")
+            return in_sight(request.headers.get(self.key.header.lower()))
+        found = in_sight(value(request, self.key.json_ or ""))
         return None if found is ABSENT or found is UNKNOWN or found is None else str(found)
 
     def _cut(self, request: r.Request) -> bool:
@@ -300,7 +301,7 @@ class Ledger(Expectation):
     def _satisfied(self, reads: list[r.Read], view: View) -> bool:
         lost = self._found("lost", view.requests(self.writes), reads[0])
         pairs = zip(reads[1:], self.invariants, strict=True)
-        return not lost and all(same(_value(read.rows), invariant.equals) for read, invariant in pairs)
+        return not lost and all(is_same(_value(read.rows), invariant.equals) for read, invariant in pairs)
 
 
 def _contents(reads: list[r.Read]) -> list[list[str]]:

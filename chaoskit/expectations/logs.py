@@ -5,7 +5,6 @@ A structured line (one JSON object) is matched by its fields, any line by a regu
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,12 +16,12 @@ from chaoskit.expectations._edges import UNDECIDED, Edges, Phase
 from chaoskit.expectations._evidence import SHOWN, many, vacuous
 from chaoskit.expectations._fields import Count, Regex, at_least_one
 from chaoskit.expectations._lines import field
-from chaoskit.expectations._secrets import Planted, excerpt, given_away, planted_in
+from chaoskit.expectations._secrets import MaskedError, Planted, excerpt, given_away, is_same, matches, planted_in
 from chaoskit.expectations.base import Expectation, Finding, NeverKnown, Outcome, check_between, no_phase_after
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.history.windows import Window, inside
-from chaoskit.json_values import ABSENT, same
+from chaoskit.json_values import ABSENT
 from chaoskit.processes import CUT, LINE_LIMIT
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.model import Given
@@ -97,7 +96,7 @@ class Logs(Expectation):
         return f"logs.{self.service}.{which}.{name}"
 
     def _selects(self, log: r.Log) -> bool:
-        if self.text is not None and not re.search(self.text, log.line):
+        if self.text is not None and not matches(self.text, log.line):
             return False
         return all(_is(field(log, path), value) for path, value in (self.match or {}).items())
 
@@ -184,7 +183,10 @@ class Logs(Expectation):
         )  # fmt: skip
 
     def _every(self, name: str, expected: str, lines: list[r.Log], wrong: Callable[[r.Log], str]) -> Finding:
-        bad = [(row, text) for row in lines if (text := wrong(row))]
+        try:
+            bad = [(row, text) for row in lines if (text := wrong(row))]
+        except MaskedError as error:
+            return vacuous(self._id(name), expected, str(error), (name,), len(lines), certain=True)
         total = many(str(len(lines)), "line")
         if not bad:
             return Finding(self._id(name), Outcome.HELD, expected, f"as expected in {total}", len(lines), (name,))
@@ -225,7 +227,7 @@ def _is(value: Any, wanted: Any) -> bool:
     """Whether a field has the value, or one of a list of values."""
     if isinstance(wanted, list) and not isinstance(value, list):
         return any(_is(value, one) for one in wanted)
-    return same(value, wanted)
+    return is_same(value, wanted)
 
 
 def _minutes(windows: list[Window]) -> float:

@@ -6,9 +6,11 @@ can still be judged.
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -17,7 +19,7 @@ import msgspec
 from chaoskit.errors import BrokenError
 from chaoskit.history import rows as r
 from chaoskit.history.files import create_kept, make_folder, open_kept
-from chaoskit.mask import STORED, mask_values
+from chaoskit.mask import STORED, By, mask_texts, mask_values
 from chaoskit.plain_files import MOST
 from chaoskit.units import format_duration
 
@@ -25,18 +27,22 @@ LONGEST = 7 * 24 * 3600.0
 """Seconds from the first to the last moment of a history that is read."""
 
 R = TypeVar("R", bound=r.Row)
-_TOLD: dict[type[r.Row], tuple[str, ...]] = {
-    r.Request: ("path", "headers", "body"),
-    r.Exchange: ("path", "headers"),
-    r.Log: ("line",),
-    r.Event: ("detail",),
-    r.Read: ("rows", "error"),
-    r.Fault: ("evidence", "error"),
-    r.Alert: ("labels", "annotations"),
-    r.SopRun: ("detail", "payload"),
-    r.Span: ("attributes",),
+_OURS: dict[type[r.Row], str] = {
+    r.Phase: "name",
+    r.Request: "op stream id traceparent idempotency_key method",
+    r.Connection: "proxy client end",
+    r.Exchange: "proxy method id end",
+    r.Fault: "name kind target unit",
+    r.Sample: "service",
+    r.Log: "service stream",
+    r.Event: "service what",
+    r.Read: "name",
+    r.Alert: "name source fingerprint",
+    r.SopRun: "sop alert fingerprint incident target_service report",
+    r.Span: "service trace_id span_id parent_id kind",
 }
-"""Fields that hold what services have told, by kind of row."""
+"""Texts that are written as they are, by kind of row: names, ids and kinds, by which rows are found. All others may
+hold what somebody has told."""
 _NAMES = {kind: name for name, kind in r.KINDS.items()}
 
 
@@ -48,6 +54,7 @@ class History:
         self._rows: dict[type[r.Row], list[r.Row]] = {kind: [] for kind in r.KINDS.values()}
         self._files: dict[type[r.Row], IO[bytes]] = {}
         self._lock = threading.Lock()
+        self._mark = _marks()
         self._encode = msgspec.json.Encoder().encode
         if folder is not None:
             make_folder(folder)
@@ -64,7 +71,7 @@ class History:
                 if file is None:
                     file = create_kept(self.folder / f"{_NAMES[kind]}.jsonl")
                     self._files[kind] = file
-                file.write(self._encode(_kept(row)) + b"\n")
+                file.write(self._encode(_kept(row, self._mark)) + b"\n")
 
     def of(self, kind: type[R]) -> list[R]:
         """A copy of all rows of one kind so far."""
@@ -96,16 +103,56 @@ class History:
             return {_NAMES[kind]: len(rows) for kind, rows in self._rows.items() if rows}
 
 
-def _kept(row: r.Row) -> Any:
-    """The row with what services have told masked: files are kept, copied and uploaded."""
-    if isinstance(row, r.Sample) and not math.isfinite(row.value):  # JSON has no such number
-        return {**msgspec.structs.asdict(row), "value": str(row.value)}
-    kept = {}
-    for name in _TOLD.get(type(row), ()):
-        text = getattr(row, name)
-        if text and (masked := mask_values(text, STORED)) != text:
+def _holds_text(type_: Any) -> bool:
+    inspect = msgspec.inspect
+    match type_:
+        case inspect.StrType() | inspect.AnyType():
+            return True
+        case inspect.UnionType():
+            return any(map(_holds_text, type_.types))
+        case inspect.DictType():
+            return _holds_text(type_.value_type)
+        case inspect.ListType():
+            return _holds_text(type_.item_type)
+    return False
+
+
+def _told(kind: type[r.Row]) -> tuple[str, ...]:
+    fields = msgspec.inspect.type_info(kind).fields  # type: ignore[attr-defined]  # every row is a struct
+    ours = _OURS.get(kind, "").split()
+    return tuple(field.name for field in fields if field.name not in ours and _holds_text(field.type))
+
+
+_TOLD = {kind: _told(kind) for kind in r.KINDS.values()}
+"""Fields that are masked, by kind of row."""
+
+
+def _kept(row: r.Row, by: By) -> Any:
+    """The row as it is written: files are kept, copied and uploaded, so what somebody has told is masked."""
+    kept: dict[str, Any] = {}
+    # What an alert is called, the key of all that a look at the rules tells, says nothing of its value.
+    masking = mask_texts if isinstance(row, r.Rules) else mask_values
+    for name in _TOLD[type(row)]:
+        told = getattr(row, name)
+        if told and (masked := masking(told, by)) != told:
             kept[name] = masked
+    if isinstance(row, r.Sample) and not math.isfinite(row.value):  # JSON has no such number
+        return {**msgspec.structs.asdict(row), "value": str(row.value), **kept}
     return msgspec.structs.replace(row, **kept) if kept else row
+
+
+def _marks() -> Callable[[str], str]:
+    """What stands for each secret: the same for the same, so that paths and series which differed still do.
+
+    The key is nowhere kept, so nobody can find out by trying which secret it was.
+    """
+    key = os.urandom(16)
+
+    def mark(secret: str) -> str:
+        digest = hashlib.blake2b(secret.encode(errors="surrogatepass"), digest_size=8, key=key)
+        return f"{STORED}-{digest.hexdigest()}"
+
+    return mark
 
 
 def load(folder: Path) -> History:

@@ -23,7 +23,7 @@ from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.expectations.base import Outcome
 from chaoskit.history.files import make_folder, read_json, read_kept, read_object, write_kept
 from chaoskit.history.rows import Moment, Seconds
-from chaoskit.mask import mask
+from chaoskit.mask import mask, mask_texts
 from chaoskit.reporters.summary import recovered
 from chaoskit.scenario.model import Severity
 
@@ -244,8 +244,8 @@ def _read(folder: Path) -> Recorded:
                 "severity": meta.severity or "normal",
                 "tags": meta.tags,
                 "matrix": meta.matrix or {},
-                "findings": _masked(verdict["findings"]),
-                "faults": _masked(verdict["faults"]),
+                "findings": mask_texts(verdict["findings"]),
+                "faults": mask_texts(verdict["faults"]),
                 "seed": meta.seed,
                 "attempts": 1 + len(meta.attempts or ()),
                 "wall": meta.wall,
@@ -297,12 +297,3 @@ def _judged_now(folder: Path, control: bool) -> dict[str, Any]:
     except ChaosError as error:
         return Verdict(Outcome.BROKEN, f"it cannot be judged again: {error}").as_dict()
     return {**verdict.as_dict(), **({"control": judged.as_dict()} if control and judged else {})}
-
-
-def _masked(data: Any) -> Any:
-    """Plain data with every text masked."""
-    if isinstance(data, str):
-        return mask(data)
-    if isinstance(data, dict):
-        return {key: _masked(value) for key, value in data.items()}
-    return [_masked(value) for value in data] if isinstance(data, (list, tuple)) else data

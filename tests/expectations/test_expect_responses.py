@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -9,6 +10,9 @@ from pydantic import ValidationError
 
 from chaoskit.expectations._internals import SIGNS, internals_in
 from chaoskit.expectations.base import EXPECTATIONS, Outcome
+from chaoskit.history.rows import KINDS
+from chaoskit.history.store import History, load
+from chaoskit.json_values import at
 
 Responses = EXPECTATIONS.get("responses")
 CLEAN = json.dumps({"error": "Internal server error", "trace_id": "4bf92f35"})
@@ -258,3 +262,39 @@ def test_no_secret_and_planted_values(rehearse, by_id):
     assert findings["responses.place-order.no_secret"].seen == "24 of 24 answers differ: a password in a URL (× 24)"
     assert findings["responses.place-order.secrets"].seen == "24 of 24 answers differ: planted value 1 (× 24)"
     assert not any(word in str(finding) for finding in findings.values() for word in ("s3cr3t", "4711 "))
+
+
+@pytest.mark.parametrize(
+    ("asked", "before", "read_back"),
+    [
+        ({"json": {"token": "abc"}}, "held", "vacuous"),
+        ({"json": {"user.token": "abc"}}, "held", "vacuous"),
+        ({"json": {"token": "other"}}, "violated", "vacuous"),
+        ({"json": {"why": "password=x1"}}, "violated", "vacuous"),
+        ({"json": {"why": "none"}}, "violated", "violated"),
+        ({"header": {"x-api-key": "^[a-z]+$"}}, "held", "vacuous"),
+        ({"body": "token.{4}[a-z]+"}, "held", "vacuous"),
+        ({"body": "[0-9]{9}"}, "violated", "violated"),
+        ({"body": "user"}, "held", "held"),
+        ({"secrets": ["abcdefgh"]}, "violated", "vacuous"),
+        ({"no_secret": True}, "violated", "violated"),
+    ],
+)
+def test_what_was_masked_is_not_judged_as_if_it_were_known(rehearse, by_id, tmp_path, asked, before, read_back):
+    """Of a recording: vacuous, which says so, where what is compared was a secret. All else as it was."""
+    told = {"token": "abc", "user": {"token": "abc"}, "why": "password=x2"}
+    run = panicking(rehearse, json.dumps({**told, "password": "abcdefgh"}), headers={"x-api-key": "abc"}, noted={
+        path: at(told, path) for path in asked.get("json", ())
+    })  # fmt: skip
+    expectation = Responses.model_validate({"of": "place-order", "where": {"status": 500}, **asked})
+    kept = History(tmp_path)
+    for kind in KINDS.values():
+        for row in run.history.of(kind):
+            kept.add(row)
+    kept.close()
+    view = run.view()
+    again = dataclasses.replace(view, history=load(tmp_path))
+    assert set(outcomes(by_id(expectation, view)).values()) == {before}
+    findings = by_id(expectation, again)
+    assert set(outcomes(findings).values()) == {read_back}
+    assert ("run it again" in next(iter(findings.values())).seen) is (read_back == "vacuous")
