@@ -21,6 +21,7 @@ from chaoskit.errors import BrokenError
 from chaoskit.history.files import folders_in, make_folder, read_object, refuse_planted, write_kept
 from chaoskit.history.rows import Seconds
 from chaoskit.history.store import load
+from chaoskit.mask import mask_texts
 from chaoskit.scenario import environments
 from chaoskit.scenario.compose import copies
 from chaoskit.scenario.loader import load as load_scenarios
@@ -32,6 +33,7 @@ META = "run.json"
 """How a scenario was run, in its folder."""
 VERDICT = "verdict.json"
 
+_FOUND_BY = {"scenario", "slug", "file", "matrix", "nodeid"}
 _SCENARIO = "scenario.chaos.yaml"
 
 
@@ -73,8 +75,10 @@ def describe(scenario: Scenario, *, control: bool, seed: int) -> dict[str, Any]:
 
 
 def write(file: Path, data: Mapping[str, Any]) -> None:
-    """Write :data:`META` or :data:`VERDICT`."""
-    write_kept(file, json.dumps(data, indent=1, ensure_ascii=False, default=str) + "\n")
+    """Write :data:`META` or :data:`VERDICT`, with every text masked but those by which a scenario is found again."""
+    plain = json.loads(json.dumps(data, default=str))
+    told = {key: value if key in _FOUND_BY else mask_texts(value) for key, value in plain.items()}
+    write_kept(file, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 
 class Attempt(msgspec.Struct, kw_only=True):

@@ -36,6 +36,7 @@ from chaoskit.expectations.base import (
 from chaoskit.history import rows as r
 from chaoskit.history.view import View
 from chaoskit.json_values import ABSENT
+from chaoskit.mask import MASK, names_secret
 from chaoskit.scenario.bounds import Bound
 from chaoskit.scenario.model import Given
 from chaoskit.scenario.samples import Demand, share_needs
@@ -181,7 +182,7 @@ class Responses(Expectation):
             statuses = listed(self.status)
             yield "status", " or ".join(map(str, statuses)), partial(_status_differs, statuses)
         for path, value in (self.json_ or {}).items():
-            yield f"json.{path}", f"{path} is {value!r}", partial(_json_differs, path, value)
+            yield f"json.{path}", f"{path} is {_shown(path, value)}", partial(_json_differs, path, value)
         for header, pattern in (self.header or {}).items():
             yield f"header.{header}", f"/{pattern}/", partial(_header_differs, header, pattern)
         if self.body is not None:
@@ -239,20 +240,25 @@ def _status_differs(statuses: list[int], request: r.Request) -> str:
     return "" if request.status in statuses else _end(request)
 
 
+def _shown(name: str, value: Any) -> str:
+    """What stands under ``name``, in a finding: its name is not beside it everywhere, so it must be known here."""
+    return MASK if value is not ABSENT and names_secret(name) else repr(value)
+
+
 def _json_differs(path: str, value: Any, request: r.Request) -> str | None:
     found = value_at(request, path)
     if found is UNKNOWN:
         return None
     if is_same(found, value):
         return ""
-    return "no JSON" if found is ABSENT and not unread(request) and document(request) is ABSENT else repr(found)
+    return "no JSON" if found is ABSENT and not unread(request) and document(request) is ABSENT else _shown(path, found)
 
 
 def _header_differs(name: str, pattern: str, request: r.Request) -> str:
     value = request.headers.get(name.lower())
     if value is None:
         return "absent"
-    return "" if matches(pattern, value) else repr(value)
+    return "" if matches(pattern, value) else _shown(name, value)
 
 
 def _body_differs(pattern: str, request: r.Request) -> str | None:

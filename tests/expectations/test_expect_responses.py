@@ -298,3 +298,13 @@ def test_what_was_masked_is_not_judged_as_if_it_were_known(rehearse, by_id, tmp_
     findings = by_id(expectation, again)
     assert set(outcomes(findings).values()) == {read_back}
     assert ("run it again" in next(iter(findings.values())).seen) is (read_back == "vacuous")
+
+
+def test_a_value_whose_name_is_a_secrets_is_not_shown(rehearse, by_id):
+    """The name of a header or field says that it is one; the value alone would not."""
+    asked = {"json": {"user.token": "wanted"}, "header": {"x-auth-token": "^z"}}
+    run = panicking(rehearse, '{"user": {"token": "hunter2"}}', headers={"x-auth-token": "hunter2"})
+    findings = by_id(Responses.model_validate({"of": "place-order", "where": {"status": 500}, **asked}), run.view())
+    assert set(outcomes(findings).values()) == {"violated"}
+    assert not [secret for secret in ("hunter2", "wanted") if secret in str(findings)]
+    assert all("***" in finding.seen for finding in findings.values())

@@ -13,6 +13,7 @@ PLANTED = (
     "pl4nted-in-a-header",
     "pl4nted-in-an-error",
     "pl4nted-in-the-url",
+    "pl4nted-in-a-token",
 )
 
 SERVER = """\
@@ -31,6 +32,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(500)
         self.send_header("content-length", str(len(body)))
         self.send_header("x-api-key", "pl4nted-in-a-header")
+        self.send_header("x-auth-token", "pl4nted-in-a-token")
         self.end_headers()
         self.wfile.write(body)
 
@@ -60,7 +62,10 @@ def left(new_project: Any) -> Any:
     scenario = project.edit(
         ("[during.get.p90]", "[during.get.success_rate]"),
         ('"GET {{ front.url }}/"', '"GET {{ front.url }}/?token=pl4nted-in-the-url"'),
-        ('    get: {p90: "< 2s"}\n', '    get: {success_rate: ">= 95%"}\n  responses: {of: get, status: 200}\n'),
+        (
+            '    get: {p90: "< 2s"}\n',
+            '    get: {success_rate: ">= 95%"}\n  responses: {of: get, status: 200, header: {x-auth-token: ^z}}\n',
+        ),
     )
     project.write(tells=scenario)
     return project.run("--chaos", "--alluredir=reports/allure-results", "--junitxml=reports/junit.xml", "scenarios")
