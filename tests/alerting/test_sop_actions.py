@@ -124,6 +124,12 @@ def test_command_in_a_shell_takes_values_from_variables_alone(desk):
                 ["/bin/mend.sh"],
                 ["node", "--require", "x.js", "-p"],
                 ["sh", "-x", "mend.sh"],
+                ["sh", "+c"],
+                ["ksh", "+s"],
+                ["python", ""],
+                ["python", "."],
+                ["python", " -c"],
+                ["perl", "./-e"],
                 ["tar", "xf", "a.tar"],
             )
         ),
@@ -151,7 +157,20 @@ def test_command_gives_no_alert_to_a_link_that_leads_out(desk):
     assert not (desk.folder / "pwned").exists()
 
 
-@pytest.mark.parametrize("name", ["PATH", "LD_PRELOAD", "BASH_ENV", "PYTHONSTARTUP", "GIT_SSH_COMMAND", "NODE_OPTIONS"])
+def test_command_gives_no_alert_to_a_file_that_is_not_there(desk):
+    """A program that finds none might take the word for something else."""
+    row = run(desk, {"command": {"run": ["node", "inspect", "{{ alert.labels.note }}"]}}, note="touch pwned")
+    assert row.outcome == "failed"
+    assert "inspect: there is no such file in" in row.detail
+
+
+STEERING = """
+    PATH LD_PRELOAD BASH_ENV PYTHONSTARTUP GIT_SSH_COMMAND NODE_OPTIONS GCONV_PATH RSYNC_RSH SUDO_ASKPASS RUSTC_WRAPPER
+    CC VIMINIT EXINIT CURL_HOME HGRCPATH ANSIBLE_CONFIG KUBECONFIG CFLAGS HOME
+"""
+
+
+@pytest.mark.parametrize("name", STEERING.split())
 def test_command_gives_no_alert_to_a_variable_that_steers(desk, name):
     """It would say what runs; a fixed text, or an address of a service, may."""
     told = mistakes(desk, {"command": {"run": ["true"], "env": {name: "{{ alert.name }}"}}})

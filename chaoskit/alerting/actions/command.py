@@ -21,8 +21,9 @@ INTERPRETERS = {"bash", "dash", "ksh", "node", "perl", "php", "python", "ruby", 
 """Programs that run the file named in their first argument, and give it all others as they are."""
 
 _STEERING = re.compile(
-    r"PATH|ENV|IFS|PS[0-4]|SHELLOPTS|BASHOPTS|PROMPT_COMMAND|CLASSPATH|EDITOR|VISUAL|PAGER|BROWSER|LESS(OPEN|CLOSE)|"
-    r"(LD|DYLD|BASH|GIT|SSH|PYTHON|PERL5?|RUBY|NODE|NPM|PHP|LUA|JAVA|_JAVA|JDK|MAKE|AWK)_?.*|.*_(OPTIONS|OPTS|COMMAND)",
+    r"ENV|IFS|PS[0-4]|SHELLOPTS|BASHOPTS|EDITOR|VISUAL|PAGER|BROWSER|LESS(OPEN|CLOSE)|CC|CXX|CPP|AR|"
+    r"(LD|DYLD|BASH|GIT|SSH|PYTHON|PERL5?|RUBY|NODE|NPM|PHP|LUA|JAVA|_JAVA|JDK|MAKE|AWK)_?.*|"
+    r".*(PATH|_OPTIONS|_OPTS|_COMMAND|RSH|_SHELL|ASKPASS|_WRAPPER|FLAGS|VIMINIT|EXINIT|HOME|RC|CONFIG(_FILE)?)",
     re.IGNORECASE,
 )
 """Variables by which a program is told what to run."""
@@ -38,18 +39,20 @@ def _tells_alert(word: str) -> bool:
     return _is_template(word) and not constants_and_names(word)[1].isdisjoint({"alert", "incident"})
 
 
-def _own_file(words: list[str]) -> str | None:
-    """The file beside the SOP's that gets the arguments behind it, if it is clear that nobody else reads them."""
+def _own_file(words: list[str]) -> int | None:
+    """Which word is the file beside the SOP's that gets all behind it, if it is clear that nobody else reads that."""
     if "/" in words[0] and _is_beside(words[0]):
-        return words[0]
+        return 0
     if PurePath(words[0]).name.rstrip("0123456789.") in INTERPRETERS and len(words) > 1 and _is_beside(words[1]):
-        return words[1]
+        return 1
     return None
 
 
 def _is_beside(word: str) -> bool:
+    """Whether it can be nothing but a file beside the SOP's: an option may begin with ``-`` or ``+``, or be empty."""
     place = PurePath(word)
-    return not (_is_template(word) or word.startswith("-") or place.is_absolute() or ".." in place.parts)
+    plain = re.match(r"(\./)*[A-Za-z0-9]", word) and re.match("[A-Za-z0-9]", place.name)
+    return bool(plain) and not (_is_template(word) or place.is_absolute() or ".." in place.parts)
 
 
 def _safe(words: list[str]) -> list[str]:
@@ -80,7 +83,8 @@ class Command(Action):
 
     What an alert says (``alert``, ``incident``) may stand in ``env`` for any program. It may stand in an argument only
     where that goes to a program of your own: ``run`` begins with a file beside the SOP's (``./mend.sh``), or with an
-    interpreter and such a file (``python mend.py``). No link may lead to another place.
+    interpreter and such a file (``python mend.py``). That file must be there; its name begins with a letter or digit, and
+    no link may lead to another place.
 
     It is not run when a URL in an argument, or a variable whose name ends in HOST, leads to beyond the blast radius.
     What it connects to by itself is not seen.
@@ -104,8 +108,9 @@ class Command(Action):
 
     def execute(self, job: Job) -> str:
         """Run it to its end, or to that of its time."""
-        self._refuse_links(job.folder)
         argv = [self.run[0], *(job.text(word) for word in self.run[1:])]
+        if any(map(_tells_alert, self.run)) and (own := _own_file(self.run)) is not None:
+            argv[own] = _of_ones_own(job.folder, self.run[own])
         env = {name: job.text(value) for name, value in self.env.items()}
         if any("\0" in text for text in (*argv, *env.values())):
             raise BrokenError(f"{self.run[0]}: an argument holds a NUL, which no program can be given")
@@ -132,8 +137,15 @@ class Command(Action):
             raise ChaosError(f"{self.run[0]}: exit status {status}: {told}")
         return f"{self.run[0]}: {told}" if told else f"{self.run[0]}: done"
 
-    def _refuse_links(self, folder: Path) -> None:
-        """A file beside the SOP's that is a link to an interpreter is no program of one's own."""
-        own = _own_file(self.run) if any(map(_tells_alert, self.run)) else None
-        if own is not None and not (folder / own).resolve().is_relative_to(folder.resolve()):
-            raise ChaosError(f"{own}: it leads out of {folder}, so it is given nothing that an alert says")
+
+def _of_ones_own(folder: Path, word: str) -> str:
+    """The file beside the SOP's as no program takes it for an option. Raises ChaosError where there is none.
+
+    One that is a link to an interpreter is no program of one's own.
+    """
+    file = (folder / word).resolve()
+    if not file.is_relative_to(folder.resolve()):
+        raise ChaosError(f"{word}: it leads out of {folder}, so it is given nothing that an alert says")
+    if not file.is_file():
+        raise ChaosError(f"{word}: there is no such file in {folder}, so it is given nothing that an alert says")
+    return f"./{PurePath(word)}"
