@@ -192,3 +192,20 @@ def test_limits_are_given_back_to_what_is_just_ending(daemons: tuple[Daemon, Dae
         with pytest.raises(daemon.Refused, match="no space left"):
             give_back("abc", "orders", {"mem_limit": 1 << 30})
     assert len(ending.asked) == 5
+
+
+@pytest.mark.parametrize("kernel", ["", "5.4.0-of-another-machine"])
+def test_a_daemon_that_may_be_of_another_machine_is_refused(daemons: tuple[Daemon, Daemon], kernel: str) -> None:
+    """By the kernel that it runs on; one that names none is not known to be here."""
+    daemons[0].kernel = kernel
+    with daemon.at(daemons[0].host), pytest.raises(BrokenError, match="runs on another kernel"):
+        daemon.client()
+
+
+def test_a_socket_that_leads_elsewhere_is_refused(
+    daemons: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What passes calls on may lead to another machine, whatever the daemon there says of its kernel."""
+    monkeypatch.setattr(daemon, "FORWARDERS", {Path("/proc/self/comm").read_text().strip()})
+    with daemon.at(daemons[0].host), pytest.raises(BrokenError, match="passes on what it is asked"):
+        daemon.connect(5.0)

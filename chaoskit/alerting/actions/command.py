@@ -40,7 +40,7 @@ def _tells_alert(word: str) -> bool:
 
 
 def _own_file(words: list[str]) -> int | None:
-    """Which word is the file beside the SOP's that gets all behind it, if it is clear that nobody else reads that."""
+    """Which word is the file beside the SOP's that gets all others, if it is clear that nobody else reads them."""
     if "/" in words[0] and _is_beside(words[0]):
         return 0
     if PurePath(words[0]).name.rstrip("0123456789.") in INTERPRETERS and len(words) > 1 and _is_beside(words[1]):

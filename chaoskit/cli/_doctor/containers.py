@@ -10,7 +10,7 @@ from chaoskit.cli._doctor.parts import NotThere, Part, share, told
 from chaoskit.errors import ChaosError
 from chaoskit.scenario.service import ServiceSpec
 from chaoskit.services.create import PROVIDERS
-from chaoskit.services.docker.endpoint import endpoint
+from chaoskit.services.docker.daemon import connect
 
 DEFAULT_IMAGES = (
     "postgres:16",
@@ -23,30 +23,10 @@ DEFAULT_IMAGES = (
 
 
 def _client() -> Any:
-    import docker
-    from docker.errors import DockerException
-
     try:
-        client = docker.DockerClient(base_url=endpoint(), timeout=share())
-        client.ping()
-    except DockerException as error:
-        raise NotThere(f"no daemon answers ({_short(error)})") from None
+        return connect(share())
     except ChaosError as error:
         raise NotThere(str(error)) from None
-    return client
-
-
-def _short(error: Exception) -> str:
-    """The last cause, without the layers that passed it on."""
-    text = str(error)
-    for sign in ("PermissionError", "FileNotFoundError", "ConnectionRefusedError"):
-        if sign in text:
-            return {
-                "PermissionError": "permission denied at its socket",
-                "FileNotFoundError": "there is no socket of it",
-                "ConnectionRefusedError": "connection refused",
-            }[sign]
-    return text if len(text) < 90 else f"{text[:90]}…"
 
 
 def _daemon() -> str:

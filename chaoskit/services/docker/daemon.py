@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 from chaoskit.errors import BrokenError
@@ -18,6 +20,9 @@ ANSWER = 20.0
 """Seconds that the daemon may take for an answer (pulls and builds take as long as they take)."""
 
 INSTALL = "is it stopped, or DOCKER_HOST wrong? To install Docker: https://docs.docker.com/engine/install/"
+
+FORWARDERS = {"ssh", "sshd", "autossh", "socat", "nc", "ncat", "netcat", "kubectl"}
+"""Programs that lead a socket to another machine."""
 
 _lock = threading.Lock()
 _clients: dict[str, Any] = {}
@@ -63,25 +68,35 @@ def at(place: str | None) -> Iterator[None]:
 
 
 def client() -> Any:
-    """The shared ``docker.DockerClient``; may be used from all threads. Raises BrokenError when none answers."""
+    """The shared ``docker.DockerClient``; may be used from all threads. Raises BrokenError as :func:`connect`."""
     place = host()
     with _lock:
         if place not in _clients:
-            _knock()
-            with asking("answer"):
-                import docker
-
-                environ = {**os.environ, "DOCKER_HOST": place}
-                made = docker.from_env(version="auto", timeout=ANSWER, max_pool_size=64, environment=environ)
-                kernel = made.api.version(api_version=False).get("KernelVersion", "")
-            if kernel not in ("", os.uname().release):
-                made.close()
-                raise BrokenError(
-                    f"the Docker daemon at {place} runs on another kernel ({kernel}, here {os.uname().release}): its "
-                    "containers would be on another machine, or in a virtual one"
-                )
-            _clients[place] = made
+            _clients[place] = connect(ANSWER)
         return _clients[place]
+
+
+def connect(timeout: float) -> Any:
+    """A ``docker.DockerClient`` of one's own, whose answers may take ``timeout`` seconds.
+
+    Raises BrokenError when no daemon answers, and for one that is not known to be on this machine.
+    """
+    place = host()
+    _knock()
+    with asking("answer"):
+        import docker
+
+        environ = {**os.environ, "DOCKER_HOST": place}
+        made = docker.from_env(version="auto", timeout=timeout, max_pool_size=64, environment=environ)
+        kernel = made.api.version(api_version=False).get("KernelVersion", "")
+    if kernel != os.uname().release:
+        made.close()
+        told = f"({kernel}, here {os.uname().release})" if kernel else "(it does not say which)"
+        raise BrokenError(
+            f"the Docker daemon at {place} runs on another kernel {told}: its containers would be on another machine, "
+            "or in a virtual one"
+        )
+    return made
 
 
 def refusal() -> str:
@@ -103,6 +118,22 @@ def _knock() -> None:
             probe.connect(place.removeprefix(UNIX))
         except OSError as error:
             raise BrokenError(f"no Docker daemon answers at {place}: {error.strerror or error}; {INSTALL}") from None
+        listener, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    # The kernel tells who listens. A pid of 0 is nobody whom we could see; what passes calls on may lead anywhere.
+    who = _name_of(listener)
+    if not listener or who in FORWARDERS:
+        why = f"{who} ({listener}) passes on what it is asked" if listener else "it is no process seen from here"
+        raise BrokenError(
+            f"the Docker daemon at {place} is not known to be on this machine: {why}, so its containers may not be; "
+            "use the daemon's own socket, on the machine where chaoskit runs"
+        )
+
+
+def _name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def version() -> str:
