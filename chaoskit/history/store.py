@@ -29,7 +29,7 @@ LONGEST = 7 * 24 * 3600.0
 R = TypeVar("R", bound=r.Row)
 _OURS: dict[type[r.Row], str] = {
     r.Phase: "name",
-    r.Request: "op stream id traceparent idempotency_key method",
+    r.Request: "op stream id traceparent idempotency_key method unread absent",
     r.Connection: "proxy client end",
     r.Exchange: "proxy method id end",
     r.Fault: "name kind target unit",

@@ -83,8 +83,8 @@ class Command(Action):
 
     What an alert says (``alert``, ``incident``) may stand in ``env`` for any program. It may stand in an argument only
     where that goes to a program of your own: ``run`` begins with a file beside the SOP's (``./mend.sh``), or with an
-    interpreter and such a file (``python mend.py``). That file must be there; its name begins with a letter or digit, and
-    no link may lead to another place.
+    interpreter and such a file (``python mend.py``). That file must be there, its name begins with a letter or digit,
+    and no link may lead to another place.
 
     It is not run when a URL in an argument, or a variable whose name ends in HOST, leads to beyond the blast radius.
     What it connects to by itself is not seen.
