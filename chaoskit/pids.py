@@ -25,6 +25,9 @@ OURS = "CHAOSKIT_OURS"
 REFUSED = "refused\n"
 """Text of a pidfile that tells a process which has not begun yet that it must not begin any more."""
 
+_PIDS = 1 << 31
+"""No pid is as large."""
+
 
 def beside() -> dict[str, str]:
     """:data:`OURS`, if it is set: what descends from a daemon must be given it, so that who runs beside us knows it."""
@@ -33,10 +36,15 @@ def beside() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Pid:
-    """One process, for good: ``start`` is its start time in clock ticks since boot."""
+    """One process, for good: ``start`` is its start time in clock ticks since boot. Raises ValueError for no pid."""
 
     pid: int
     start: int
+
+    def __post_init__(self) -> None:
+        # Both may have been read from a file; the pid becomes part of a path, and goes to kill().
+        if type(self.pid) is not int or type(self.start) is not int or not 0 < self.pid < _PIDS:
+            raise ValueError(f"no process: pid {self.pid!r}, start {self.start!r}")
 
     def alive(self) -> bool:
         """True while this very process runs; a zombie is dead."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from chaoskit.errors import BrokenError, ChaosError
 from chaoskit.pids import MARK, Pid, identify
+from chaoskit.plain_files import MOST
 from chaoskit.undo import Entry, below
 
 SUFFIX = ".journal"
@@ -110,10 +111,11 @@ def opened(path: Path) -> Iterator[int]:
     """A journal, to read and to add lines. Raises FileNotFoundError, and PermissionError where it is not ours."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise PermissionError(f"{path} is a link") from error
+    except FileNotFoundError:
         raise
+    except OSError as error:
+        why = "a link" if error.errno == errno.ELOOP else f"no file of this user's: {error.strerror}"
+        raise PermissionError(f"{path} is {why}") from error
     try:
         seen = os.fstat(handle)
         if seen.st_uid != os.geteuid() or not stat.S_ISREG(seen.st_mode):
@@ -133,25 +135,40 @@ class Contents:
     def take(self, line: dict[str, Any]) -> None:
         """Take in one line."""
         if self.owner is None:
-            self.owner = line if {"pid", "start", "boot", "run"} <= set(line) else {}
+            texts = all(isinstance(line.get(key, ""), str) for key in ("copy", "root"))
+            self.owner = line if is_owner(line) and isinstance(line.get("run"), str) and texts else {}
             return
         with contextlib.suppress(KeyError, TypeError, ValueError):  # none of ours
             if "add" in line:
-                self.entries[line["add"]] = Entry.from_line(line)
+                self.entries[number_in(line, "add")] = Entry.from_line(line)
             elif "note" in line:
-                self.entries[line["note"]].facts.update(line["facts"])
+                self.entries[number_in(line, "note")].facts.update(line["facts"])
             elif "prolong" in line:
-                entry = self.entries[line["prolong"]]
-                self.entries[line["prolong"]] = replace(entry, until=line["until"])
+                entry = self.entries[number_in(line, "prolong")]
+                self.entries[number_in(line, "prolong")] = replace(entry, until=float(line["until"]))
             elif "done" in line:
-                self.entries.pop(line["done"], None)
+                self.entries.pop(number_in(line, "done"), None)
+
+
+def number_in(line: dict[str, Any], key: str) -> int:
+    """The number that a line has under ``key``. Raises KeyError, and TypeError for something else."""
+    found = line[key]
+    if type(found) is not int:
+        raise TypeError(key)
+    return found
+
+
+def is_owner(line: dict[str, Any]) -> bool:
+    """Whether a line names a process, as :func:`owner_line` does: a line of anybody may stand in its place."""
+    numbers = all(type(line.get(key)) is int for key in ("pid", "start")) and 0 < line["pid"] < 1 << 31
+    return numbers and isinstance(line.get("boot"), str) and isinstance(line.get("space", ""), str)
 
 
 def decode(text: bytes) -> dict[str, Any] | None:
-    """One line; None for one that was cut short, which was never acted on."""
+    """One line; None for one that was cut short, which was never acted on, and for what nobody of us wrote."""
     try:
         line = json.loads(text.decode("utf-8", "replace"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return line if isinstance(line, dict) else None
 
@@ -160,7 +177,7 @@ def read_lines(handle: int) -> Iterator[dict[str, Any]]:
     """The lines of an open file from its beginning."""
     with os.fdopen(os.dup(handle), "rb") as file:
         file.seek(0)
-        yield from filter(None, map(decode, file))
+        yield from filter(None, map(decode, iter(lambda: file.readline(MOST), b"")))
 
 
 def read(handle: int) -> Contents:
@@ -172,7 +189,7 @@ def read(handle: int) -> Contents:
 
 
 def lives(owner: dict[str, Any]) -> bool:
-    """Whether the owner of a journal runs. Raises BrokenError when that cannot be told from here."""
+    """Whether an :func:`owner <is_owner>` runs. Raises BrokenError when that cannot be told from here."""
     if owner.get("space", _space()) != _space():
         raise BrokenError("its run belongs to another machine or container; remove the file if that is gone")
     return owner["boot"] == _boot() and Pid(owner["pid"], owner["start"]).alive()

@@ -179,9 +179,12 @@ class Entry:
 
     @classmethod
     def from_line(cls, line: Mapping[str, Any]) -> Entry:
-        """The entry that a line of the journal opens. Raises KeyError or TypeError for what is none."""
+        """The entry that a line of the journal opens. Raises KeyError, TypeError or ValueError for what is none."""
         home: str | Plugin = Plugin.from_dict(line["plugin"]) if "plugin" in line else line.get("in", "")
-        return cls(line["kind"], dict(line["facts"]), line.get("until"), home, line.get("root", ""))
+        kind, root, until = line["kind"], line.get("root", ""), line.get("until")
+        if not (isinstance(kind, str) and isinstance(root, str) and isinstance(home, str | Plugin)):
+            raise TypeError("kind, root and in are texts")
+        return cls(kind, dict(line["facts"]), None if until is None else float(until), home, root)
 
 
 def _known(kind: str) -> Kind:

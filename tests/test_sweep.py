@@ -15,7 +15,7 @@ import pytest
 from chaoskit.clock import wait_for
 from chaoskit.engine.session import Session
 from chaoskit.journal import Journal
-from chaoskit.pids import family, identify, signal_all
+from chaoskit.pids import Pid, family, identify, signal_all
 from chaoskit.sweep import sweep
 from chaoskit.undo import KINDS, Entry, Kind
 
@@ -272,6 +272,41 @@ def test_lines_that_say_nothing_are_passed_over(dead):
     with (dead / "dead.journal").open("a") as file:
         file.write('[]\n7\n{"add": 3}\n{"add": [1], "kind": "x", "facts": {}}\n{"note": 1}\n{"odd": 1}\n')
     assert sweep(dead) == [f"folder {dead / 'data'} of run r1"]
+
+
+ODD = [None, True, 1.5, 10**300, "x", [], [1], {}, {"a": []}]
+
+
+@pytest.mark.parametrize("key", ["pid", "start", "boot", "space", "run", "copy", "root"])
+def test_an_odd_owner(dead, key):
+    """A journal of nobody whom this version knows is left alone, or that of somebody who is dead is undone."""
+    for odd in ODD:
+        owner = {"pid": 999_999, "start": 1, "boot": "x", "run": "r", "copy": "", "root": "", key: odd}
+        (dead / "a.journal").write_text(json.dumps(owner) + "\n")
+        told = sweep(dead)
+        assert told == [] or "left alone" in told[0]
+
+
+@pytest.mark.parametrize("key", ["add", "kind", "facts", "root", "until", "in", "plugin", "note", "prolong", "done"])
+def test_odd_entries(dead, key):
+    """They are passed over or told, and what else is in the journal is undone."""
+    for odd in ODD:
+        die_with_a_folder(dead)
+        entry = {"kind": "signal", "facts": {"pid": 999_999, "start": 1}}
+        number = {} if key in ("note", "prolong", "done") else {"add": 9}
+        with (dead / "dead.journal").open("a") as file:
+            file.write(json.dumps({**number, **entry, "until": odd, key: odd}) + "\n" + "[" * 100_000 + "\n")
+        assert f"folder {dead / 'data'} of run r1" in sweep(dead)
+        (dead / "dead.journal").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("pid", "start"), [("1", 1), (1, "1"), (True, 1), (1, None), (0, 1), (-1, 1), (1 << 31, 1), ("../x", 1), (1.0, 1)]
+)
+def test_a_pid_is_a_number(pid, start):
+    """It becomes part of a path, and whom a signal is sent to."""
+    with pytest.raises(ValueError, match="no process"):
+        Pid(pid, start)
 
 
 def test_what_lies_in_reports_is_never_acted_on(tmp_path, undone, monkeypatch):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import socket
 import subprocess
 import sys
 import threading
@@ -237,6 +239,80 @@ def test_a_queue_that_somebody_laid_there(tmp_path, way):
         return
     assert sweep_queues(runs) == []
     assert (theirs / FILE).read_text() == text
+
+
+ODD = [None, True, 1.5, -1, 2**40, 10**300, "x", "1", "\0", [], [1], {}, {"a": []}, "../../tmp/pipe"]
+OWNER = {"pid": 999_999, "start": 1, "boot": "x"}
+
+
+def planted(folder, lines):
+    """A queue in the folder of a run."""
+    file = folder / "x" / "y" / FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(
+        b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines)
+    )
+    return folder
+
+
+@pytest.mark.parametrize("key", ["pid", "start", "boot", "space"])
+def test_an_odd_owner_of_a_queue(tmp_path, key):
+    """It is nobody, whatever stands there; no path below /proc is made of it."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    (tmp_path / "stat").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "stat" / "stat")
+    for odd in [*ODD, f"..{tmp_path}/stat"]:
+        runs = planted(tmp_path / "runs", [{**OWNER, "boot": boot, key: odd}, {"queued": 1, "sop": "a"}])
+        told = sweep_queues(runs)
+        assert len(told) == (
+            1 if key == "start" and type(odd) is int else 1 if (key, type(odd)) == ("boot", str) else 0
+        )
+
+
+@pytest.mark.parametrize("key", ["queued", "started", "ended", "swept", "failed", "closed", "sop", "alert", "severity"])
+def test_odd_lines_in_a_queue(tmp_path, key):
+    """One that is none of ours is passed over: what else is in the file is told."""
+    for odd in ODD:
+        lines = [OWNER, {"queued": 7, "sop": "a"}, {**({"queued": 8} if key in "sop alert severity" else {}), key: odd}]
+        told = sweep_queues(planted(tmp_path, [*lines, b"[" * 100_000, b"9" * 5000, b"{", b"\xff"]))
+        assert key == "closed" or any(text.startswith("SOP a ()") for text in told)
+
+
+@pytest.mark.parametrize("what", ["folder", "socket", "large"])
+def test_what_is_no_queue(tmp_path, what):
+    """Nothing comes of it."""
+    planted(tmp_path, [OWNER, {"queued": 1}])
+    file = tmp_path / "x" / "y" / FILE
+    if what == "large":
+        os.truncate(file, 1 << 40)
+    else:
+        file.unlink()
+    if what == "folder":
+        file.mkdir()
+    if what == "socket":
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(os.path.relpath(file))
+    assert sweep_queues(tmp_path) == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_bytes_of_a_queue(tmp_path, seed):
+    """Words or nothing, never a traceback, never for ever."""
+    rng = random.Random(seed)
+    lines = [
+        OWNER,
+        {"queued": 1, "sop": "a", "alert": "b", "severity": "P1"},
+        {"started": 1},
+        {"queued": 2},
+        {"swept": 2},
+    ]
+    whole = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    for _ in range(200):
+        place = rng.randrange(len(whole))
+        piece = rng.choice([b"", b"[", b"{", b'"', b"9" * 400, b"null", b"\n", b"\0", b"\xff", b"[]", b"1e999", b"NaN"])
+        data = whole[:place] + piece + whole[place + rng.randrange(12) :]
+        assert all(isinstance(text, str) for text in sweep_queues(planted(tmp_path, [data])))
 
 
 def test_a_finished_run_leaves_nothing_to_tell(desk, tmp_path):

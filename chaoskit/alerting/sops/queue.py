@@ -21,8 +21,9 @@ from typing import Any
 from chaoskit.errors import BrokenError
 from chaoskit.history.rows import Alert
 from chaoskit.mask import mask_values
+from chaoskit.plain_files import MOST_TEXT
 from chaoskit.scenario.sop import PRIORITIES, PlannedSop
-from chaoskit.sweep import lives, opened, owner_line, read_lines
+from chaoskit.sweep import is_owner, lives, number_in, opened, owner_line, read_lines
 
 FILE = "sops.queue"
 """Its name in a scenario's folder: one JSON object a line, its owner first."""
@@ -110,12 +111,14 @@ def sweep_queues(runs: Path) -> list[str]:
         # Anybody may have put it there: nothing but words comes of it, and a line that is added to the file itself.
         if file.parent.resolve() != runs.resolve() / file.parent.relative_to(runs):
             continue  # by way of a link
-        with contextlib.suppress(FileNotFoundError, PermissionError), opened(file) as handle:
+        with contextlib.suppress(OSError), opened(file) as handle:
             told += _sweep_one(file, handle)
     return ["".join(char if char.isprintable() else " " for char in text) for text in told]
 
 
 def _sweep_one(file: Path, handle: int) -> Iterator[str]:
+    if os.fstat(handle).st_size > MOST_TEXT:
+        return  # none of ours is as large
     fcntl.flock(handle, fcntl.LOCK_EX)  # two sweeps at once: the second finds nothing
     owner, items = _read(handle)
     try:
@@ -127,26 +130,34 @@ def _sweep_one(file: Path, handle: int) -> Iterator[str]:
     for number, item in sorted(items.items()):
         os.write(handle, json.dumps({"swept": number}).encode() + b"\n")
         state = "was running" if item.get("begun") else "was queued"
-        alert = " ".join(filter(None, (str(item.get("severity", "")), str(item.get("alert", "")))))
-        told = f"SOP {item.get('sop')} ({alert}) of run {run}: {state} when the run was killed"
+        alert = " ".join(filter(None, (_word(item, "severity"), _word(item, "alert"))))
+        told = f"SOP {_word(item, 'sop')} ({alert}) of run {run}: {state} when the run was killed"
         yield f"{told}; it is not executed again"
 
 
 def _read(handle: int) -> tuple[dict[str, Any] | None, dict[int, dict[str, Any]]]:
-    """The owner, and the items that did not come to their end."""
+    """The owner, and the items that did not come to their end. A line that is none of ours is no line."""
     owner: dict[str, Any] | None = None
     items: dict[int, dict[str, Any]] = {}
     for line in read_lines(handle):
         if owner is None:
-            if not {"pid", "start", "boot"} <= set(line):
+            if not is_owner(line):
                 return None, {}
             owner = line
-        elif "queued" in line:
-            items[line["queued"]] = line
-        elif "started" in line and line["started"] in items:
-            items[line["started"]]["begun"] = True
-        elif "closed" in line:
-            items.clear()
-        else:
-            items.pop(line.get("ended", line.get("swept", 0)), None)
+            continue
+        with contextlib.suppress(KeyError, TypeError):
+            if "queued" in line:
+                items[number_in(line, "queued")] = line
+            elif "started" in line:
+                items[number_in(line, "started")]["begun"] = True
+            elif "closed" in line:
+                items.clear()
+            else:
+                items.pop(number_in(line, "ended" if "ended" in line else "swept"), None)
     return owner, items
+
+
+def _word(item: dict[str, Any], key: str) -> str:
+    """A text of an item, as long as a name is; empty for anything else."""
+    found = item.get(key)
+    return found[:200] if isinstance(found, str) else ""
