@@ -9,6 +9,7 @@ from typing import Any
 from chaoskit.errors import InputError
 from chaoskit.scenario import matrix, source
 from chaoskit.scenario.check import Path_
+from chaoskit.scenario.kept import masked
 from chaoskit.scenario.model import Scenario
 
 RAN: tuple[tuple[str, ...], ...] = (("environment",), ("with",), ("data",), ("sops",), ("traffic",), ("timeline",))
@@ -22,8 +23,11 @@ def refuse_another(file: Path, scenario: Scenario, *, control: bool) -> None:
 
     Of a run of the ``control`` what was off in it must be the same, too.
     """
-    recorded = matrix.fill(source.read(file).data, scenario.matrix)
-    given = scenario.source.data
+    # What is recorded is masked, so the other is, too; a secret that differs is none of these.
+    recorded, given = (
+        matrix.fill(source.read(each.file, masked(each.text)).data, scenario.matrix)
+        for each in (source.read(file), scenario.source)
+    )
     differing = [
         path
         for part in (*RAN, *(CONTROL if control else ()))

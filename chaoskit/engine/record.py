@@ -24,6 +24,7 @@ from chaoskit.history.store import load
 from chaoskit.mask import mask_texts
 from chaoskit.scenario import environments
 from chaoskit.scenario.compose import copies
+from chaoskit.scenario.kept import masked
 from chaoskit.scenario.loader import load as load_scenarios
 from chaoskit.scenario.model import Scenario, Severity
 from chaoskit.scenario.sop import copies as sop_copies
@@ -38,18 +39,18 @@ _SCENARIO = "scenario.chaos.yaml"
 
 
 def keep_sources(scenario: Scenario, folder: Path) -> None:
-    """Copy what is needed to judge this run again, wherever the scenario's files may go."""
-    write_kept(folder / _SCENARIO, scenario.source.text)
+    """Copy what is needed to judge this run again, wherever the scenario's files may go; without secrets."""
+    write_kept(folder / _SCENARIO, masked(scenario.source.text))
     for name, text in sop_copies(scenario).items():
         make_folder(folder / "sops")
         write_kept(folder / "sops" / name, text)
     environment = scenario.environment.source
     if scenario.environment.compose:
         for name, text in copies(scenario.environment).items():
-            write_kept(folder / name, text)
+            write_kept(folder / name, masked(text))
     elif environment.file != scenario.source.file:
         text = environment.text if scenario.environment.flat is None else as_yaml(scenario.environment.flat)
-        write_kept(folder / environments.COPY, text)
+        write_kept(folder / environments.COPY, masked(text))
 
 
 def describe(scenario: Scenario, *, control: bool, seed: int) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from chaoskit.errors import InputError
-from chaoskit.mask import MASK, mask
 from chaoskit.scenario import source, template
 from chaoskit.scenario.alert_names import check_triggers
 from chaoskit.scenario.check import Check, Path_
+from chaoskit.scenario.kept import masked
 from chaoskit.scenario.names import texts
 from chaoskit.scenario.rooms import room
 from chaoskit.scenario.severity import LEVELS, Level, level_of
@@ -271,7 +271,5 @@ def _escalation(check: Check, data: Mapping[str, Any], base: Path_, context: Any
 def copies(scenario: Scenario) -> dict[str, str]:
     """The texts of the SOP files of a scenario by file name, for its run's folder; masked, as they are kept there."""
     return {
-        f"{sop.name}.yaml": mask(sop.source.text).replace(MASK, "masked")  # which YAML would take for an alias
-        for sop in scenario.sops
-        if sop.source.file != scenario.source.file
+        f"{sop.name}.yaml": masked(sop.source.text) for sop in scenario.sops if sop.source.file != scenario.source.file
     }

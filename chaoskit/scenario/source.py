@@ -93,11 +93,7 @@ class Source:
 
     @cached_property
     def _root(self) -> Any:
-        loader = _Loader(self.text)
-        try:
-            return loader.get_single_node()
-        finally:
-            loader.dispose()
+        return nodes(self.text)
 
     def line(self, path: Sequence[str | int]) -> int:
         """One-based line of the node at ``path``, or of its nearest parent that exists."""
@@ -122,6 +118,15 @@ class Source:
     ) -> Problem:
         """A mistake at ``path`` of this file."""
         return Problem(shown(self.file), self.line(path), what, legal, found)
+
+
+def nodes(text: str) -> Any:
+    """The node of a text that has been read, with its marks; None where it is empty."""
+    loader = _Loader(text)
+    try:
+        return loader.get_single_node()
+    finally:
+        loader.dispose()
 
 
 def shown(file: Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +85,16 @@ def test_it_was_all_seen(left: Any) -> None:
 @pytest.mark.parametrize("secret", PLANTED)
 def test_no_file_and_no_line_tells_it(left: Any, secret: str) -> None:
     """Not the terminal, not JUnit, Allure, the page, the database, nor the history itself."""
-    told = [name for name in files_with(secret, left.folder / "reports") if not name.endswith(".chaos.yaml")]
-    if secret == "pl4nted-in-the-url":  # the team has written it into the scenario, whose source is kept
-        told = [name for name in told if "allure-results" not in name and "chaoskit.html" not in name]
-    assert told == []
+    assert files_with(secret, left.folder / "reports") == []
     assert secret not in left.out
+
+
+@pytest.mark.parametrize("others", [[], ["--scenario", "scenarios/tells.chaos.yaml"]])
+def test_it_is_judged_again_from_what_is_kept(left: Any, others: list[str]) -> None:
+    """By its own copies, and by the file that holds the secret."""
+    code = "from chaoskit.cli import main; raise SystemExit(main())"
+    words = [sys.executable, "-c", code, "judge", "latest", *others]
+    again = subprocess.run(words, cwd=left.folder, capture_output=True, text=True, timeout=60, check=False)
+    assert (again.returncode, again.stderr) == (1, "")
+    assert "- during.get.success_rate" in again.stdout
+    assert "? responses.get.header.x-auth-token" in again.stdout, "which was masked"
