@@ -173,7 +173,6 @@ TO_PLACES_OF_OUR_OWN = {
     "alerting/evaluator": "scrapes and tells what the provider's own configuration says: services and receivers",
     "alerting/router/webhook.py": "tells the receiver: a team's channels are replaced",
     "toxiproxy": "the server that the interposer has checked; upstreams are checked by the server",
-    "cli/_doctor": "looks whether Docker, and ports of this machine, answer",
     "reporters": "the history database, a file",
 }
 """Who opens a connection without asking the blast radius, and why that is right."""
