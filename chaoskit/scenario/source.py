@@ -50,6 +50,10 @@ _TOO_DEEP = f"nested more than {DEEPEST} levels deep, or an alias that contains 
 _TOO_LARGE = f"more than {MOST} values, counting what aliases repeat"
 
 
+class _Refused(yaml.MarkedYAMLError):
+    """It is YAML, and not for us."""
+
+
 class _Loader(_Base):  # type: ignore[misc]  # chosen at run time
     """Resolves plain scalars by YAML 1.2, and without regular expressions unless it may be a number.
 
@@ -159,7 +163,8 @@ def read(file: Path, text: str | None = None, *, tags: bool = False) -> Source:
         mark = error.problem_mark or error.context_mark
         line = min(mark.line + 1, len(text.splitlines())) if mark else 1  # the parser's own end lies behind ours
         what = " ".join(filter(None, (error.context, error.problem)))
-        raise InputError([Problem(shown(file), line, f"not YAML: {what}{_hint(text, mark)}")]) from None
+        hint = "" if isinstance(error, _Refused) else _hint(text, mark)
+        raise InputError([Problem(shown(file), line, f"not YAML: {what}{hint}")]) from None
     except yaml.reader.ReaderError as error:
         line, what = _unreadable(text, error)
         raise InputError([Problem(shown(file), line, what)]) from None
@@ -334,10 +339,10 @@ def _scalar(loader: Any, node: Any) -> Any:
     raise _not_allowed(node)
 
 
-def _not_allowed(node: Any) -> yaml.MarkedYAMLError:
+def _not_allowed(node: Any) -> _Refused:
     return _error(f"the tag {node.tag} is not allowed", node.start_mark)
 
 
-def _error(what: str, mark: Any) -> yaml.MarkedYAMLError:
+def _error(what: str, mark: Any) -> _Refused:
     """A mistake at the mark of a node or event."""
-    return yaml.MarkedYAMLError(problem=what, problem_mark=mark)
+    return _Refused(problem=what, problem_mark=mark)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,7 @@ def told(read: Callable[[], object]) -> list[str]:
         ("a: !!int ''", 1, "'' is not usable as a value"),
         ("a: !!float ''", 1, "'' is not usable as a value"),
         ("a: !!int x", 1, "'x' is not usable as a value"),
+        ("{a: 1, b: !!int x, c: 2}", 1, "not YAML: 'x' is not usable as a value$"),
         ("a: 1\nb: !reset x", 2, "the tag !reset is not allowed"),
         ("x" * (9 << 20), 1, "cannot be read: larger than 8 MB"),
     ],
@@ -49,7 +51,7 @@ def test_what_nobody_writes(tmp_path: Path, text: str, line: int, says: str) -> 
     (tmp_path / "x.yaml").write_text(text)
     (only,) = told(lambda: source.read(tmp_path / "x.yaml"))
     assert only.startswith(f"{line}: ")
-    assert says in only
+    assert re.search(says, only)
 
 
 def test_what_people_do_write(tmp_path: Path) -> None:
