@@ -52,6 +52,8 @@ def _explained(finding: Finding, view: View, again: Mapping[str, Finding]) -> bo
         return finding.id in again and again[finding.id].outcome is not Outcome.VIOLATED
     if finding.outcome not in (Outcome.VIOLATED, Outcome.VACUOUS):
         return False
+    if finding.outcome is Outcome.VIOLATED and not view.sops and (kind == "sop" or finding.id == "recovery.because_of"):
+        return False  # what was switched off did not come late
     if finding.outcome is Outcome.VIOLATED and _CONTENT.intersection(words[1:] if kind == "alerts" else words):
         return False
     window = _looked_at(finding, view)

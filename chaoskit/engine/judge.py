@@ -69,9 +69,10 @@ def died_of(faults: Sequence[tuple[str, Fault]]) -> DiedOf:
     return of_it
 
 
-def judge(scenario: Scenario, history: History, broken: str | None = None) -> Verdict:
-    """Judge a finished history. ``broken`` is what went wrong while it was made, if anything."""
-    view = view_of(scenario, history)
+def judge(scenario: Scenario, history: History, broken: str | None = None, *, sops: bool = True) -> Verdict:
+    """Judge a finished history. ``broken`` is what went wrong while it was made, if anything. Without ``sops`` alerts
+    could start none."""
+    view = dataclasses.replace(view_of(scenario, history), sops=sops)
     planned = [fault.name for fault in scenario.faults]
     return _verdict(
         view,

@@ -160,8 +160,9 @@ def rejudge(folder: Path, scenario_file: Path | None = None) -> tuple[Scenario, 
     scenario = matching[0]
     if scenario_file is not None:
         refuse_another(folder / _SCENARIO, scenario, control=meta.control)
+    sops = scenario.starts_sops(control=meta.control)
     verdict = after(
-        judge(scenario, load(folder), meta.broken), [msgspec.to_builtins(one) for one in meta.attempts or ()]
+        judge(scenario, load(folder), meta.broken, sops=sops), [msgspec.to_builtins(one) for one in meta.attempts or ()]
     )
     return scenario, verdict, control_verdict(scenario, verdict, control=meta.control)
 

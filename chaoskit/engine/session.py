@@ -132,7 +132,7 @@ class Session:
             history.close()
             meta.update(broken=broken, wall=now() - began)
             write(folder / META, meta)
-        verdict = judge(scenario, history, broken)
+        verdict = judge(scenario, history, broken, sops=scenario.starts_sops(control=control))
         if broken or verdict.recovery is None:
             self.taint(scenario.environment)
         judged = control_verdict(scenario, verdict, control=control)
@@ -227,7 +227,7 @@ class Session:
         began, reason = now(), ""
         switched_off = scenario.model.control if control else None
         changes = [scenario.model.with_, *([switched_off.with_] if switched_off else [])]
-        sops = switched_off is None or switched_off.without != "sops"
+        sops = scenario.starts_sops(control=control)
         try:
             environment, fresh = scenario.environment, scenario.model.isolation == "fresh"
             live, generator, cold = self.prepare(environment, changed(environment, *changes), fresh=fresh)

@@ -38,7 +38,8 @@ class View:
 
     ``recovery_window`` is for how many seconds steady state must hold to count as recovered, ``died_of`` tells which
     faults end their target. ``in_doubt`` is for judging again what failed: what met time in which others took too much
-    of the machine has the benefit of the doubt (:meth:`doubted`, :meth:`took`).
+    of the machine has the benefit of the doubt (:meth:`doubted`, :meth:`took`). ``sops`` is whether alerts could start
+    any.
     """
 
     history: History
@@ -47,6 +48,7 @@ class View:
     recovery_window: float = 1.0
     died_of: DiedOf = lambda _fault, _event: False
     in_doubt: bool = False
+    sops: bool = True
 
     @cached_property
     def phases(self) -> dict[str, Window]:

@@ -279,6 +279,10 @@ class Scenario:
         """The file it was read from."""
         return self.source.file
 
+    def starts_sops(self, *, control: bool) -> bool:
+        """Whether alerts start SOPs in a run, or in one of the ``control``."""
+        return not (control and self.model.control is not None and self.model.control.without == "sops")
+
     @property
     def faults_length(self) -> float:
         """Seconds from the start of the first phase with faults to the end of the last fault."""

@@ -280,6 +280,15 @@ def test_chains_of_events(usual: Scenario, id_: str, explained: bool) -> None:
     assert finding.outcome is (Outcome.INCONCLUSIVE if explained else Outcome.VIOLATED)
 
 
+@pytest.mark.parametrize("id_", ["sop.restart.times", "recovery.because_of"])
+@pytest.mark.parametrize("sops", [True, False])
+def test_what_was_switched_off_did_not_come_late(usual: Scenario, id_: str, sops: bool) -> None:
+    """In a control without SOPs none runs, on any machine."""
+    view = View(with_machine(history(), MILD), {}, usual.model.steady_state, 1.0, sops=sops)
+    (finding,) = excused([Finding(id_, Outcome.VIOLATED, "= 1", "0", 100)], view, lambda _: ())
+    assert finding.outcome is (Outcome.INCONCLUSIVE if sops else Outcome.VIOLATED)
+
+
 def test_a_fault_without_evidence(usual: Scenario) -> None:
     """Vacuous; inconclusive where the service was not let come to it."""
     nothing = (fault(touched=0),)
