@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -316,3 +317,15 @@ def test_the_revision_of_a_working_copy(tmp_path):
     assert find_revision(repository, {}) == Revision(commit, "")
     (repository / ".git" / "HEAD").write_bytes(b"\xff\xfe")
     assert find_revision(repository, {}) == Revision()
+
+
+@pytest.mark.parametrize("what", ["pipe", "loop", "endless"])
+def test_a_working_copy_that_is_none(tmp_path, what):
+    """Its commit is not known; nothing waits for a pipe that nobody writes to."""
+    (tmp_path / ".git").mkdir()
+    head = tmp_path / ".git" / "HEAD"
+    if what == "pipe":
+        os.mkfifo(head)
+    else:
+        head.symlink_to("/dev/zero" if what == "endless" else "HEAD")
+    assert find_revision(tmp_path, {}) == Revision()

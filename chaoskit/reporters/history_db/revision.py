@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from chaoskit.plain_files import MOST, is_plain, read_text
+
 # Commit, branch, and page of the job, as the systems name them.
 _SYSTEMS = (
     ("GITHUB_SHA", "GITHUB_REF_NAME", ""),
@@ -36,7 +38,7 @@ def find_revision(folder: Path, environ: Mapping[str, str] = os.environ) -> Revi
             return Revision(environ[commit], environ.get(branch, ""), _url(environ, url))
     try:
         return _from_git(folder.resolve())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):
         return Revision()
 
 
@@ -52,19 +54,19 @@ def _from_git(folder: Path) -> Revision:
     if root is None:
         return Revision()
     git = root / ".git"
-    if git.is_file():  # a worktree or a submodule: "gitdir: PATH"
-        git = (root / git.read_text(encoding="utf-8").partition("gitdir:")[2].strip()).resolve()
-    head = (git / "HEAD").read_text(encoding="utf-8").strip()
+    if is_plain(git):  # a worktree or a submodule: "gitdir: PATH"
+        git = (root / read_text(git).partition("gitdir:")[2].strip()).resolve()
+    head = read_text(git / "HEAD").strip()
     if not head.startswith("ref:"):
         return Revision(head)
     ref = head.partition(":")[2].strip()
     branch = ref.removeprefix("refs/heads/")
     shared = git / "commondir"
-    common = (git / shared.read_text(encoding="utf-8").strip()).resolve() if shared.is_file() else git
+    common = (git / read_text(shared).strip()).resolve() if is_plain(shared) else git
     for place in (git, common):
-        if (place / ref).is_file():
-            return Revision((place / ref).read_text(encoding="utf-8").strip(), branch)
+        if is_plain(place / ref):
+            return Revision(read_text(place / ref).strip(), branch)
     packed = common / "packed-refs"
-    lines = packed.read_text(encoding="utf-8").splitlines() if packed.is_file() else []
+    lines = read_text(packed, MOST).splitlines() if is_plain(packed) else []
     found = next((line.split()[0] for line in lines if line.endswith(f" {ref}")), "")
     return Revision(found, branch)
