@@ -21,6 +21,7 @@ from chaoskit.history import rows as r
 from chaoskit.history.files import create_kept, make_folder, open_kept
 from chaoskit.mask import STORED, By, mask_texts, mask_values
 from chaoskit.plain_files import MOST
+from chaoskit.processes import CUT
 from chaoskit.units import format_duration
 
 LONGEST = 7 * 24 * 3600.0
@@ -136,6 +137,8 @@ def _kept(row: r.Row, by: By) -> Any:
         told = getattr(row, name)
         if told and (masked := masking(told, by)) != told:
             kept[name] = masked
+    if "line" in kept and row.line.endswith(CUT) and not kept["line"].endswith(CUT):  # type: ignore[attr-defined]
+        kept["line"] += CUT  # a secret that was cut off took it along, and that it was is judged
     if isinstance(row, r.Sample) and not math.isfinite(row.value):  # JSON has no such number
         return {**msgspec.structs.asdict(row), "value": str(row.value), **kept}
     return msgspec.structs.replace(row, **kept) if kept else row

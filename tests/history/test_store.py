@@ -17,6 +17,7 @@ from chaoskit.errors import BrokenError
 from chaoskit.history import rows as r
 from chaoskit.history.store import History, load
 from chaoskit.mask import mask, secrets_in
+from chaoskit.processes import CUT
 
 
 def sample(value: float) -> r.Sample:
@@ -219,6 +220,16 @@ def test_what_differed_in_a_secret_still_differs(tmp_path: Path) -> None:
     first, second, third = (row.name for row in load(tmp_path).of(r.Sample))
     assert first == third != second
     assert mask(first) == mask(second) == 'x{token="***"}'
+
+
+def test_a_line_that_was_cut_off_still_is(tmp_path: Path) -> None:
+    """Though the secret in it ends where the line does."""
+    history = History(tmp_path)
+    history.add(r.Log(service="orders", at=1, line='{"token": {"a": "hunter2' + CUT))
+    history.close()
+    line = load(tmp_path).of(r.Log)[0].line
+    assert "hunter2" not in line
+    assert line.endswith(CUT)
 
 
 def test_what_an_alert_is_called_is_no_secret(tmp_path: Path) -> None:
