@@ -206,6 +206,8 @@ class ManagedProcess:
         # The leader is not reaped yet, so its number still means its own group.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+        # Then nobody looks for what has left the group any more: the entry of the journal is done.
+        signal_all(stragglers(self._pidfile), signal.SIGKILL)
         for name, pipe in streams.items():
             while self._read(name, pipe, splitters[name]):
                 pass

@@ -93,6 +93,25 @@ def test_the_pidfile_names_the_process(run, journal, tmp_path):
     assert journal.open_entries() == []
 
 
+@pytest.mark.parametrize("end", ["terminate", "kill", "by itself"])
+def test_a_daemon_does_not_outlive_it(run, journal, tmp_path, end):
+    """Whatever left its group and its parent is ended with it: no sweep looks for it later."""
+    os.mkfifo(tmp_path / "wait")
+    process = run("sh", "-c", "(setsid sleep 300 & echo up); read line < $0", str(tmp_path / "wait"))
+    said(run, "up")
+    wait_for(lambda: len(marked(tmp_path)) > 1, what="its daemon", limit=10)
+    if end == "terminate":
+        process.terminate(5)
+    elif end == "kill":
+        process.kill(signal.SIGKILL)
+    else:
+        with (tmp_path / "wait").open("w") as pipe:
+            pipe.write("on\n")
+    process.wait(10)
+    assert journal.open_entries() == []
+    wait_for(lambda: marked(tmp_path) == [], what="its daemon's end", limit=10)
+
+
 def test_it_is_journaled_before_it_exists(run, journal, tmp_path):
     """The entry holds all that a sweep needs, gets the pid as soon as there is one, and is closed with its end."""
     process = run("sleep", "300", stop_signal=signal.SIGINT)
