@@ -144,8 +144,8 @@ class Contents:
             elif "note" in line:
                 self.entries[number_in(line, "note")].facts.update(line["facts"])
             elif "prolong" in line:
-                entry = self.entries[number_in(line, "prolong")]
-                self.entries[number_in(line, "prolong")] = replace(entry, until=float(line["until"]))
+                entry, until = self.entries[number_in(line, "prolong")], line["until"]
+                self.entries[number_in(line, "prolong")] = replace(entry, until=None if until is None else float(until))
             elif "done" in line:
                 self.entries.pop(number_in(line, "done"), None)
 

@@ -76,7 +76,7 @@ def run(tmp_path):
     (tmp_path / "pyproject.toml").write_text("")
     (environments / "leases.yaml").write_text(ENVIRONMENT)
     (tmp_path / "scenarios" / "all.chaos.yaml").write_text(SCENARIO)
-    command = [sys.executable, "-m", "pytest", "--chaos", "scenarios", "--chaos-runtime=docker"]
+    command = [sys.executable, "-m", "pytest", "--chaos", "--chaos-attempts=1", "scenarios", "--chaos-runtime=docker"]
     process = subprocess.Popen(
         [*command, "-p", "no:cacheprovider"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

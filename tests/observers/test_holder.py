@@ -21,7 +21,7 @@ made = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 for _ in range(int(sys.argv[2])):
     if os.fork() == 0:
         break
-print(os.getpid(), flush=True)
+os.write(1, str(os.getpid()).encode() + os.linesep.encode())
 time.sleep(60)
 """
 REUSING = """
@@ -29,7 +29,7 @@ import os, socket, sys, time
 for _ in range(int(sys.argv[2])):
     if os.fork() == 0:
         made = socket.create_server(("127.0.0.1", int(sys.argv[1])), reuse_port=True)
-        print(os.getpid(), flush=True)
+        os.write(1, str(os.getpid()).encode() + os.linesep.encode())
         break
 time.sleep(60)
 """

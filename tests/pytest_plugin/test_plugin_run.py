@@ -250,7 +250,10 @@ def test_allure_messages(allure: dict[str, dict[str, Any]]) -> None:
     seen = r"VIOLATED: during\.get\.p90: expected < 20ms, seen \S+ in \d+ samples; worst second: .* at \+"
     assert re.match(seen, violated[0])
     assert violated[1].startswith("fault slow: latency on front, +0.0 s to +")
-    assert first["c-vacuous"].startswith("VACUOUS: the rehearsal proves nothing: fault.slow")
+    # Beside load it may be so at another attempt than the first.
+    assert re.match(
+        r"VACUOUS: (vacuous at the \w+ attempt: )?the rehearsal proves nothing: fault\.slow", first["c-vacuous"]
+    )
     assert first["d-broken"].startswith("BROKEN: front ended before it was ready")
     assert "no config, token=***" in first["d-broken"]
     assert first["e-invalid--invalid"].startswith("INVALID: e_invalid.chaos.yaml\n")

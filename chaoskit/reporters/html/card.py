@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from chaoskit.engine.record import read_meta
+from chaoskit.engine.record import META, read_meta
 from chaoskit.history.files import read_kept
 from chaoskit.history.rows import Fault, Phase
 from chaoskit.mask import mask
@@ -161,6 +161,8 @@ def _card(one: Recorded, anchor: str, page: Path) -> Card:
 
 
 def _before(folder: Path, page: Path) -> Iterator[Before]:
+    if not (folder / META).exists():  # of a record alone
+        return
     for number, attempt in enumerate(read_meta(folder).attempts or (), 1):
         kept = folder / f"attempt-{number}"
         yield Before(kept.name, link(kept, page) + "/" if kept.is_dir() else "", attempt.outcome, mask(attempt.why))
