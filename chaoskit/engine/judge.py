@@ -38,6 +38,10 @@ from chaoskit.units import counted, format_duration
 LAG_LIMIT = 0.1
 LATE_LIMIT, LATE_SHARE = 0.25, 0.2
 """A fault that began later than planned by more than both, seconds and share of its length, was another fault."""
+IN_PLACE_SHARE = 0.5
+"""So was one that was not in place before this share of its length, and :data:`LATE_LIMIT`, had gone by. Injecting
+takes time by nature (hundreds of connections, a container): with some a fifth of a window, in which they act already.
+"""
 LAG = ("the traffic generator", ENGINE)
 """What the reason begins with when we did not keep the schedule."""
 RECOVERY_WINDOW = 1.0
@@ -163,12 +167,13 @@ def _lag(view: View) -> str | None:
         if schedule.sent < schedule.planned:
             return f"{traffic} sent {schedule.sent} of {schedule.planned} planned requests"
     for fault in view.faults:
-        late, length = fault.started - fault.planned_start, fault.planned_end - fault.planned_start
-        if length > 0 and late > max(LATE_LIMIT, LATE_SHARE * length):
-            return (
-                f"{ENGINE} was held up: fault {fault.name} began {format_duration(late)} late, "
-                f"of {format_duration(length)}"
-            )
+        length = fault.planned_end - fault.planned_start
+        for what, at, share in (("began", fault.started, LATE_SHARE), ("was in place", fault.injected, IN_PLACE_SHARE)):
+            if length > 0 and (late := at - fault.planned_start) > max(LATE_LIMIT, share * length):
+                return (
+                    f"{ENGINE} was held up: fault {fault.name} {what} {format_duration(late)} late, "
+                    f"of {format_duration(length)}"
+                )
     return None
 
 

@@ -320,6 +320,17 @@ def test_a_fault_that_began_late(usual: Scenario, late: float, outcome: Outcome)
         assert "the engine was held up: fault slow began 500ms late, of 2s, while others took" in verdict.reason
 
 
+@pytest.mark.parametrize(("taken", "outcome"), [(0.9, Outcome.HELD), (1.1, Outcome.BROKEN), (2.0, Outcome.BROKEN)])
+def test_a_fault_that_was_in_place_late(usual: Scenario, taken: float, outcome: Outcome) -> None:
+    """Injecting may take a while; what did not act for half of its window proves nothing of such a window."""
+    slow = judge(usual, with_machine(history(faults=(fault(injected=ZERO + taken),)), QUIET))
+    assert slow.outcome is outcome
+    if outcome is Outcome.BROKEN:
+        assert slow.reason.startswith(LAG)
+        assert "fault slow was in place" in slow.reason
+        assert "late, of 2s" in slow.reason
+
+
 def test_a_control_that_was_disturbed_is_neither_caught_nor_not(usual: Scenario) -> None:
     """It is inconclusive; what is violated in calm time is caught, whoever came later."""
     names = ["during.ask"]
