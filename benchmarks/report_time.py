@@ -16,16 +16,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from chaoskit.engine.record import rejudge
+from chaoskit.engine.run_folder import rejudge
 from chaoskit.engine.session import Result
 from chaoskit.history.store import load
-from chaoskit.reporters.allure.build import build
-from chaoskit.reporters.allure.commandline import Allure, find
-from chaoskit.reporters.allure.identity import identify
-from chaoskit.reporters.allure.result import attach
-from chaoskit.reporters.allure.run_files import write_run_files
-from chaoskit.reporters.html import write_page
-from chaoskit.reporters.runs import read
+from chaoskit.report.allure.build import build
+from chaoskit.report.allure.commandline import Allure, find
+from chaoskit.report.allure.identity import identify
+from chaoskit.report.allure.result import attach
+from chaoskit.report.allure.run_files import write_run_files
+from chaoskit.report.html import write_page
+from chaoskit.report.runs import read
 
 
 class Watched(Allure):

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 
 import psutil
 
-from chaoskit.clock import now, sleep_until
+from chaoskit.base.clock import now, sleep_until
 from chaoskit.history.rows import Request, Row
 from chaoskit.traffic.generator import TrafficGenerator
 from chaoskit.traffic.spec import Operation, Stream

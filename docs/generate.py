@@ -23,12 +23,12 @@ from _generator.docstrings import prose, split_arguments, table  # noqa: E402
 from _generator.examples import Examples  # noqa: E402
 from _generator.fields import Fields  # noqa: E402
 
-from chaoskit import units  # noqa: E402
+from chaoskit.base import units  # noqa: E402
 from chaoskit.expectations import _operations, _samples  # noqa: E402
 from chaoskit.faults._toxic import ProxyFault  # noqa: E402
+from chaoskit.language import compose, model, samples, service, sop, source  # noqa: E402
+from chaoskit.language.loader import room  # noqa: E402
 from chaoskit.pytest_plugin.fixture import Chaos  # noqa: E402
-from chaoskit.scenario import compose, model, samples, service, sop, source  # noqa: E402
-from chaoskit.scenario.loader import room  # noqa: E402
 
 REFERENCE = DOCS / "reference.md"
 MEANINGS = DOCS / "_generator" / "meanings.yaml"

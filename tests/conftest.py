@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from chaoskit.pids import OURS
+from chaoskit.system.pids import OURS
 
 pytest_plugins = ["pytester"]
 os.environ.pop("PYTEST_ADDOPTS", None)  # what this run was given is not for those that its tests start

@@ -14,41 +14,38 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HOUSE = ROOT / "chaoskit"
 
-FLOORS = [
-    {
-        "errors",
-        "blast_radius",
-        "http_calls",
-        "clock",
-        "units",
-        "registry",
-        "pids",
-        "ports",
-        "undo",
-        "sweep",
-        "journal",
-        "layers",
-        "priority",
-        "processes",
-        "sockets",
-        "guardian",
-        "api_guard",
-        "mask",
-        "json_values",
-        "plain_files",
+# Who may import whom, from the ground to the two doors: a room takes from rooms above it in this table only.
+MAY_IMPORT = {
+    "base": set(),
+    "failpoints": set(),
+    "system": {"base"},
+    "history": {"base", "system"},
+    "language": {"base", "system", "history"},
+    "rules": {"base", "language"},
+    "toxiproxy": {"base", "system", "history"},
+    "traffic": {"base", "system", "history"},
+    "observers": {"base", "system", "history"},
+    "services": {"base", "system", "history", "language", "rules"},
+    "alerting": {"base", "system", "history", "language", "rules"},
+    "faults": {"base", "system", "history", "language", "failpoints", "toxiproxy", "traffic", "services"},
+    "expectations": {"base", "system", "history", "language", "rules", "alerting"},
+    "judge": {"base", "history", "language", "expectations"},
+    "engine": {
+        *("base", "system", "history", "language", "failpoints", "toxiproxy", "traffic", "observers", "services"),
+        *("alerting", "expectations", "judge"),
     },
-    {"scenario"},
-    {"history", "rules"},
-    {"toxiproxy", "failpoints", "services", "traffic", "observers", "alerting"},
-    {"faults", "expectations"},
-    {"engine"},
-    {"reporters"},
-    {"pytest_plugin", "cli"},
-]
-LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+    "report": {"base", "system", "history", "language", "alerting", "expectations", "judge", "engine"},
+    "trend": {"base", "history", "language", "judge", "report"},
+    "pytest_plugin": {
+        *("base", "system", "history", "language", "services", "expectations", "judge", "engine", "report", "trend"),
+    },
+    "cli": {
+        *("base", "system", "history", "language", "services", "alerting", "faults", "engine", "report", "trend"),
+    },
+}  # fmt: skip
 
-# Types of what a registry finds: the language holds faults, expectations and actions without importing their rooms.
-UP_FOR_TYPES_ONLY = {("scenario", "faults"), ("scenario", "expectations"), ("scenario", "alerting")}
+# What a fault is given is typed by the rooms that it acts on, which stand above what a fault is.
+UP_FOR_TYPES_ONLY = {("language", room) for room in ("alerting", "failpoints", "services", "toxiproxy", "traffic")}
 
 # Rooms of plug-ins, each a file; what several of them share stands in files with an underscore.
 ROOMS = [
@@ -58,13 +55,13 @@ ROOMS = [
     "alerting/actions",
     "toxiproxy/server/toxics",
     "observers",
-    "reporters",
+    "report",
     "cli",
 ]
 SHARED = {"base", "installed"}
 PLAIN_TOOLS = {
     # The short facts of a result, a recorded run, its score and what follows from what are used by every reporter.
-    "reporters": {"summary", "runs", "score", "causes"},
+    "report": {"summary", "runs", "score", "causes"},
 }
 
 
@@ -124,31 +121,46 @@ ALL = [found for module in MODULES for found in imports(module)]
 INSIDE = [found for found in ALL if found.target.split(".")[0] == "chaoskit"]
 
 
-def test_every_room_has_its_floor() -> None:
-    """A new room must be given its place here."""
-    rooms = {room(module) for module in MODULES} - {""}
-    assert rooms == set(LEVEL)
+def test_every_room_has_its_place() -> None:
+    """A new room must be given its place in the table, and a room may take from those above it in the table only."""
+    assert {room(module) for module in MODULES} - {""} == set(MAY_IMPORT)
+    order = list(MAY_IMPORT)
+    assert [here for here in order if MAY_IMPORT[here] - set(order[: order.index(here)])] == []
 
 
-def test_imports_point_down() -> None:
-    """No room imports one above it, nor one beside it; types may name what a registry finds above."""
+def test_rooms_import_what_they_may() -> None:
+    """No more than the table says, and no less: what nobody needs any more is taken out of it."""
+    used: dict[str, set[str]] = {here: set() for here in MAY_IMPORT}
     wrong = []
     for found in INSIDE:
         here, there = room(found.module), room(found.target)
-        if here == there or not there or (found.types_only and (here, there) in UP_FOR_TYPES_ONLY):
-            continue
         if not here:
             wrong.append(str(found))  # importing chaoskit imports nothing
-        elif LEVEL[there] > LEVEL[here] or (LEVEL[there] == LEVEL[here] != 0):
-            wrong.append(str(found))
+        elif there and here != there and not (found.types_only and (here, there) in UP_FOR_TYPES_ONLY):
+            used[here].add(there)
+            if there not in MAY_IMPORT[here]:
+                wrong.append(str(found))
     assert wrong == []
+    assert used == MAY_IMPORT
 
 
-def test_the_ground_floor_has_no_cycles() -> None:
-    """Modules of the ground floor may use each other in one direction."""
-    edges = {(room(found.module), room(found.target)) for found in INSIDE}
-    ground = {(here, there) for here, there in edges if LEVEL.get(here) == LEVEL.get(there) == 0}
-    assert not {(here, there) for here, there in ground if (there, here) in ground and here != there}
+# The objects of one connection know each other: each names the others as types. None imports another at run time but
+# in one direction.
+OF_ONE_CONNECTION = {
+    f"chaoskit.toxiproxy.server.{name}" for name in ("chain", "endpoint", "flow", "link", "proxy", "stage", "tap")
+}
+
+
+def test_no_modules_import_each_other() -> None:
+    """Neither two, nor several in a circle; nor for types only."""
+    edges: dict[str, set[str]] = {module: set() for module in MODULES}
+    for found in INSIDE:
+        both = {found.module, found.target} <= OF_ONE_CONNECTION
+        if found.target != found.module and not (both and found.types_only):
+            edges[found.module].add(found.target)
+    while free := {module for module, targets in edges.items() if not targets & edges.keys()}:
+        edges = {module: targets for module, targets in edges.items() if module not in free}
+    assert sorted(edges) == []
 
 
 @pytest.mark.parametrize("folder", ROOMS)
@@ -173,7 +185,7 @@ TO_PLACES_OF_OUR_OWN = {
     "alerting/evaluator": "scrapes and tells what the provider's own configuration says: services and receivers",
     "alerting/router/webhook.py": "tells the receiver: a team's channels are replaced",
     "toxiproxy": "the server that the interposer has checked; upstreams are checked by the server",
-    "reporters": "the history database, a file",
+    "trend": "the history database, a file",
 }
 """Who opens a connection without asking the blast radius, and why that is right."""
 
@@ -185,8 +197,8 @@ def test_whoever_opens_a_connection_asks_the_blast_radius() -> None:
         for file in sorted(HOUSE.rglob("*.py"))
         if OPENS.search(text := file.read_text(encoding="utf-8"))
         and (name := str(file.relative_to(HOUSE)))
-        and "blast_radius import" not in text
-        and name != "blast_radius.py"
+        and "base.blast_radius import" not in text
+        and name != "base/blast_radius.py"
     ]
     unasked = [name for name in opening if not name.startswith(tuple(TO_PLACES_OF_OUR_OWN))]
     assert unasked == []
@@ -247,7 +259,7 @@ PRIVATE_PARTS = {
     ("chaoskit.failpoints.active", "_local"),  # the standard library's, without the price of threading's
     ("chaoskit.failpoints.actions", "_exit"),  # documented in os
     ("chaoskit.traffic.worker", "_exit"),
-    ("chaoskit.engine.interposer", "_replace"),  # documented in collections, of named tuples
+    ("chaoskit.engine.toxiproxy_server", "_replace"),  # documented in collections, of named tuples
 }
 
 
@@ -272,3 +284,27 @@ def test_no_private_part_of_a_dependency_is_used() -> None:
         if re.match(r"_[a-z]", alias.name)
     }
     assert used == PRIVATE_PARTS
+
+
+def test_what_goes_into_a_container_imports_nothing_else_of_ours() -> None:
+    """Only the named parts of the package lie there."""
+    for module, file in MODULES.items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "own_code" and node.args):
+                continue
+            parts = [ast.literal_eval(each).removesuffix(".py").replace("/", ".") for each in node.args]
+            there = {
+                name
+                for name in MODULES
+                if any(
+                    f"{name}.".startswith(f"chaoskit.{part}.") or f"chaoskit.{part}.".startswith(f"{name}.")
+                    for part in parts
+                )
+            }
+            assert there, module
+            missing = [
+                str(found)
+                for found in INSIDE
+                if found.module in there and not found.types_only and found.target not in there
+            ]
+            assert missing == [], f"{module}: own_code() lacks these"

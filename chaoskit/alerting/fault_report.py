@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 
 FORMAT: Literal["chaoskit/fault-report/1"] = "chaoskit/fault-report/1"
 EMBEDDED = "embedded"

@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from chaoskit.errors import ChaosError, nearest
+from chaoskit.base.errors import ChaosError, nearest
 from chaoskit.history.alerts import fingerprint, unix_time
 from chaoskit.history.rows import Alert
 

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 from chaoskit.alerting import otlp_json, otlp_protobuf
 from chaoskit.alerting.otlp_span import RawSpan
 from chaoskit.alerting.receiver import Answer, Call
-from chaoskit.clock import now
+from chaoskit.base.clock import now
+from chaoskit.base.units import counted
 from chaoskit.history.rows import Row, Span
-from chaoskit.units import counted
 
 PREFIX = "/otlp"
 MOST = 64 * 1024 * 1024

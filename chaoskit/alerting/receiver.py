@@ -2,8 +2,8 @@
 
 It listens where the services reach this machine and nobody else does: on loopback, or at the gateway of the
 environment's own network. A web page, and one that has made its own name lead here, is refused
-(:mod:`chaoskit.api_guard`): it could say that alerts fire, or have SOPs run. What a path means is said by those who
-take it (:meth:`Receiver.take`).
+(:mod:`chaoskit.base.api_guard`): it could say that alerts fire, or have SOPs run. What a path means is said by those
+who take it (:meth:`Receiver.take`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from chaoskit.alerting.body import BadBody, read
-from chaoskit.api_guard import Guard
+from chaoskit.base.api_guard import Guard
 
 MOST = 16 * 1024 * 1024
 """Bytes of the largest body that is read."""
@@ -134,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         raise AttributeError(name)
 
     def _do(self) -> None:
-        from chaoskit.clock import now
+        from chaoskit.base.clock import now
 
         headers = {name.lower(): value for name, value in self.headers.items()}
         try:

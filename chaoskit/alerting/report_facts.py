@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from chaoskit.alerting.fault_report import Failure, FaultWindow, Line, Logs, Moment
+from chaoskit.base.mask import mask
+from chaoskit.base.units import counted
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
-from chaoskit.mask import mask
-from chaoskit.units import counted
 
 SECONDS = 300.0
 """How far a report looks back."""
@@ -62,7 +62,7 @@ class Traces:
 
 def recent(history: History, until: float) -> list[r.Log]:
     """The log lines of the last :data:`SECONDS`, oldest first."""
-    rows = history.of(r.Log)[-_READ:]
+    rows = history.rows(r.Log)[-_READ:]
     return sorted((row for row in rows if until - SECONDS <= row.at <= until), key=lambda row: row.at)
 
 
@@ -90,9 +90,9 @@ def failures(history: History, planned: Iterable[Planned], traces: Traces, until
     def concerns(row: r.Request) -> bool:
         return not row.ok or (row.fallback and any(start <= row.ended <= end for start, end in windows))
 
-    bad = [row for row in history.of(r.Request) if until - SECONDS <= row.ended <= until and concerns(row)]
+    bad = [row for row in history.rows(r.Request) if until - SECONDS <= row.ended <= until and concerns(row)]
     bad.sort(key=lambda row: (row.ok, -row.ended))
-    seen = {row.id: row.headers.get("traceparent", "") for row in history.of(r.Exchange) if row.id} if bad else {}
+    seen = {row.id: row.headers.get("traceparent", "") for row in history.rows(r.Exchange) if row.id} if bad else {}
     return [
         Failure(
             time=clock(row.ended), operation=row.op, method=row.method, path=mask(row.path), status=row.status,
@@ -104,7 +104,7 @@ def failures(history: History, planned: Iterable[Planned], traces: Traces, until
 
 def _window(history: History, plan: Planned) -> tuple[float, float]:
     """When a fault was active: as it was where it has ended, else as it is planned."""
-    row = next((row for row in history.of(r.Fault) if row.name == plan.name), None)
+    row = next((row for row in history.rows(r.Fault) if row.name == plan.name), None)
     return (row.started, row.ended) if row else (plan.start, plan.end)
 
 
@@ -143,7 +143,7 @@ def logs(rows: Sequence[r.Log], traces: Traces, wanted: Iterable[str], clock: Cl
 
 def faults(history: History, planned: Iterable[Planned], until: float, clock: Clock) -> list[FaultWindow]:
     """The faults that have begun: as they were where they have ended, else as they are planned."""
-    ended = {row.name: row for row in history.of(r.Fault)}
+    ended = {row.name: row for row in history.rows(r.Fault)}
     found = []
     for plan in planned:
         row = ended.get(plan.name)
@@ -162,16 +162,16 @@ def faults(history: History, planned: Iterable[Planned], until: float, clock: Cl
 def timeline(history: History, more: Iterable[tuple[float, str]], clock: Clock) -> list[Moment]:
     """What happened, in order of time: faults, services, alerts, and ``more`` (what the SOPs did)."""
     moments = list(more)
-    for fault in history.of(r.Fault):
+    for fault in history.rows(r.Fault):
         moments.append((fault.started, f"fault {fault.name}: {fault.kind} on {fault.target}"))
         moments.append((fault.ended, f"fault {fault.name} lifted"))
     moments += [
         (event.at, " ".join(filter(None, (f"{event.service}: {event.what}", event.detail))))
-        for event in history.of(r.Event)
+        for event in history.rows(r.Event)
     ]
     moments += [
         (alert.at, f"alert {alert.name} {alert.state}" + (f", refused: {alert.refused}" if alert.refused else ""))
-        for alert in history.of(r.Alert)
+        for alert in history.rows(r.Alert)
     ]
     moments.sort(key=lambda moment: moment[0])
     return [Moment(time=clock(at), what=mask(what)) for at, what in moments[-MOST_MOMENTS:]]

@@ -6,9 +6,9 @@ import math
 
 from chaoskit.alerting.fault_report import Metric
 from chaoskit.alerting.report_facts import Clock
+from chaoskit.base.mask import mask
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
-from chaoskit.mask import mask
 from chaoskit.rules.promql.selected import needed
 
 MOST = 25
@@ -46,7 +46,7 @@ def _values(history: History, first_fault: float | None, until: float) -> tuple[
     """The latest sample of each series, and its value before the first fault."""
     latest: dict[Key, r.Sample] = {}
     before: dict[Key, float] = {}
-    for row in history.of(r.Sample):
+    for row in history.rows(r.Sample):
         # The count and the sum of a histogram tell enough.
         if row.at > until or "_bucket{" in row.name or row.name.partition("{")[0].endswith("_created"):
             continue
@@ -58,7 +58,7 @@ def _values(history: History, first_fault: float | None, until: float) -> tuple[
 
 def _asked_for(history: History, alert: str) -> frozenset[str]:
     """The metrics that the rules of an alert ask for, as they were read last."""
-    queries = (row.queries[alert] for row in reversed(history.of(r.Rules)) if alert in row.queries)
+    queries = (row.queries[alert] for row in reversed(history.rows(r.Rules)) if alert in row.queries)
     return needed(next(queries, ""))
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from chaoskit.alerting.fault_report import EMBEDDED, Failure, FaultReport, Fired, Procedure
-from chaoskit.units import counted
+from chaoskit.base.units import counted
 
 
 def markdown(report: FaultReport) -> str:

@@ -28,7 +28,7 @@ import msgspec
 from chaoskit.alerting import notifications
 from chaoskit.alerting.notifications import NotificationError
 from chaoskit.alerting.receiver import Answer, Call, Receiver
-from chaoskit.clock import now
+from chaoskit.base.clock import now
 from chaoskit.history.rows import Alert, Row
 
 PREFIX = "/alerts"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TextIO, cast
 
 from chaoskit import __version__
-from chaoskit.errors import ChaosError
+from chaoskit.base.errors import ChaosError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +44,7 @@ class _Plain:
 
     def write(self, text: str) -> int:
         """Write what can be seen of it."""
-        from chaoskit.reporters.html.clean import clean
+        from chaoskit.report.html.clean import clean
 
         return self._stream.write(text if text.isascii() and text.isprintable() else clean(text))
 

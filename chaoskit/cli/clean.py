@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Sweep and tell; 2 when there was nothing to look at: it was probably asked in the wrong folder."""
     from chaoskit.alerting.sops.queue import sweep_queues
-    from chaoskit.sweep import sweep
+    from chaoskit.system.sweep import sweep
 
     runs = (arguments.reports / "runs").resolve()
     swept = [*sweep(), *sweep_queues(runs)]

@@ -30,9 +30,9 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0 when it could be compared, whatever changed: the gate is what blocks."""
-    from chaoskit.errors import ChaosError
-    from chaoskit.reporters.compare import compare, lines
-    from chaoskit.reporters.history_db import FILE, selected
+    from chaoskit.base.errors import ChaosError
+    from chaoskit.trend.compare import compare, lines
+    from chaoskit.trend.history_db import FILE, selected
 
     limits = dict(_limit(text) for text in arguments.over)
     if arguments.figure is not None and arguments.figure.suffix not in (".svg", ".png"):
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(lines(comparison)))
     if arguments.figure is not None:
-        from chaoskit.reporters.compare.figure import draw
+        from chaoskit.trend.compare.figure import draw
 
         svg, png = draw(comparison)
         try:
@@ -56,9 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _limit(text: str) -> tuple[str, float]:
-    from chaoskit.errors import ChaosError
-    from chaoskit.reporters.compare.changes import ALL
-    from chaoskit.units import UnitError, parse_duration
+    from chaoskit.base.errors import ChaosError
+    from chaoskit.base.units import UnitError, parse_duration
+    from chaoskit.trend.compare.changes import ALL
 
     op, equals, limit = text.rpartition("=")
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chaoskit.reporters.history_db.select import Selected
+    from chaoskit.trend.history_db.select import Selected
 
 _STATUS = "exit status: 0 passed, 1 blocked, 2 bad input, 3 nothing to judge, 4 inconclusive"
 
@@ -50,8 +50,8 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0 passed, 1 blocked, 3 nothing to judge, 4 inconclusive; bad input is a ChaosError, and so 2."""
-    from chaoskit.reporters.gate import Settings, ask, load_settings, text, write
-    from chaoskit.reporters.history_db import FILE, selected
+    from chaoskit.trend.gate import Settings, ask, load_settings, text, write
+    from chaoskit.trend.history_db import FILE, selected
 
     given = {name: value for name in Settings.model_fields if (value := getattr(arguments, name)) is not None}
     settings = load_settings(Path.cwd(), arguments.settings, given)
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _newest(history: Path, asked: Sequence[Selected]) -> str:
     """The newest run's id where the runs that were asked for are of an earlier one, else empty."""
-    from chaoskit.reporters.history_db import Database
+    from chaoskit.trend.history_db import Database
 
     if not history.exists():
         return ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chaoskit.reporters.history_db import Database, Entry
+    from chaoskit.trend.history_db import Database, Entry
 
 _OUTCOMES = ("held", "violated", "vacuous", "inconclusive", "broken", "caught", "not caught", "invalid", "skipped")
 
@@ -32,7 +32,7 @@ def _number(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """0; 2 where there is no history or no such scenario."""
-    from chaoskit.reporters.history_db import FILE, Database
+    from chaoskit.trend.history_db import FILE, Database
 
     with Database(arguments.reports / FILE, create=False) as database:
         entries = database.runs(arguments.limit)
@@ -63,7 +63,7 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
-    from chaoskit.reporters.score import told
+    from chaoskit.report.score import told
 
     shown = [outcome for outcome in _OUTCOMES if any(row["outcomes"][outcome] for row in rows)]
     head = ["run", "started", "score", "gate", *shown, "commit", "branch"]
@@ -83,7 +83,7 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _of_scenario(database: Database, entries: list[Entry], name: str) -> list[dict[str, Any]]:
-    from chaoskit.errors import ChaosError, unknown
+    from chaoskit.base.errors import ChaosError, unknown
 
     names: set[str] = set()
     rows = []
@@ -104,7 +104,7 @@ def _of_scenario(database: Database, entries: list[Entry], name: str) -> list[di
 
 
 def _scenario_table(rows: list[dict[str, Any]]) -> list[str]:
-    from chaoskit.units import format_duration, format_ratio
+    from chaoskit.base.units import format_duration, format_ratio
 
     def told(op: str, figures: dict[str, float | None]) -> str:
         success, p99 = figures["success"], figures["p99"]

@@ -38,14 +38,14 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """0 when all held (controls: were caught), 1 when some did not (4 when all of those are inconclusive), 2 when there
     is nothing to judge."""
-    from chaoskit.engine.record import read_meta, recordings, rejudge
-    from chaoskit.expectations.base import Outcome
-    from chaoskit.reporters.gate.decision import BLOCKED, EXIT, INCONCLUSIVE, PASSED
-    from chaoskit.reporters.history_db import FILE
-    from chaoskit.reporters.history_db import folders as folders_of
-    from chaoskit.reporters.sources import place as place_of
-    from chaoskit.scenario.source import shown
-    from chaoskit.units import format_duration
+    from chaoskit.base.units import format_duration
+    from chaoskit.engine.run_folder import read_meta, recordings, rejudge
+    from chaoskit.language.expectation import Outcome
+    from chaoskit.language.source import shown
+    from chaoskit.report.sources import place as place_of
+    from chaoskit.trend.gate.decision import BLOCKED, EXIT, INCONCLUSIVE, PASSED
+    from chaoskit.trend.history_db import FILE
+    from chaoskit.trend.history_db import folders as folders_of
 
     places = [place for word in arguments.runs for place in folders_of(arguments.reports / FILE, word)]
     folders = [folder for place in places for folder in recordings(place)]
@@ -77,9 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _of(folders: list[Path], file: Path) -> list[Path]:
     """The recordings of the scenarios in ``file``. Raises BrokenError when it is of none of them."""
-    from chaoskit.engine.record import read_meta
-    from chaoskit.errors import BrokenError
-    from chaoskit.scenario.loader import names as names_in
+    from chaoskit.base.errors import BrokenError
+    from chaoskit.engine.run_folder import read_meta
+    from chaoskit.language.loader import names as names_in
 
     names = names_in(file)  # only read: what it refers to lies beside each recording
     recorded = {folder: read_meta(folder).scenario for folder in folders}

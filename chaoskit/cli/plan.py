@@ -19,13 +19,14 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plans; 1 when a scenario would be refused."""
-    from chaoskit.engine.interposer import resolve
+    from chaoskit.engine.blast_report import touches
     from chaoskit.engine.plan import describe, plan
-    from chaoskit.engine.touches import touches
-    from chaoskit.scenario.loader import find, load
-    from chaoskit.scenario.reach import allowed_hosts
-    from chaoskit.scenario.samples import refuse_too_few
-    from chaoskit.scenario.setting import Setting, refused, runtime_of
+    from chaoskit.engine.toxiproxy_server import resolve
+    from chaoskit.language.loader import find, load
+    from chaoskit.language.named_hosts import allowed_hosts
+    from chaoskit.language.refusals import refused, runtime_of
+    from chaoskit.language.run_target import Setting
+    from chaoskit.language.shortages import refuse_too_few
 
     allowed = allowed_hosts(arguments.allow)
     toxiproxy, status = resolve(arguments.toxiproxy, allowed), 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chaoskit.reporters.runs import Recorded
+    from chaoskit.report.runs import Recorded
 
 NO_ALLURE = 3
 """Exit code when there is something to report, and Allure's command line is not here."""
@@ -42,8 +42,8 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build what there is; then show it if asked to."""
-    from chaoskit.reporters.allure.build import build
-    from chaoskit.reporters.allure.commandline import HOW_TO_GET, find
+    from chaoskit.report.allure.build import build
+    from chaoskit.report.allure.commandline import HOW_TO_GET, find
 
     reports: Path = arguments.reports
     results = arguments.results or reports / "allure-results"
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _page(reports: Path) -> Path | None:
     """Write the HTML page of the latest run; None when there is no run."""
-    from chaoskit.reporters.html import NAME, write_page
+    from chaoskit.report.html import NAME, write_page
 
     recorded, trend = _latest(reports)
     if not recorded:
@@ -89,9 +89,9 @@ def _page(reports: Path) -> Path | None:
 
 def _latest(reports: Path) -> tuple[list[Recorded], list[tuple[str, float]]]:
     """What the latest run recorded, and the scores up to it. Without a history: the newest folder of a run."""
-    from chaoskit.engine.record import recordings
-    from chaoskit.reporters.history_db import FILE, Database
-    from chaoskit.reporters.runs import read_run
+    from chaoskit.engine.run_folder import recordings
+    from chaoskit.report.runs import read_run
+    from chaoskit.trend.history_db import FILE, Database
 
     trend: list[tuple[str, float]] = []
     recorded: list[Recorded] = []
@@ -112,7 +112,7 @@ def _latest(reports: Path) -> tuple[list[Recorded], list[tuple[str, float]]]:
 
 def _newest(reports: Path) -> list[Path]:
     """The folder of the run that was recorded last, if there is one."""
-    from chaoskit.engine.record import META, recordings
+    from chaoskit.engine.run_folder import META, recordings
     from chaoskit.history.files import folder_below, folders_in
 
     runs = folder_below(reports, "runs")
@@ -122,7 +122,7 @@ def _newest(reports: Path) -> list[Path]:
 
 def _serve(folder: Path, arguments: argparse.Namespace) -> None:
     """Serve until Ctrl-C."""
-    from chaoskit.reporters.allure.serve import ReportServer
+    from chaoskit.report.allure.serve import ReportServer
 
     with ReportServer(folder, arguments.port) as server:
         print(f"serving {server.url} (Ctrl-C ends)", flush=True)

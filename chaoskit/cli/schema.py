@@ -20,8 +20,8 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the schema."""
     from chaoskit.alerting.fault_report import fault_report_schema
-    from chaoskit.reporters.gate.decision import schema as gate_schema
-    from chaoskit.scenario.schema import environment_schema, scenario_schema, sop_schema
+    from chaoskit.language.schema import environment_schema, scenario_schema, sop_schema
+    from chaoskit.trend.gate.decision import schema as gate_schema
 
     makers = {
         "scenario": scenario_schema,

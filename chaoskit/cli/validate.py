@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chaoskit.scenario.model import Scenario
+    from chaoskit.language.scenario import Scenario
 
 
 def add(commands: Any) -> None:
@@ -28,10 +28,10 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0 when all files are right, 1 when one has a mistake or there is none."""
-    from chaoskit.errors import ChaosError, InputError, unknown
-    from chaoskit.scenario.loader import find, load
-    from chaoskit.scenario.reach import allowed_hosts, outside, refuse_outside
-    from chaoskit.scenario.samples import refuse_too_few
+    from chaoskit.base.errors import ChaosError, InputError, unknown
+    from chaoskit.language.loader import find, load
+    from chaoskit.language.named_hosts import allowed_hosts, outside, refuse_outside
+    from chaoskit.language.shortages import refuse_too_few
     from chaoskit.services.providers._alerting import ENGINES
 
     if arguments.alerting not in (None, *ENGINES):
@@ -66,10 +66,10 @@ def _check_alerting(scenario: Scenario, option: str | None) -> None:
 
     With ``option`` (as --chaos-alerting) also for what cannot be had so here.
     """
+    from chaoskit.base.errors import InputError
     from chaoskit.engine.alerting import alerting_of
-    from chaoskit.errors import InputError
-    from chaoskit.scenario.environments import changed, mistakes_in_files
-    from chaoskit.scenario.setting import runtime_of
+    from chaoskit.language.environments import changed, mistakes_in_files
+    from chaoskit.language.refusals import runtime_of
 
     model = scenario.model
     environment = changed(scenario.environment, model.with_)

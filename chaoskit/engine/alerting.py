@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from chaoskit.errors import ChaosError, InputError
-from chaoskit.scenario.environments import mistakes_in_files
-from chaoskit.scenario.model import Environment
+from chaoskit.base.errors import ChaosError, InputError
+from chaoskit.language.environments import mistakes_in_files
+from chaoskit.language.model import Environment
 from chaoskit.services.providers._alerting import Alerting, resolve
 
 PROVIDER = "prometheus"

@@ -7,20 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from chaoskit.clock import now, sleep_until
-from chaoskit.engine.judge import LAG, view_of
-from chaoskit.engine.record import META, VERDICT, write
-from chaoskit.engine.verdict import ControlVerdict, Verdict, after
-from chaoskit.expectations.base import Outcome
+from chaoskit.base.clock import now, sleep_until
+from chaoskit.engine.run_folder import META, VERDICT, write
 from chaoskit.history import rows as r
 from chaoskit.history.calm import Calm
 from chaoskit.history.windows import Window
+from chaoskit.judge.judging import LAG, view_of
+from chaoskit.judge.verdict import ControlVerdict, Verdict, after
+from chaoskit.language.expectation import Outcome
 from chaoskit.observers.host import Host
 
 if TYPE_CHECKING:
     from chaoskit.engine.run import OnProgress
     from chaoskit.engine.session import Result, Session
-    from chaoskit.scenario.model import Scenario
+    from chaoskit.language.scenario import Scenario
 
 ATTEMPTS = 3
 """How often a scenario is run at most."""
@@ -46,7 +46,7 @@ def rehearse(
     """
     results = [session.run(scenario, control=control, on_progress=on_progress, meta=meta)]
     while left_open(results[-1]) and len(results) < attempts:
-        session.taint(scenario.environment)
+        session.mark_for_restart(scenario.environment)
         (wait or await_calm)(session.id)
         results.append(session.run(scenario, control=control, on_progress=on_progress, meta=meta))
     return results[0] if len(results) == 1 else keep(results)

@@ -15,18 +15,18 @@ from typing import Any
 from chaoskit.alerting import otlp
 from chaoskit.alerting.receiver import Receiver
 from chaoskit.alerting.sink import AlertSink
-from chaoskit.blast_radius import BlastRadius, beyond
-from chaoskit.engine.links import status_of
+from chaoskit.base.blast_radius import BlastRadius, beyond
+from chaoskit.base.errors import BrokenError
+from chaoskit.engine.http_probe import status_of
 from chaoskit.engine.live_services import LiveServices
-from chaoskit.engine.neighbourhood import Neighbourhood
 from chaoskit.engine.platform import Platform, Proxy
-from chaoskit.errors import BrokenError
+from chaoskit.engine.service_links import Neighbourhood
 from chaoskit.failpoints.client import FailpointClient, FailpointError
 from chaoskit.history.rows import Row
-from chaoskit.journal import Journal
+from chaoskit.language.model import Environment
 from chaoskit.observers.tap_poller import TapPoller
-from chaoskit.scenario.model import Environment
 from chaoskit.services.base import Service
+from chaoskit.system.journal import Journal
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.traffic.generator import TrafficGenerator
 from chaoskit.traffic.spec import Stream
@@ -35,7 +35,7 @@ NOTED_HEADERS = ["idempotency-key", "traceparent"]
 
 
 class LiveEnvironment:
-    """The services of one environment while they run. It is the :class:`~chaoskit.faults.base.World` of faults."""
+    """The services of one environment while they run: the :class:`~chaoskit.language.fault.FaultContext`."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class LiveEnvironment:
         )
         self._lock = threading.Lock()
         self._fresh = True
-        self.tainted = False
+        self.needs_restart = False
 
     # Life
 
@@ -114,10 +114,10 @@ class LiveEnvironment:
         Raises BrokenError.
         """
         self.heal()
-        changed = self._services.exchange(wanted.services, tainted=self.tainted)
+        changed = self._services.exchange(wanted.services, needs_restart=self.needs_restart)
         self._neighbourhood.introduce(changed)
         self._neighbourhood.restore()
-        started, self._fresh, self.tainted = self._services.renew() or self._fresh, False, False
+        started, self._fresh, self.needs_restart = self._services.renew() or self._fresh, False, False
         return started
 
     def heal(self) -> None:
@@ -180,7 +180,7 @@ class LiveEnvironment:
         """The running services by name."""
         return self._services
 
-    # World
+    # FaultContext
 
     @property
     def toxiproxy(self) -> ToxiproxyControl:

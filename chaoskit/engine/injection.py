@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from chaoskit.clock import now, sleep_until
-from chaoskit.errors import BrokenError, ChaosError
-from chaoskit.faults.base import WINDOW, Evidence, Window, World
+from chaoskit.base.clock import now, sleep_until
+from chaoskit.base.errors import BrokenError, ChaosError
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
-from chaoskit.scenario.model import PlannedFault
-from chaoskit.undo import MARGIN, lease
-
-ENGINE = "the engine"
-"""Who is to blame where no fault is: what is told of its lateness begins so."""
+from chaoskit.language.fault import FAULT_WINDOW, Evidence, FaultContext, FaultWindow
+from chaoskit.language.planned import PlannedFault
+from chaoskit.system.undo import MARGIN, lease
 
 
 class Injection:
@@ -26,8 +23,8 @@ class Injection:
     that they are planned from. Leaving the context early cures those that are injected and cancels the others.
     """
 
-    def __init__(self, faults: Sequence[PlannedFault], world: World, history: History, zero: float) -> None:
-        self._world = world
+    def __init__(self, faults: Sequence[PlannedFault], context: FaultContext, history: History, zero: float) -> None:
+        self._context = context
         self._history = history
         self._zero = zero
         self._cancelled = threading.Event()
@@ -68,16 +65,16 @@ class Injection:
         end = start + planned.length
         if not sleep_until(start, self._cancelled):
             return
-        WINDOW.set(Window(planned.name, planned.length))  # for this thread, which serves this fault alone
+        FAULT_WINDOW.set(FaultWindow(planned.name, planned.length))  # for this thread, which serves this fault alone
         started = injected = now()
         error: str | None = None
         done = Evidence(unit="events")
         try:
-            with lease(end + MARGIN), planned.fault.inject(self._world) as evidence:
+            with lease(end + MARGIN), planned.fault.inject(self._context) as evidence:
                 injected = now()
                 sleep_until(end, self._cancelled)
                 if (late := now() - end) > MARGIN:
-                    raise BrokenError(f"{ENGINE} was held up for {late:.1f} s: the fault was lifted by its lease")
+                    raise BrokenError(f"{r.ENGINE} was held up for {late:.1f} s: the fault was lifted by its lease")
             done = evidence
         except ChaosError as caught:
             error = str(caught)

@@ -8,16 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chaoskit.clock import now
-from chaoskit.engine.command import Command
+from chaoskit.base.clock import now
+from chaoskit.base.errors import NotRestorable
 from chaoskit.engine.platform import Platform, together
-from chaoskit.errors import NotRestorable
-from chaoskit.journal import Journal
-from chaoskit.scenario.compose import ComposedSpec
-from chaoskit.scenario.model import Environment
-from chaoskit.scenario.service import ServiceSpec
+from chaoskit.engine.templated_service import Command
+from chaoskit.language.compose import ComposedSpec
+from chaoskit.language.model import Environment
+from chaoskit.language.service import ServiceSpec
 from chaoskit.services.base import Emit, Service
 from chaoskit.services.create import PROVIDERS
+from chaoskit.system.journal import Journal
 from chaoskit.traffic.templates import render
 
 QUIET = 0.3
@@ -81,20 +81,20 @@ class LiveServices(Mapping[str, Service]):
         together([service.stop for service in self._services.values()])
         self._services.clear()
 
-    def exchange(self, wanted: Mapping[str, ServiceSpec], *, tainted: bool) -> Mapping[str, Service]:
+    def exchange(self, wanted: Mapping[str, ServiceSpec], *, needs_restart: bool) -> Mapping[str, Service]:
         """End those that cannot stay as they are, and make the others as good as new; :meth:`renew` starts the rest.
 
         Gives those that were made anew, at the same address, because ``wanted`` describes them otherwise.
-        ``tainted``: nobody knows what the latest scenario left in the services that are no providers. Raises
+        ``needs_restart``: nobody knows what the latest scenario left in the services that are no providers. Raises
         NotRestorable when only starting the environment anew brings back what the services held.
         """
         changed = {name: self._make(name, spec) for name, spec in wanted.items() if self._specs[name] != spec}
-        worn = [name for name, service in self._services.items() if service.worn]
+        needs_recreate = [name for name, service in self._services.items() if service.needs_recreate]
         stores = {name for name, spec in self._specs.items() if spec.provider is not None} | {*self._latest}
         # A store that is started anew is empty: whoever prepared something in it at its own start does so again.
-        emptied = not stores.isdisjoint([*changed, *worn])
-        ill = [name for name in self._services if (tainted or emptied) and name not in stores]
-        ended = {*changed, *worn, *ill}
+        emptied = not stores.isdisjoint([*changed, *needs_recreate])
+        ill = [name for name in self._services if (needs_restart or emptied) and name not in stores]
+        ended = {*changed, *needs_recreate, *ill}
         together([self._services[name].stop for name in ended - stores])
         self._reset(ended)
         if self._used:  # what was there when they were ready is there before the first scenario

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
+from chaoskit.base.errors import BrokenError
 from chaoskit.engine.environment import LiveEnvironment
-from chaoskit.errors import BrokenError
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.observers._own import OwnConnections, Place

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from chaoskit.blast_radius import BlastRadius
-from chaoskit.clock import now
+from chaoskit.base.blast_radius import BlastRadius
+from chaoskit.base.clock import now
 from chaoskit.expectations._steady import BASE
-from chaoskit.scenario.model import Operation
+from chaoskit.language.model import Operation
 from chaoskit.traffic import spec as traffic
 from chaoskit.traffic.generator import TrafficGenerator
 

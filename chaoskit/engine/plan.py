@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from chaoskit.scenario.model import PlannedFault, Scenario
-from chaoskit.scenario.source import shown
-from chaoskit.units import format_duration, format_rate
+from chaoskit.base.units import format_duration, format_rate
+from chaoskit.language.planned import PlannedFault
+from chaoskit.language.scenario import Scenario
+from chaoskit.language.source import shown
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chaoskit.blast_radius import LOOPBACK, BlastRadius
-from chaoskit.engine.interposer import Interposer
-from chaoskit.journal import Journal
-from chaoskit.ports import free_port
+from chaoskit.base.blast_radius import LOOPBACK, BlastRadius
+from chaoskit.engine.toxiproxy_server import Interposer
 from chaoskit.services.base import Service
 from chaoskit.services.runtime import ProcessRuntime, Runtime
 from chaoskit.services.spec import ServiceSpec
+from chaoskit.system.journal import Journal
+from chaoskit.system.ports import free_port
 from chaoskit.toxiproxy.client import ToxiproxyControl
 
 Address = tuple[str, int]

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from chaoskit.clock import now, sleep_until
+from chaoskit.base.clock import now, sleep_until
 from chaoskit.engine.environment import LiveEnvironment
 from chaoskit.engine.injection import Injection
-from chaoskit.engine.judge import view_of
 from chaoskit.engine.observation import Observation
 from chaoskit.engine.operations import start_traffic
 from chaoskit.engine.sops import SETTLE, Sops
@@ -17,12 +16,14 @@ from chaoskit.expectations._lasting import LASTS, settled
 from chaoskit.expectations._operations import judge_operations
 from chaoskit.expectations._steady import recovered_at
 from chaoskit.expectations.after import After
-from chaoskit.expectations.base import Awaits, Collects, Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
-from chaoskit.history.view import View
 from chaoskit.history.windows import Window, percentile
-from chaoskit.scenario.model import OperationBounds, Scenario
+from chaoskit.judge.judging import view_of
+from chaoskit.language.expectation import Awaits, Collects, Outcome
+from chaoskit.language.operation_bounds import OperationBounds
+from chaoskit.language.scenario import Scenario
+from chaoskit.language.view import View
 from chaoskit.traffic.generator import TrafficGenerator
 
 TICK = 0.1
@@ -128,7 +129,7 @@ class Run:
         """Let caches fill and pools grow until steady state holds, or the limit is reached; the steady phase tells."""
         window, end = self._view().recovery_window / 2, start + WARM_UP
         while now() < end:
-            requests = self.history.of(r.Request)
+            requests = self.history.rows(r.Request)
             if recovered_at(requests, self.scenario.model.steady_state, start, window) is not None:
                 break
             self._tick("warm-up", end)
@@ -143,7 +144,7 @@ class Run:
 
     def _recover(self, limit: float) -> None:
         """Until steady state holds again, at most ``limit`` seconds after the last cure, and was seen to last."""
-        start = max((fault.ended for fault in self.history.of(r.Fault)), default=now())
+        start = max((fault.ended for fault in self.history.rows(r.Fault)), default=now())
         end = start + limit
         steady, window = self.scenario.model.steady_state, self._view().recovery_window
         long = LASTS * window
@@ -221,7 +222,7 @@ class Run:
         self.live.check()
         if self._on_progress is None:
             return
-        recent = [row for row in self.history.of(r.Request)[-400:] if row.ended > moment - 1.0]
+        recent = [row for row in self.history.rows(r.Request)[-400:] if row.ended > moment - 1.0]
         self._on_progress(
             Progress(
                 phase=phase,

@@ -15,27 +15,28 @@ from pathlib import Path
 from typing import Any
 
 from chaoskit.alerting.sops.queue import sweep_queues
-from chaoskit.blast_radius import BlastRadius
-from chaoskit.clock import now
+from chaoskit.base.blast_radius import BlastRadius
+from chaoskit.base.clock import now
+from chaoskit.base.errors import BrokenError, ChaosError, NotRestorable
 from chaoskit.engine.alerting import alerting_of
 from chaoskit.engine.environment import LiveEnvironment, discard
-from chaoskit.engine.interposer import resolve
-from chaoskit.engine.judge import judge
 from chaoskit.engine.platform import Platform, ProcessPlatform
-from chaoskit.engine.record import META, VERDICT, control_verdict, describe, keep_sources, write
 from chaoskit.engine.run import OnProgress, Run
-from chaoskit.engine.verdict import ControlVerdict, Verdict
-from chaoskit.errors import BrokenError, ChaosError, NotRestorable
-from chaoskit.guardian import start_guardian
+from chaoskit.engine.run_folder import META, VERDICT, control_verdict, describe, keep_sources, write
+from chaoskit.engine.toxiproxy_server import resolve
 from chaoskit.history.files import make_folder
 from chaoskit.history.store import History
-from chaoskit.journal import Journal
-from chaoskit.priority import measuring, session_first
-from chaoskit.scenario.loader import changed
-from chaoskit.scenario.model import Environment, Scenario
-from chaoskit.scenario.reach import outside, outside_of, refuse_outside
-from chaoskit.scenario.setting import runtime_of
-from chaoskit.sweep import sweep
+from chaoskit.judge.judging import judge
+from chaoskit.judge.verdict import ControlVerdict, Verdict
+from chaoskit.language.loader import changed
+from chaoskit.language.model import Environment
+from chaoskit.language.named_hosts import outside, outside_of, refuse_outside
+from chaoskit.language.refusals import runtime_of
+from chaoskit.language.scenario import Scenario
+from chaoskit.system.guardian import start_guardian
+from chaoskit.system.journal import Journal
+from chaoskit.system.priority import measuring, session_first
+from chaoskit.system.sweep import sweep
 from chaoskit.traffic.generator import TrafficGenerator
 
 _log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ class Session:
             write(folder / META, meta)
         verdict = judge(scenario, history, broken, sops=scenario.starts_sops(control=control))
         if broken or verdict.recovery is None:
-            self.taint(scenario.environment)
+            self.mark_for_restart(scenario.environment)
         judged = control_verdict(scenario, verdict, control=control)
         write(folder / VERDICT, {**verdict.as_dict(), **({"control": judged.as_dict()} if judged else {})})
         return Result(scenario, folder, history, verdict, judged, meta["wall"], self.seed, meta)
@@ -183,11 +184,11 @@ class Session:
             live, generator = self.open(environment, fresh=True)
             return live, generator, live.prepare(wanted)
 
-    def taint(self, environment: Environment) -> None:
+    def mark_for_restart(self, environment: Environment) -> None:
         """Have the services of an environment started anew before the next scenario: this one left them ill."""
         live = self._environments.get(_key(environment))
         if live is not None:
-            live.tainted = True
+            live.needs_restart = True
 
     def new_folder(self, name: str) -> Path:
         """A folder of this run for one scenario; numbered when the name is taken."""

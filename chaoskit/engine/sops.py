@@ -13,22 +13,22 @@ from chaoskit.alerting.sops.endpoint import PREFIX, CallBacks, refuse
 from chaoskit.alerting.sops.queue import FILE, Queue
 from chaoskit.alerting.sops.reports import FaultReports
 from chaoskit.alerting.sops.runner import SopRunner
-from chaoskit.blast_radius import BlastRadius
-from chaoskit.clock import now
+from chaoskit.base.blast_radius import BlastRadius
+from chaoskit.base.clock import now
+from chaoskit.base.errors import BrokenError
+from chaoskit.base.units import format_duration
 from chaoskit.engine.environment import LiveEnvironment
-from chaoskit.errors import BrokenError
 from chaoskit.history.store import History
-from chaoskit.journal import Journal
-from chaoskit.scenario.model import Scenario
+from chaoskit.language.scenario import Scenario
+from chaoskit.system.journal import Journal
 from chaoskit.traffic.templates import render
-from chaoskit.units import format_duration
 
 SETTLE = 10.0
 """Seconds that a scenario waits at its end for SOPs that are queued or running."""
 
 
 class LiveStage:
-    """The running environment as actions see it. It is their :class:`~chaoskit.alerting.actions.base.Stage`."""
+    """The running environment as actions see it. It is their :class:`~chaoskit.language.action.Stage`."""
 
     def __init__(self, live: LiveEnvironment, scenario: Scenario) -> None:
         self._live = live

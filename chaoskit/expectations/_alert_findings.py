@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
 
+from chaoskit.base.units import counted, format_duration
 from chaoskit.expectations._alert_lives import Evaluations, Lives, changed_metric, described, heard, since, titled
 from chaoskit.expectations._alert_reach import others, pending_only, reached
 from chaoskit.expectations._evidence import SHOWN, many, vacuous, with_unit
-from chaoskit.expectations.base import Finding, Outcome, Path_, check
 from chaoskit.history import rows as r
 from chaoskit.history.alerts import Incident
-from chaoskit.scenario.bounds import Bound
-from chaoskit.units import counted, format_duration
+from chaoskit.language.bounds import Bound
+from chaoskit.language.expectation import Finding, Outcome, check
+from chaoskit.language.source import YamlPath
 
 EARLIER = 0.2
 """Seconds by which a history may end before a limit and still be said to have reached it."""
@@ -58,7 +59,7 @@ class Judge:
     def fires(self, limit: float | None) -> Finding:
         """It fires after the first fault began, within ``limit`` seconds if there is one."""
         name, expected = ("fires", "fires") if limit is None else ("fires_within", _within("fires", limit))
-        path: Path_ = ("name" if limit is None else name,)
+        path: YamlPath = ("name" if limit is None else name,)
         lives = self.lives
         if not lives.later:
             return self._never_fired(self.id(name), expected, path, limit or 0.0)
@@ -68,7 +69,7 @@ class Judge:
         story = self._story(lives.later[0])
         return Finding(self.id(name), outcome, expected, seen, len(lives.all), path, story, self._told(lives.later))
 
-    def _never_fired(self, id_: str, expected: str, path: Path_, limit: float) -> Finding:
+    def _never_fired(self, id_: str, expected: str, path: YamlPath, limit: float) -> Finding:
         """A fact about the rules, unless nobody evaluated them, or looked for long enough."""
         lives, rules = self.lives, self.rules
         words = "fired before the first fault only" if lives.early else "never fired"
@@ -116,7 +117,7 @@ class Judge:
             return vacuous(id_, expected, "its rule was not seen evaluated before the first fault", path)
         return Finding(id_, Outcome.HELD, expected, "silent until then", looks, path)
 
-    def silent(self, id_: str, expected: str, path: Path_, names: Collection[str]) -> Finding:
+    def silent(self, id_: str, expected: str, path: YamlPath, names: Collection[str]) -> Finding:
         """None of them fires; ``names`` are the alerts whose rules must have been evaluated, and able to fire, for that
         to say much."""
         lives = self.lives

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import inf, isnan
 
+from chaoskit.base.units import counted, format_duration
 from chaoskit.history import rows as r
 from chaoskit.history.alerts import RULES, Incident, incidents
-from chaoskit.history.view import View
+from chaoskit.language.view import View
 from chaoskit.rules.promql.selected import needed
-from chaoskit.units import counted, format_duration
 
 NEEDED = 2
 """Evaluations after the first fault that show that a rule would have fired; the first may have begun before it."""
@@ -82,7 +82,7 @@ class Lives:
 
     @cached_property
     def _rows(self) -> list[r.Alert]:
-        return sorted(self.view.history.of(r.Alert), key=lambda row: row.at)
+        return sorted(self.view.history.rows(r.Alert), key=lambda row: row.at)
 
 
 class Evaluations:
@@ -90,7 +90,7 @@ class Evaluations:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._rows = sorted(view.history.of(r.Rules), key=lambda row: row.at)
+        self._rows = sorted(view.history.rows(r.Rules), key=lambda row: row.at)
 
     @property
     def observed(self) -> bool:
@@ -167,13 +167,13 @@ class Evaluations:
     @cached_property
     def _scraped(self) -> frozenset[str]:
         """The metrics that services gave; not the figures of their processes, whose names have a dot."""
-        names = {row.name.partition("{")[0] for row in self._view.history.of(r.Sample)}
+        names = {row.name.partition("{")[0] for row in self._view.history.rows(r.Sample)}
         return frozenset(name for name in names if not name.startswith("process."))
 
 
 def heard(view: View, source: str = "") -> int:
     """How many notifications arrived, of whatever alert: proof that one could."""
-    rows = view.history.of(r.Alert)
+    rows = view.history.rows(r.Alert)
     return sum(row.source != RULES and not row.refused and source in ("", row.source) for row in rows)
 
 
@@ -187,7 +187,7 @@ def changed_metric(view: View, query: str) -> tuple[str, float] | None:
         return None
     words = set(_IDENTIFIER.findall(_QUOTED.sub("", query)))
     series: dict[tuple[str, str], list[r.Sample]] = {}
-    for row in view.history.of(r.Sample):
+    for row in view.history.rows(r.Sample):
         if row.name.partition("{")[0] in words:
             series.setdefault((row.service, row.name), []).append(row)
     moved = [(at, name) for (_, name), rows in series.items() if (at := _moved(rows, origin)) is not None]

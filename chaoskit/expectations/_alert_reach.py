@@ -6,16 +6,16 @@ import math
 import re
 from collections.abc import Iterator
 
+from chaoskit.base.units import counted, format_duration
 from chaoskit.expectations._alert_lives import Lives, titled
 from chaoskit.expectations._evidence import SHOWN
 from chaoskit.history import rows as r
 from chaoskit.history.alerts import incidents
-from chaoskit.history.view import View
+from chaoskit.language.view import View
 from chaoskit.rules.promql.compared import Comparison, comparisons
 from chaoskit.rules.promql.operators import EvaluationError
 from chaoskit.rules.promql.selected import needed
 from chaoskit.rules.promql.series import NAME, Store
-from chaoskit.units import counted, format_duration
 
 _KEEP = 24 * 3600 * 1000
 _LABEL = re.compile(r'(\w+)="((?:\\.|[^"\\])*)"')
@@ -27,7 +27,7 @@ def pending_only(lives: Lives, waits: float) -> str:
     """For how long the condition was true at most, where it never was for long enough; ``waits`` is the rule's ``for``
     in seconds, 0 if not known. Empty where it was never seen pending.
     """
-    rows = sorted(lives.view.history.of(r.Alert), key=lambda row: row.at)
+    rows = sorted(lives.view.history.rows(r.Alert), key=lambda row: row.at)
     longest, lasts = 0.0, False
     for row in lives.pending():
         over = next((later.at for later in rows if later.fingerprint == row.fingerprint and later.at > row.at), None)
@@ -43,7 +43,7 @@ def pending_only(lives: Lives, waits: float) -> str:
 
 def others(lives: Lives, name: str) -> str:
     """The lives of alerts of that name which are not meant: they have other labels. Empty where there were none."""
-    rows = lives.view.history.of(r.Alert)
+    rows = lives.view.history.rows(r.Alert)
     titles = dict.fromkeys(titled(life.name, life.labels) for life in incidents(rows) if life.name == name)
     return f"it fired with other labels: {', '.join(list(titles)[:SHOWN])}" if titles else ""
 
@@ -55,7 +55,7 @@ def reached(view: View, query: str, start: float, end: float) -> str:
     what rules record), parts of PromQL that our evaluator does not understand, no comparison with a number.
     """
     found, metrics = comparisons(query), needed(query)
-    rows = [row for row in view.history.of(r.Sample) if not row.name.startswith("process.") and row.at <= end]
+    rows = [row for row in view.history.rows(r.Sample) if not row.name.startswith("process.") and row.at <= end]
     if not found or metrics - {_metric(row) for row in rows}:
         return ""
     store = Store(_KEEP)

@@ -10,12 +10,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from chaoskit.expectations._traces import ids_of, span_of
-from chaoskit.expectations.base import NeverKnown
 from chaoskit.history import rows as r
 from chaoskit.history.windows import Window, inside
+from chaoskit.language.expectation import NeverKnown
 
 if TYPE_CHECKING:
-    from chaoskit.scenario.model import PlannedFault
+    from chaoskit.language.planned import PlannedFault
 
 SameCall = Literal["path", "id", "idempotency-key"]
 """What the attempts of one call have in common, beside the client's request: method and path with its query, nothing

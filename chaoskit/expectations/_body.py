@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from chaoskit.base.json_values import ABSENT, at
 from chaoskit.history import rows as r
-from chaoskit.json_values import ABSENT, at
 
 
 class _Unknown:
@@ -38,7 +38,7 @@ def value(request: r.Request, path: str) -> Any:
     """The value at a dotted path of the answer's JSON, ABSENT, or :data:`UNKNOWN`.
 
     Of an answer that is longer than what the history keeps only those are known that were noted when it came
-    (:meth:`chaoskit.expectations.base.Expectation.notes`).
+    (:meth:`chaoskit.language.expectation.Expectation.notes`).
     """
     found = request.noted[path] if path in request.noted else at(document(request), path)
     return UNKNOWN if found is ABSENT and unread(request) and path not in request.absent else found

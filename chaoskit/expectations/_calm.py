@@ -30,12 +30,12 @@ from math import inf
 import msgspec
 
 from chaoskit.expectations._evidence import latency
-from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.calm import AFTERMATH, CALM_SHARE
-from chaoskit.history.view import MOST_TIMES, View
 from chaoskit.history.windows import Window, without
-from chaoskit.scenario.bounds import Bound
+from chaoskit.language.bounds import Bound
+from chaoskit.language.expectation import Finding, Outcome
+from chaoskit.language.view import MOST_TIMES, View
 
 Judge = Callable[[Bound, list[r.Request], Sequence[Window]], Finding]
 """One bound on requests that were sent within windows."""

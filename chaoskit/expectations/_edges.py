@@ -13,8 +13,8 @@ from math import inf
 from typing import Generic, Literal, TypeVar
 
 from chaoskit.history import rows as r
-from chaoskit.history.view import View
 from chaoskit.history.windows import Window, inside, merge
+from chaoskit.language.view import View
 
 Phase = Literal["faults", "steady", "recovery", "after", "all"]
 T = TypeVar("T")

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from math import inf
 
-from chaoskit.expectations.base import Finding, Outcome
+from chaoskit.base.units import format_duration
 from chaoskit.history import rows as r
-from chaoskit.history.view import View
-from chaoskit.scenario.bounds import Bound
-from chaoskit.units import format_duration
+from chaoskit.language.bounds import Bound
+from chaoskit.language.expectation import Finding, Outcome
+from chaoskit.language.view import View
 
 SHOWN = 5
 """How many rows of the history a finding names."""

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from chaoskit.scenario.bounds import Bound
-from chaoskit.scenario.types import CountBound, problem
+from chaoskit.language.bounds import Bound
+from chaoskit.language.types import CountBound, problem
 
 
 def _exactly(value: Any) -> Any:

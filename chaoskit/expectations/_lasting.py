@@ -18,10 +18,10 @@ from math import inf
 
 from chaoskit.expectations._operations import judge_operations
 from chaoskit.expectations._steady import BASE, complete_until, good_spells
-from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.history import rows as r
-from chaoskit.history.view import View
 from chaoskit.history.windows import Window, without
+from chaoskit.language.expectation import Finding, Outcome
+from chaoskit.language.view import View
 
 LASTS = 2.5
 """Windows for which steady state is watched from the moment on at which it holds again."""
@@ -67,7 +67,7 @@ def spells(
     end = complete_until(view, view.steady_state, since)
     end = end if until is None else min(end, until)
     bounds = {op: asked.model_copy(update={"requests": None}) for op, asked in view.steady_state.items()}
-    runs = [row for row in view.history.of(r.SopRun) if row.started is not None]
+    runs = [row for row in view.history.rows(r.SopRun) if row.started is not None]
     lost: Again | None = None
     for start in good_spells(view if seen is None else seen, view.steady_state, since, view.recovery_window, until):
         cures = [_cure(row, start, limit) for row in runs]

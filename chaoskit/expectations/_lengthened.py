@@ -24,8 +24,8 @@ from itertools import pairwise
 from math import comb
 
 from chaoskit.expectations._attempts import Attempts
-from chaoskit.history.view import View
-from chaoskit.scenario.bounds import Bound
+from chaoskit.language.bounds import Bound
+from chaoskit.language.view import View
 
 EITHER, CHANCE = 0.75, 0.01
 SPREAD_NEEDED = 20

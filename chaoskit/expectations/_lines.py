@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from chaoskit.base.json_values import ABSENT, at
 from chaoskit.history import rows as r
-from chaoskit.json_values import ABSENT, at
 
 
 @functools.lru_cache(maxsize=16384)

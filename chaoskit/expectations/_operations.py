@@ -15,7 +15,7 @@ metric                  meaning
 ``requests``            requests sent
 ======================  =======================================
 
-How many samples each needs is told by :func:`chaoskit.scenario.samples.needed`.
+How many samples each needs is told by :func:`chaoskit.language.samples.needed`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from math import ceil, isnan, nan
 from chaoskit.expectations._calm import in_calm_time
 from chaoskit.expectations._evidence import excess, first_few, latency, moment
 from chaoskit.expectations._relative import against_steady
-from chaoskit.expectations.base import Finding, Outcome, check, hopeless
 from chaoskit.history import rows as r
-from chaoskit.history.view import View
 from chaoskit.history.windows import Window, percentile
-from chaoskit.scenario.bounds import Bound, RelativeBound
-from chaoskit.scenario.model import OperationBounds
-from chaoskit.scenario.samples import PERCENTS, SHARES, needed
+from chaoskit.language.bounds import Bound, RelativeBound
+from chaoskit.language.expectation import Finding, Outcome, check, hopeless
+from chaoskit.language.operation_bounds import OperationBounds
+from chaoskit.language.samples import PERCENTS, SHARES, needed
+from chaoskit.language.view import View
 
 
 @dataclasses.dataclass

@@ -13,15 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf, nan
 
+from chaoskit.base.units import counted
 from chaoskit.expectations._calm import at_best, inconclusive
 from chaoskit.expectations._evidence import vacuous
-from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.history import rows as r
-from chaoskit.history.view import View
 from chaoskit.history.windows import Window, without
-from chaoskit.scenario.bounds import Bound, RelativeBound
-from chaoskit.scenario.samples import needed, steady_guard
-from chaoskit.units import counted
+from chaoskit.language.bounds import Bound, RelativeBound
+from chaoskit.language.expectation import Finding, Outcome
+from chaoskit.language.samples import needed, steady_guard
+from chaoskit.language.view import View
 
 Measure = Callable[[Sequence[r.Request], str, float], float]
 """A metric of requests that were sent within so many seconds."""
@@ -31,7 +31,7 @@ def steady_windows(view: View) -> list[Window]:
     """The steady phase up to the earliest request that was still under way when the first fault struck.
 
     Such a request belongs neither to the steady state nor to the fault. Only the last moments are left out for it
-    (:func:`chaoskit.scenario.samples.steady_guard`): one that hangs for longer is the steady state's own trouble.
+    (:func:`chaoskit.language.samples.steady_guard`): one that hangs for longer is the steady state's own trouble.
     """
     phase = view.phases.get("steady")
     if phase is None:

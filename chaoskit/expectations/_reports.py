@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from chaoskit.alerting.fault_report import FOLDER, FaultReport, decode
-from chaoskit.clock import now
-from chaoskit.errors import BrokenError
-from chaoskit.expectations.base import Finding, Outcome
+from chaoskit.base.clock import now
+from chaoskit.base.errors import BrokenError
 from chaoskit.history import rows as r
 from chaoskit.history.files import files_in, read_kept
-from chaoskit.history.view import View
+from chaoskit.language.expectation import Finding, Outcome
+from chaoskit.language.view import View
 
 NAME = "fault-reports"
 """Of the row. Each of its rows is a report: file, incident, and what is wrong with it."""
@@ -51,7 +51,7 @@ def _missing(report: FaultReport, file: Path) -> Iterator[str]:
 def judge(view: View, id: str, path: tuple[str, ...], incidents: Collection[str]) -> Iterator[Finding]:
     """One finding: each incident has its report, and nothing is missing in it."""
     expected = "a fault report of each incident, valid and complete"
-    found = {row[1]: row for read in view.history.of(r.Read) if read.name == NAME for row in read.rows}
+    found = {row[1]: row for read in view.history.rows(r.Read) if read.name == NAME for row in read.rows}
     unreadable = [f"{row[0]}: {row[2][0]}" for row in found.values() if not row[1]]
     wrong = [f"no report of {incident}" for incident in sorted(incidents) if incident not in found]
     wrong += [

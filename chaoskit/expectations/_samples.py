@@ -25,9 +25,9 @@ from itertools import pairwise
 from math import inf, isfinite
 
 from chaoskit.history import rows as r
-from chaoskit.history.view import View
 from chaoskit.history.windows import Window, inside
-from chaoskit.scenario.bounds import Bound
+from chaoskit.language.bounds import Bound
+from chaoskit.language.view import View
 
 PROCESS = ("open_files", "threads", "memory", "cpu", "pid")
 """Figures of a service's process, sampled as ``process.NAME``."""

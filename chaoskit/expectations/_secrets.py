@@ -12,9 +12,9 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
-from chaoskit.errors import BrokenError
-from chaoskit.json_values import same
-from chaoskit.mask import MASK, STORED, mask, secrets_in
+from chaoskit.base.errors import BrokenError
+from chaoskit.base.json_values import same
+from chaoskit.base.mask import MASK, STORED, mask, secrets_in
 
 Planted = Annotated[list[Annotated[str, Field(min_length=4)]], Field(min_length=1)]
 """Values that must not be given out. Shorter ones would be found by chance."""

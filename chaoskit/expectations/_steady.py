@@ -9,9 +9,9 @@ from math import inf, isnan
 from chaoskit.expectations._evidence import latency
 from chaoskit.expectations._operations import Tally, figure, measure
 from chaoskit.history import rows as r
-from chaoskit.history.view import View
 from chaoskit.history.windows import Window
-from chaoskit.scenario.model import OperationBounds
+from chaoskit.language.operation_bounds import OperationBounds
+from chaoskit.language.view import View
 
 BASE = "base"
 """Streams of operations' own, steady traffic begin so; the others are bursts."""

@@ -10,7 +10,7 @@ from math import inf
 
 from chaoskit.expectations._lines import text_field
 from chaoskit.history import rows as r
-from chaoskit.history.view import View
+from chaoskit.language.view import View
 
 TRACE_ID = "trace_id"
 REQUEST_ID = "request_id"
@@ -101,11 +101,11 @@ class _Index:
     def __init__(self, view: View) -> None:
         self.until = max((phase.end for phase in view.phases.values()), default=inf)
         self.spans: dict[str, list[r.Span]] = {}
-        for span in view.history.of(r.Span):
+        for span in view.history.rows(r.Span):
             self.spans.setdefault(span.trace_id, []).append(span)
         self.by_trace: dict[str, set[str]] = {}
         self.by_request: dict[str, list[tuple[str, str]]] = {}
-        for log in view.history.of(r.Log):
+        for log in view.history.rows(r.Log):
             trace, request = text_field(log, TRACE_ID).lower(), text_field(log, REQUEST_ID)
             if trace:
                 self.by_trace.setdefault(trace, set()).add(log.service)
@@ -113,7 +113,7 @@ class _Index:
                 self.by_request.setdefault(request, []).append((log.service, trace))
         self.calls: dict[str, list[r.Exchange]] = {}
         self.calls_by_trace: dict[str, list[r.Exchange]] = {}
-        for call in sorted(view.history.of(r.Exchange), key=lambda row: row.started):
+        for call in sorted(view.history.rows(r.Exchange), key=lambda row: row.started):
             trace, _ = span_of(call)
             if call.ended > self.until:
                 continue

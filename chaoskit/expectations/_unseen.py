@@ -9,8 +9,8 @@ from math import inf
 
 from chaoskit.expectations._samples import PROCESS, Series
 from chaoskit.history import rows as r
-from chaoskit.history.view import View
 from chaoskit.history.windows import Window, without
+from chaoskit.language.view import View
 
 STALE = 2.0
 """Seconds without a sample, or five times the usual interval if that is longer, after which nothing is known of it."""
@@ -50,7 +50,9 @@ def _seen(view: View, series: Series, service: str) -> Iterator[float]:
     yield from (row.at for row in series.all)
     if series.metric in PROCESS:
         return
-    rows = [row for row in view.history.of(r.Sample) if row.service == service and not row.name.startswith("process.")]
+    rows = [
+        row for row in view.history.rows(r.Sample) if row.service == service and not row.name.startswith("process.")
+    ]
     shown = {row.at for row in rows if row.name == series.metric or row.name.startswith(f"{series.metric}{{")}
     absent = {row.at for row in rows} - shown  # what is NaN stands on the page, and is no sample
     for start in [-inf, *(event.at for event in _events(view, service) if event.what in _STARTED)]:
@@ -72,4 +74,4 @@ def _silent(view: View, service: str) -> Iterator[Window]:
 
 
 def _events(view: View, service: str) -> list[r.Event]:
-    return sorted((row for row in view.history.of(r.Event) if row.service == service), key=lambda row: row.at)
+    return sorted((row for row in view.history.rows(r.Event) if row.service == service), key=lambda row: row.at)

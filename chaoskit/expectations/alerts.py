@@ -20,17 +20,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, model_validator
 
-from chaoskit.clock import now
-from chaoskit.errors import BrokenError
+from chaoskit.base.clock import now
+from chaoskit.base.errors import BrokenError
 from chaoskit.expectations._alert_findings import Judge
 from chaoskit.expectations._alert_lives import Evaluations, Lives, titled
 from chaoskit.expectations._evidence import vacuous
 from chaoskit.expectations._fields import Count, Regex
-from chaoskit.expectations.base import Expectation, Finding, Reader
 from chaoskit.history import rows as r
 from chaoskit.history.alerts import Incident
-from chaoskit.history.view import View
-from chaoskit.scenario.types import Duration, problem
+from chaoskit.language.expectation import CollectContext, Expectation, Finding
+from chaoskit.language.types import Duration, problem
+from chaoskit.language.view import View
 
 PROVED = 10.0
 """Seconds after the last fault in which rules that must stay silent are to be evaluated once more."""
@@ -98,7 +98,7 @@ class Alerts(Expectation):
                 raise problem("an alert that must not fire is written with never", ["never: true"])
         return self
 
-    def beside(self, others: Sequence[Expectation]) -> None:
+    def siblings(self, others: Sequence[Expectation]) -> None:
         """The alerts that other entries name are not noise."""
         self._named = frozenset(other.name for other in others if isinstance(other, Alerts) and other.name)
 
@@ -120,7 +120,7 @@ class Alerts(Expectation):
         ]
         return any(missing and limit is not None and moment < start + limit for limit, start, missing in awaited)
 
-    def collect(self, reader: Reader, view: View) -> Iterable[r.Read]:
+    def collect(self, reader: CollectContext, view: View) -> Iterable[r.Read]:
         """Whether the runbooks answer."""
         if self.runbook != "answers":
             return
@@ -171,7 +171,7 @@ class Alerts(Expectation):
         for name, pattern in self.annotations.items():
             yield ("annotations", name), f"/{pattern}/", partial(_matches_not, name, pattern)
         if self.runbook is not None:
-            reads = {row.name: row for row in view.history.of(r.Read)} if self.runbook == "answers" else None
+            reads = {row.name: row for row in view.history.rows(r.Read)} if self.runbook == "answers" else None
             words = "a link to a runbook" + (" that answers" if reads is not None else "")
             yield ("runbook",), words, partial(_no_runbook, reads)
 

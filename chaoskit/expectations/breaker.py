@@ -30,20 +30,20 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, model_validator
 
+from chaoskit.base.units import format_duration, format_rate
 from chaoskit.expectations._attempts import COPIES, Callers, matching, unseen
 from chaoskit.expectations._circuit import CLOSED_SPAN, Call, Circuit, calls_of, circuit_in, pauses_between, windows_of
 from chaoskit.expectations._evidence import SHOWN, excess, many, moment, vacuous
 from chaoskit.expectations._fields import Count, Regex, at_least_one
-from chaoskit.expectations.base import Expectation, Finding, NeverKnown, Outcome
 from chaoskit.history import rows as r
-from chaoskit.history.view import View
 from chaoskit.history.windows import Window
-from chaoskit.scenario.bounds import Bound
-from chaoskit.scenario.types import CalledService, Duration, DurationBound, problem
-from chaoskit.units import format_duration, format_rate
+from chaoskit.language.bounds import Bound
+from chaoskit.language.expectation import Expectation, Finding, NeverKnown, Outcome
+from chaoskit.language.types import CalledService, Duration, DurationBound, problem
+from chaoskit.language.view import View
 
 if TYPE_CHECKING:
-    from chaoskit.scenario.model import Given, PlannedFault
+    from chaoskit.language.planned import Given, PlannedFault
 
 PAUSES_NEEDED = 2
 
@@ -238,7 +238,7 @@ class Breaker(Expectation):
     def _came(self, view: View) -> tuple[list[r.Exchange], list[r.Connection]]:
         connections: list[r.Connection] = []
         if self.path is None and self.method is None:  # a connection without a request has neither
-            connections = [row for row in view.history.of(r.Connection) if row.proxy == self.on]
+            connections = [row for row in view.history.rows(r.Connection) if row.proxy == self.on]
         return matching(view.exchanges(self.on), self.path, self.method), connections
 
     def _down(self, fault: r.Fault) -> bool:

@@ -8,11 +8,11 @@ from pydantic import ConfigDict, RootModel
 
 from chaoskit.expectations._evidence import vacuous
 from chaoskit.expectations._operations import judge_operations
-from chaoskit.expectations.base import Expectation, Finding
-from chaoskit.history.view import View
-from chaoskit.scenario.model import OperationBounds
-from chaoskit.scenario.samples import Demand, demands
-from chaoskit.scenario.types import OperationName
+from chaoskit.language.expectation import Expectation, Finding
+from chaoskit.language.operation_bounds import OperationBounds
+from chaoskit.language.samples import Demand, demands
+from chaoskit.language.types import OperationName
+from chaoskit.language.view import View
 
 
 class During(Expectation, RootModel[dict[OperationName, OperationBounds]]):

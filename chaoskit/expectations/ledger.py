@@ -28,20 +28,21 @@ from typing import Any, Literal
 import msgspec
 from pydantic import Field, model_validator
 
-from chaoskit.clock import now, wait_for
-from chaoskit.errors import BrokenError
+from chaoskit.base.clock import now, wait_for
+from chaoskit.base.errors import BrokenError
+from chaoskit.base.json_values import ABSENT
+from chaoskit.base.units import counted, format_duration
 from chaoskit.expectations._body import UNKNOWN, value
 from chaoskit.expectations._evidence import first_few, vacuous, with_unit
 from chaoskit.expectations._fields import NONE, Count, Statuses, at_least_one, listed
 from chaoskit.expectations._secrets import in_sight, is_same
-from chaoskit.expectations.base import Expectation, Finding, Outcome, Path_, Reader, check
 from chaoskit.history import rows as r
 from chaoskit.history.calm import Calm
-from chaoskit.history.view import View
-from chaoskit.json_values import ABSENT
-from chaoskit.scenario.bounds import Bound
-from chaoskit.scenario.types import Database, Duration, JsonPath, Model, OperationName, problem
-from chaoskit.units import counted, format_duration
+from chaoskit.language.bounds import Bound
+from chaoskit.language.expectation import CollectContext, Expectation, Finding, Outcome, check
+from chaoskit.language.source import YamlPath
+from chaoskit.language.types import Database, Duration, JsonPath, Model, OperationName, problem
+from chaoskit.language.view import View
 
 LONGER = 2
 """How many times ``within`` is waited at most while others keep it from passing undisturbed."""
@@ -121,7 +122,7 @@ class Ledger(Expectation):
         """The key, where it stands in the answer's JSON."""
         return [(self.writes, self.key.json_)] if isinstance(self.key, Key) and self.key.json_ is not None else []
 
-    def collect(self, reader: Reader, view: View) -> Iterable[r.Read]:
+    def collect(self, reader: CollectContext, view: View) -> Iterable[r.Read]:
         """The rows of every query, read until they satisfy and are quiet, or the time is over."""
         latest: list[r.Read] = []
         began = changed = now()
@@ -140,7 +141,7 @@ class Ledger(Expectation):
 
         def over(seconds: float) -> bool:
             moment = now()
-            free = Calm.of(view.history.of(r.Host)).free(began, moment)
+            free = Calm.of(view.history.rows(r.Host)).free(began, moment)
             return any(each.length >= seconds for each in free) or moment - began >= LONGER * seconds
 
         wait_for(settled, what="acknowledged writes", limit=inf, every=POLL)
@@ -148,10 +149,10 @@ class Ledger(Expectation):
 
     def judge(self, view: View) -> Iterator[Finding]:
         """``ledger.OPERATION.lost``, ``.duplicated``, ``.unexpected`` and ``.invariants.N``."""
-        reads = {row.name: row for row in view.history.of(r.Read)}
+        reads = {row.name: row for row in view.history.rows(r.Read)}
         yield from self._judge_rows(view, reads.get(_name(self.read.on, self.read.sql)))
         for number, invariant in enumerate(self.invariants):
-            path: Path_ = ("invariants", number)
+            path: YamlPath = ("invariants", number)
             key, expected = f"ledger.{self.writes}.invariants.{number}", f"{invariant.equals!r}"
             read = reads.get(_name(invariant.on or self.read.on, invariant.sql))
             if read is None or read.error is not None:
@@ -314,7 +315,7 @@ def _name(on: str, sql: str) -> str:
     return f"{on}: {sql}"
 
 
-def _read(reader: Reader, on: str, sql: str) -> r.Read:
+def _read(reader: CollectContext, on: str, sql: str) -> r.Read:
     try:
         rows = reader.sql(on, sql)
     except BrokenError as error:
@@ -338,7 +339,7 @@ def _value(rows: list[list[Any]]) -> Any:
     return rows[0][0] if len(rows) == 1 else [row[0] for row in rows]
 
 
-def _broken(id: str, expected: str, sql: str, read: r.Read | None, path: Path_) -> Finding:
+def _broken(id: str, expected: str, sql: str, read: r.Read | None, path: YamlPath) -> Finding:
     """Of data that was not there to judge. The query is told apart from why it failed: it may be long."""
     why = str(read.error).replace(f"{sql}: ", "", 1) if read is not None else "the history holds no such read"
     if "\n" not in sql.strip():

@@ -12,22 +12,22 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from chaoskit.base.json_values import ABSENT
+from chaoskit.base.units import format_duration
 from chaoskit.expectations._edges import UNDECIDED, Edges, Phase
 from chaoskit.expectations._evidence import SHOWN, many, vacuous
 from chaoskit.expectations._fields import Count, Regex, at_least_one
 from chaoskit.expectations._lines import field
 from chaoskit.expectations._secrets import MaskedError, Planted, excerpt, given_away, is_same, matches, planted_in
-from chaoskit.expectations.base import Expectation, Finding, NeverKnown, Outcome, check_between, no_phase_after
 from chaoskit.history import rows as r
-from chaoskit.history.view import View
 from chaoskit.history.windows import Window, inside
-from chaoskit.json_values import ABSENT
-from chaoskit.processes import CUT, LINE_LIMIT
-from chaoskit.scenario.bounds import Bound
-from chaoskit.scenario.model import Given
-from chaoskit.scenario.names import slug
-from chaoskit.scenario.types import Duration, NumberBound, ServiceName, problem
-from chaoskit.units import format_duration
+from chaoskit.language.bounds import Bound
+from chaoskit.language.expectation import Expectation, Finding, NeverKnown, Outcome, check_between, no_phase_after
+from chaoskit.language.names import slug
+from chaoskit.language.planned import Given
+from chaoskit.language.types import Duration, NumberBound, ServiceName, problem
+from chaoskit.language.view import View
+from chaoskit.system.processes import CUT, LINE_LIMIT
 
 MINUTE = 60.0
 _SHORTEST = 1.0
@@ -80,7 +80,7 @@ class Logs(Expectation):
 
     def judge(self, view: View) -> Iterator[Finding]:
         """One finding for each thing asked for, ``logs.SERVICE.LINES.NAME``; LINES is as in ``panic-recovered``."""
-        lines = sorted((row for row in view.history.of(r.Log) if row.service == self.service), key=lambda row: row.at)
+        lines = sorted((row for row in view.history.rows(r.Log) if row.service == self.service), key=lambda row: row.at)
         edges = Edges(view, self.phase)
         for name, expected in self._demands():
             if not lines:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chaoskit.expectations.base import Expectation, Finding, Outcome
-from chaoskit.history.view import View
-from chaoskit.units import counted
+from chaoskit.base.units import counted
+from chaoskit.language.expectation import Expectation, Finding, Outcome
+from chaoskit.language.view import View
 
 
 class Noop(Expectation):

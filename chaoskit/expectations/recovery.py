@@ -9,17 +9,17 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from chaoskit.expectations._because import because_of_sop
+from chaoskit.base.units import format_duration
+from chaoskit.expectations._cured import because_of_sop
 from chaoskit.expectations._evidence import SHOWN, first_few, moment, vacuous
 from chaoskit.expectations._lasting import LASTS, spells
 from chaoskit.expectations._relative import clear_of_the_next
 from chaoskit.expectations._steady import complete_until, unmet
-from chaoskit.expectations.base import Expectation, Finding, NeverKnown, Outcome
-from chaoskit.history.view import View
 from chaoskit.history.windows import Window
-from chaoskit.scenario.model import Given
-from chaoskit.scenario.types import Duration, problem
-from chaoskit.units import format_duration
+from chaoskit.language.expectation import Expectation, Finding, NeverKnown, Outcome
+from chaoskit.language.planned import Given
+from chaoskit.language.types import Duration, problem
+from chaoskit.language.view import View
 
 BETWEEN = "between"
 """``recovery.between`` is the finding on the faults before the last."""

@@ -28,7 +28,8 @@ from typing import Any
 from pydantic import ConfigDict, RootModel, ValidationError, ValidationInfo, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from chaoskit.errors import nearest
+from chaoskit.base.errors import nearest
+from chaoskit.base.units import format_duration
 from chaoskit.expectations._evidence import SHOWN, excess, many, moment, vacuous
 from chaoskit.expectations._samples import (
     NEEDED,
@@ -41,13 +42,13 @@ from chaoskit.expectations._samples import (
     spans,
 )
 from chaoskit.expectations._unseen import STALE, unseen, usual_interval
-from chaoskit.expectations.base import Expectation, Finding, Outcome, Path_, too_few
 from chaoskit.history import rows as r
-from chaoskit.history.view import View
 from chaoskit.history.windows import Window
-from chaoskit.scenario.bounds import Bound, BoundError
-from chaoskit.scenario.types import Lacks, ServiceName, problem
-from chaoskit.units import format_duration
+from chaoskit.language.bounds import Bound, BoundError
+from chaoskit.language.expectation import Expectation, Finding, Outcome, too_few
+from chaoskit.language.source import YamlPath
+from chaoskit.language.types import Lacks, ServiceName, problem
+from chaoskit.language.view import View
 
 SPANS = ("during", "after", "increase")
 Spec = str | int | dict[str, str | int]
@@ -130,7 +131,7 @@ class _Resource:
         self.service = service
         self.metric = metric
         self.id = f"resources.{service}.{metric}"
-        self.path: Path_ = (service, metric)
+        self.path: YamlPath = (service, metric)
         self.counter = Series.of(view, service, metric)
         self.series = self.counter if metric == "pid" else self.counter.undoubted(view)
 
@@ -241,7 +242,7 @@ class _Resource:
     def _gone(self, rows: Sequence[r.Sample]) -> str:
         """Why the process was not there at the end of the run; empty when it was."""
         end = max((phase.end for phase in self.view.phases.values()), default=rows[-1].at)
-        for event in self.view.history.of(r.Event):
+        for event in self.view.history.rows(r.Event):
             if event.service == self.service and event.what == "exited" and rows[0].at <= event.at <= end:
                 how = "ended" if event.code is None else f"exited with {event.code}"
                 return f"{how} at {moment(self.view, event.at, rows[0].at)}"
@@ -252,7 +253,7 @@ class _Resource:
     def _too_few(self, rule: str, samples: int, when: str) -> Finding:
         return vacuous(self.id, rule, f"{many(str(samples), 'sample')} {when}; {NEEDED} are needed", self.path, samples)
 
-    def _unseen(self, id: str, expected: str, path: Path_) -> Finding:
+    def _unseen(self, id: str, expected: str, path: YamlPath) -> Finding:
         names = self.view.metric_names(self.service)
         legal = sorted(name.removeprefix("process.") for name in names)
         if not legal:
@@ -272,7 +273,7 @@ class _Resource:
         expected: str,
         seen: str,
         rows: Sequence[r.Sample],
-        path: Path_,
+        path: YamlPath,
         worst: str = "",
         outside: Sequence[r.Sample] = (),
     ) -> Finding:

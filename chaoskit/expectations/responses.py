@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from chaoskit.base.json_values import ABSENT
+from chaoskit.base.mask import MASK, names_secret
 from chaoskit.expectations._body import UNKNOWN, document, unread
 from chaoskit.expectations._body import value as value_at
 from chaoskit.expectations._edges import UNDECIDED, Edges, Phase, Sides
@@ -24,7 +26,9 @@ from chaoskit.expectations._secrets import (
     matches,
     planted_in,
 )
-from chaoskit.expectations.base import (
+from chaoskit.history import rows as r
+from chaoskit.language.bounds import Bound
+from chaoskit.language.expectation import (
     Expectation,
     Finding,
     NeverKnown,
@@ -33,14 +37,10 @@ from chaoskit.expectations.base import (
     check_share,
     no_phase_after,
 )
-from chaoskit.history import rows as r
-from chaoskit.history.view import View
-from chaoskit.json_values import ABSENT
-from chaoskit.mask import MASK, names_secret
-from chaoskit.scenario.bounds import Bound
-from chaoskit.scenario.model import Given
-from chaoskit.scenario.samples import Demand, share_needs
-from chaoskit.scenario.types import JsonPath, Model, OperationName, ShareBound
+from chaoskit.language.planned import Given
+from chaoskit.language.samples import Demand, share_needs
+from chaoskit.language.types import JsonPath, Model, OperationName, ShareBound
+from chaoskit.language.view import View
 
 _HOWEVER_LATE = ("no_internals", "no_secret", "secrets")
 """What no answer may hold, whatever the machine is like, and whatever a fault met under way."""

@@ -27,6 +27,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from chaoskit.base.units import counted, format_duration
 from chaoskit.expectations._attempts import (
     COPIES,
     Attempts,
@@ -42,13 +43,12 @@ from chaoskit.expectations._edges import Edges
 from chaoskit.expectations._evidence import SHOWN, excess, many, vacuous, with_unit
 from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
 from chaoskit.expectations._lengthened import out_of_bounds
-from chaoskit.expectations.base import Expectation, Finding, NeverKnown, Outcome, check, check_between, too_few
 from chaoskit.history import rows as r
-from chaoskit.history.view import View
 from chaoskit.history.windows import Window, merge
-from chaoskit.scenario.bounds import Bound
-from chaoskit.scenario.model import Given
-from chaoskit.scenario.types import (
+from chaoskit.language.bounds import Bound
+from chaoskit.language.expectation import Expectation, Finding, NeverKnown, Outcome, check, check_between, too_few
+from chaoskit.language.planned import Given
+from chaoskit.language.types import (
     CalledService,
     Duration,
     DurationBound,
@@ -57,7 +57,7 @@ from chaoskit.scenario.types import (
     OperationName,
     RatioBound,
 )
-from chaoskit.units import counted, format_duration
+from chaoskit.language.view import View
 
 NEEDED = 10
 """Calls a figure must come from."""

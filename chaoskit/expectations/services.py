@@ -10,13 +10,13 @@ from typing import Literal
 
 from pydantic import ConfigDict, RootModel
 
+from chaoskit.base.units import counted, format_duration
 from chaoskit.expectations._evidence import moment
-from chaoskit.expectations.base import Expectation, Finding, Outcome
 from chaoskit.history import rows as r
-from chaoskit.history.view import View
-from chaoskit.pids import describe_exit
-from chaoskit.scenario.types import CountBound, Model, ServiceName
-from chaoskit.units import counted, format_duration
+from chaoskit.language.expectation import Expectation, Finding, Outcome
+from chaoskit.language.types import CountBound, Model, ServiceName
+from chaoskit.language.view import View
+from chaoskit.system.pids import describe_exit
 
 LINES = 5
 """Log lines before an end that are told."""
@@ -77,7 +77,7 @@ def _seen(view: View, exits: Sequence[r.Event]) -> str:
     first, last = exits[0], exits[-1]
     how = f" ({describe_exit(first.code)})" if first.code is not None else ""
     more = f" and {counted(len(exits) - 1, 'more times')}" if len(exits) > 1 else ""
-    back = (event.at for event in view.history.of(r.Event) if (event.service, event.what) == (last.service, "ready"))
+    back = (event.at for event in view.history.rows(r.Event) if (event.service, event.what) == (last.service, "ready"))
     again = min((at for at in back if at > last.at), default=None)
     after = "did not come back" if again is None else f"was back after {format_duration(again - last.at)}"
     start = min((phase.start for phase in view.phases.values()), default=first.at)
@@ -85,5 +85,5 @@ def _seen(view: View, exits: Sequence[r.Event]) -> str:
 
 
 def _last_lines(view: View, end: r.Event) -> list[str]:
-    lines = [row.line for row in view.history.of(r.Log) if row.service == end.service and row.at <= end.at]
+    lines = [row.line for row in view.history.rows(r.Log) if row.service == end.service and row.at <= end.at]
     return lines[-LINES:]

@@ -18,18 +18,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, model_validator
 
+from chaoskit.base.json_values import ABSENT, at, same
+from chaoskit.base.units import format_duration
 from chaoskit.expectations import _reports
 from chaoskit.expectations._evidence import SHOWN, many, moment, vacuous
 from chaoskit.expectations._fields import Count
-from chaoskit.expectations.base import Expectation, Finding, Outcome, Reader, check
 from chaoskit.history import rows as r
-from chaoskit.history.view import View
-from chaoskit.json_values import ABSENT, at, same
-from chaoskit.scenario.bounds import Bound
-from chaoskit.scenario.rooms import room
-from chaoskit.scenario.sop import PlannedSop, Priority
-from chaoskit.scenario.types import Duration, ServiceName, problem
-from chaoskit.units import format_duration
+from chaoskit.language.bounds import Bound
+from chaoskit.language.expectation import CollectContext, Expectation, Finding, Outcome, check
+from chaoskit.language.registries import room
+from chaoskit.language.sop import PlannedSop, Priority
+from chaoskit.language.types import Duration, ServiceName, problem
+from chaoskit.language.view import View
 
 _SOME = Bound.parse(">= 1", "number")
 _CALL = "call"
@@ -92,13 +92,13 @@ class Sop(Expectation):
             self._started_by = frozenset(name for sop in meant for name in sop.alerts)
         return self
 
-    def collect(self, reader: Reader, view: View) -> Iterable[r.Read]:  # noqa: ARG002  # they lie in the run's folder
+    def collect(self, reader: CollectContext, view: View) -> Iterable[r.Read]:  # noqa: ARG002  # they lie in the run's folder
         """What the fault reports say, once all SOPs have ended."""
         return [_reports.read(view.history.folder)] if self.report and view.history.folder is not None else []
 
     def judge(self, view: View) -> Iterator[Finding]:
         """``sop.ACTION.SERVICE.times``, ``.done``, ``.once_per_incident``, ``.within`` ..., or ``.never``."""
-        rows = view.history.of(r.SopRun)
+        rows = view.history.rows(r.SopRun)
         runs = sorted((row for row in rows if self._selects(row) and row.started is not None), key=_started)
         told = tuple(_told(view, run) for run in runs[:SHOWN])
         if self.never:
@@ -192,7 +192,7 @@ class Sop(Expectation):
 
 
 def _delivered(view: View) -> list[r.Alert]:
-    return [row for row in view.history.of(r.Alert) if row.state == "delivered" and not row.refused]
+    return [row for row in view.history.rows(r.Alert) if row.state == "delivered" and not row.refused]
 
 
 def _started(run: r.SopRun) -> float:

@@ -13,17 +13,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from chaoskit.clock import wait_for
-from chaoskit.errors import TimeoutExpired
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import TimeoutExpired
+from chaoskit.base.units import counted
 from chaoskit.expectations._evidence import SHOWN, many, told, vacuous, with_unit
 from chaoskit.expectations._fields import Count, at_least_one
 from chaoskit.expectations._traces import Trace, span_of, traces
-from chaoskit.expectations.base import Expectation, Finding, Outcome, Path_, Reader, check
 from chaoskit.history import rows as r
-from chaoskit.history.view import View
-from chaoskit.scenario.bounds import Bound
-from chaoskit.scenario.types import Duration, OperationName, ServiceName, ShareBound
-from chaoskit.units import counted
+from chaoskit.language.bounds import Bound
+from chaoskit.language.expectation import CollectContext, Expectation, Finding, Outcome, check
+from chaoskit.language.source import YamlPath
+from chaoskit.language.types import Duration, OperationName, ServiceName, ShareBound
+from chaoskit.language.view import View
 
 NEEDED = 10
 """Requests that a finding must come from."""
@@ -60,12 +61,12 @@ class Traces(Expectation):
 
     _asked = model_validator(mode="after")(at_least_one("hops", "retries", "orphans"))
 
-    def collect(self, reader: Reader, view: View) -> Iterable[r.Read]:  # noqa: ARG002  # nothing is read, only awaited
+    def collect(self, reader: CollectContext, view: View) -> Iterable[r.Read]:  # noqa: ARG002  # nothing is read, only awaited
         """Wait for spans that are still on their way: exporters send them in batches."""
 
         def settled() -> bool:
             late = [finding for finding in self.judge(view) if not finding.id.endswith(".logs")]
-            some = bool(view.history.of(r.Span))
+            some = bool(view.history.rows(r.Span))
             return all(finding.held or (some and finding.outcome is Outcome.VACUOUS) for finding in late)
 
         try:
@@ -77,7 +78,7 @@ class Traces(Expectation):
     def judge(self, view: View) -> Iterator[Finding]:
         """``traces.OPERATION.HOP.logs`` and ``.spans`` for each hop, ``traces.OPERATION.retries``, ``.orphans``."""
         seen = traces(view, self._requests(view), by_log=self.found_by == "request_id")
-        exporting = {span.service for span in view.history.of(r.Span)}
+        exporting = {span.service for span in view.history.rows(r.Span)}
         for hop in self.hops or []:
             for kind in dict.fromkeys(self.carried_in):
                 yield self._hop(hop, kind, self._certain(seen, view, kind), exporting, view)
@@ -152,11 +153,11 @@ class Traces(Expectation):
         of = f"{counted(spans, 'spans')} in {counted(with_spans, 'traces')}"
         return with_unit(finding, lambda text: f"{text} of {of}")
 
-    def _no_spans(self, id: str, expected: str, path: Path_, view: View) -> Finding:
+    def _no_spans(self, id: str, expected: str, path: YamlPath, view: View) -> Finding:
         why = "no span was received: give the services OTEL_EXPORTER_OTLP_ENDPOINT: {{ chaos.otlp_url }}"
         return vacuous(id, expected, why, path, certain=view.had_time())
 
-    def _shared(self, id: str, path: Path_, judged: list[tuple[Trace, str]], what: str) -> Finding:
+    def _shared(self, id: str, path: YamlPath, judged: list[tuple[Trace, str]], what: str) -> Finding:
         """The finding on the share of traces that nothing is wrong with."""
         bad = [(trace, why) for trace, why in judged if why]
         kinds = ", ".join(f"{why} (× {count})" for why, count in Counter(why for _, why in bad).most_common(3))

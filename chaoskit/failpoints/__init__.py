@@ -19,9 +19,9 @@ A service imports this on its own: it needs the standard library only, and nothi
 
 from __future__ import annotations
 
-from chaoskit.failpoints.actions import Panic, Returned, act, act_async
+from chaoskit.failpoints.actions import Panic, Returned
 from chaoskit.failpoints.errors import BadTerms, DisabledFailpoint, FailpointsError, UnknownFailpoint
-from chaoskit.failpoints.points import POINTS, STATES
+from chaoskit.failpoints.points import POINTS, afailpoint, failpoint
 
 __all__ = [
     "BadTerms",
@@ -37,36 +37,6 @@ __all__ = [
     "hits",
     "register",
 ]
-
-
-def failpoint(name: str) -> Returned | None:
-    """Let the failpoint ``name`` act, if it is active; blocks the thread for ``sleep`` and ``hang``.
-
-    Returned holds the value of a ``return`` term; in all other cases the result is None. Raises Panic.
-    The first call makes the name known to the API.
-    """
-    try:
-        active = STATES[name]
-    except KeyError:
-        POINTS.register(name)
-        active = STATES[name]
-    if active is None:
-        return None
-    term = active.choose()
-    return None if term is None else act(active, term)
-
-
-async def afailpoint(name: str) -> Returned | None:
-    """:func:`failpoint` for coroutines: ``sleep`` and ``hang`` leave asyncio's event loop running."""
-    try:
-        active = STATES[name]
-    except KeyError:
-        POINTS.register(name)
-        active = STATES[name]
-    if active is None:
-        return None
-    term = active.choose()
-    return None if term is None else await act_async(active, term)
 
 
 def register(name: str) -> str:

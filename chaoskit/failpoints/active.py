@@ -100,3 +100,7 @@ def _random(name: str, seed: str | None) -> Random:
 def quiet() -> None:
     """From here on no failpoint acts in this thread: the API must answer whatever is switched on."""
     _quiet.on = True
+
+
+STATES: dict[str, Active | None] = {}
+"""What is read without a lock: a name is a key once it is known, its value is None while the failpoint is inactive."""

@@ -10,11 +10,10 @@ from __future__ import annotations
 import sys
 from types import FunctionType
 
-from chaoskit.failpoints.active import LOCK
+from chaoskit.failpoints.active import LOCK, STATES
 from chaoskit.failpoints.errors import FailpointsError, UnknownFailpoint
 from chaoskit.failpoints.imports import ImportWatch
 from chaoskit.failpoints.patch import CannotPatch, Patch
-from chaoskit.failpoints.points import STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

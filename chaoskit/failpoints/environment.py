@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from chaoskit.failpoints.errors import FailpointsError
-from chaoskit.failpoints.points import POINTS, split_items
+from chaoskit.failpoints.points import POINTS, afailpoint, failpoint, split_items
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ def _serve(address: str) -> None:
 
 
 def _name_functions() -> None:
-    from chaoskit.failpoints import afailpoint, failpoint
     from chaoskit.failpoints.byname import Functions
 
     POINTS.start_functions(Functions(failpoint, afailpoint))

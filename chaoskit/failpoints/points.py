@@ -1,14 +1,15 @@
 """The failpoints of this process: which exist, which are active, how often each has acted.
 
-``STATES`` is what :func:`chaoskit.failpoints.failpoint` reads without a lock: a name is a key once it is known, and
-its value is None while the failpoint is inactive. Everything else happens under ``LOCK``.
+What is set is kept in :data:`~chaoskit.failpoints.active.STATES`, which :func:`failpoint` reads without a lock;
+everything else happens under ``LOCK``.
 """
 
 from __future__ import annotations
 
 import os
 
-from chaoskit.failpoints.active import LOCK, Active
+from chaoskit.failpoints.actions import Returned, act, act_async
+from chaoskit.failpoints.active import LOCK, STATES, Active
 from chaoskit.failpoints.errors import DisabledFailpoint, FailpointsError, UnknownFailpoint
 
 TYPE_CHECKING = False
@@ -146,5 +147,34 @@ def _outside_quotes(text: str) -> Iterable[str]:
     yield text[start:]
 
 
-STATES: dict[str, Active | None] = {}
 POINTS = Points(os.environ.get("CHAOSKIT_FAILPOINTS_SEED"))
+
+
+def failpoint(name: str) -> Returned | None:
+    """Let the failpoint ``name`` act, if it is active; blocks the thread for ``sleep`` and ``hang``.
+
+    Returned holds the value of a ``return`` term; in all other cases the result is None. Raises Panic.
+    The first call makes the name known to the API.
+    """
+    try:
+        active = STATES[name]
+    except KeyError:
+        POINTS.register(name)
+        active = STATES[name]
+    if active is None:
+        return None
+    term = active.choose()
+    return None if term is None else act(active, term)
+
+
+async def afailpoint(name: str) -> Returned | None:
+    """:func:`failpoint` for coroutines: ``sleep`` and ``hang`` leave asyncio's event loop running."""
+    try:
+        active = STATES[name]
+    except KeyError:
+        POINTS.register(name)
+        active = STATES[name]
+    if active is None:
+        return None
+    term = active.choose()
+    return None if term is None else await act_async(active, term)

@@ -15,15 +15,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from chaoskit.clock import wait_for
-from chaoskit.errors import BrokenError
-from chaoskit.layers import Layer, State, layer
-from chaoskit.pids import Pid, family, identify
-from chaoskit.undo import Facts, register_kind
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import BrokenError
+from chaoskit.system.layers import Layer, State, layer
+from chaoskit.system.pids import Pid, family, identify
+from chaoskit.system.undo import Facts, register_kind
 
 if TYPE_CHECKING:
-    from chaoskit.journal import Journal
     from chaoskit.services.base import Service
+    from chaoskit.system.journal import Journal
 
 Controller = Literal["cpu", "memory", "unified"]
 """``unified`` is the version 2 hierarchy as such: it groups processes, and needs no controller."""

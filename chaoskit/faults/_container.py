@@ -8,17 +8,17 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 from chaoskit.faults._cgroup import PERIOD, Limits, tightest
-from chaoskit.faults.base import Fault
-from chaoskit.layers import Layer, State, layer
+from chaoskit.language.fault import Fault
 from chaoskit.services.docker.undo import there, where
-from chaoskit.undo import Facts, register_kind
+from chaoskit.system.layers import Layer, State, layer
+from chaoskit.system.undo import Facts, register_kind
 
 if TYPE_CHECKING:
-    from chaoskit.journal import Journal
     from chaoskit.services.base import Service
     from chaoskit.services.docker.container import Container
+    from chaoskit.system.journal import Journal
 
 _SETTINGS = {"cpu_quota": "CpuQuota", "cpu_period": "CpuPeriod", "mem_limit": "Memory", "memswap_limit": "MemorySwap"}
 _NONE = {"cpu_quota": -1, "cpu_period": 100_000, "mem_limit": 1 << 50, "memswap_limit": 1 << 51}

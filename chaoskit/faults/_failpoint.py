@@ -8,21 +8,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chaoskit.clock import now
-from chaoskit.errors import BrokenError, unknown
+from chaoskit.base.clock import now
+from chaoskit.base.errors import BrokenError, unknown
 from chaoskit.failpoints.terms import Term, format_terms
 from chaoskit.faults import _failpoint_undo as _failpoint_undo  # the journal learns to undo it
 from chaoskit.faults._background import Background
 from chaoskit.faults._fields import Place, Share, Times
-from chaoskit.faults.base import Evidence, Fault, World
-from chaoskit.layers import Layer, State, layer
-from chaoskit.scenario.types import ServiceName
-from chaoskit.sockets import listens
+from chaoskit.language.fault import Evidence, Fault, FaultContext
+from chaoskit.language.types import ServiceName
+from chaoskit.system.layers import Layer, State, layer
+from chaoskit.system.sockets import listens
 
 if TYPE_CHECKING:
     from chaoskit.failpoints.client import FailpointClient
-    from chaoskit.journal import Journal
     from chaoskit.services.base import Service
+    from chaoskit.system.journal import Journal
 
 _LOOK = 0.1
 """Seconds between two looks at the hits: those since the latest look are lost when the process dies."""
@@ -85,15 +85,15 @@ class FailpointFault(Fault):
         return status > 0 or status == _SIGABRT
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Set the failpoint on entering, switch it off on leaving (what hangs in it goes on)."""
-        service = world.service(self.service)
-        client = world.failpoints(self.service)
+        service = context.service(self.service)
+        client = context.failpoints(self.service)
         hook = _Hook(self, service, client)
         evidence = Evidence(unit="hits", facts={"at": self.at, "terms": self.chain()})
-        world.hold(service.start)  # what died of it, and is not restarted by a supervisor
+        context.hold(service.start)  # what died of it, and is not restarted by a supervisor
         key = ("failpoint", self.service, self.at)
-        with layer(world.journal, key, hook, lambda: _Place(world.journal, service, client, self.at)) as place:
+        with layer(context.journal, key, hook, lambda: _Place(context.journal, service, client, self.at)) as place:
             background = Background(f"failpoint {self.at}", lambda stopped: hook.run(place, stopped))
             try:
                 yield evidence

@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from chaoskit.failpoints.client import FailpointClient, FailpointError
-from chaoskit.sockets import still_listens
-from chaoskit.undo import register_kind
+from chaoskit.system.sockets import still_listens
+from chaoskit.system.undo import register_kind
 
 
 def _undo_failpoint(facts: dict[str, Any]) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from chaoskit import units
-from chaoskit.scenario.types import Duration, Model, Ratio, problem
+from chaoskit.base import units
+from chaoskit.language.types import Duration, Model, Ratio, problem
 
 
 def _some(share: float) -> float:

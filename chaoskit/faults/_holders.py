@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 
 NAME = "chaoskit pool_exhaustion"
 """What our sessions are called at the server, so that they are told from those of others."""

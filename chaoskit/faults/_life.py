@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chaoskit.faults.base import Fault
-from chaoskit.layers import Layer, State, layer
-from chaoskit.scenario.types import ServiceName
+from chaoskit.language.fault import Fault
+from chaoskit.language.types import ServiceName
+from chaoskit.system.layers import Layer, State, layer
 
 if TYPE_CHECKING:
-    from chaoskit.journal import Journal
     from chaoskit.services.base import Service
+    from chaoskit.system.journal import Journal
 
 
 class LifeFault(Fault):

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chaoskit.errors import BrokenError
-from chaoskit.pids import Pid
-from chaoskit.undo import Facts, below, register_kind
+from chaoskit.base.errors import BrokenError
+from chaoskit.system.pids import Pid
+from chaoskit.system.undo import Facts, below, register_kind
 
 if TYPE_CHECKING:
-    from chaoskit.journal import Journal
+    from chaoskit.system.journal import Journal
 
 _BLOCK = 1 << 20
 """Bytes written at once while filling."""

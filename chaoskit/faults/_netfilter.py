@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chaoskit.errors import BrokenError
-from chaoskit.pids import Pid, identify
-from chaoskit.undo import Facts, register_kind
+from chaoskit.base.errors import BrokenError
+from chaoskit.system.pids import Pid, identify
+from chaoskit.system.undo import Facts, register_kind
 
 if TYPE_CHECKING:
-    from chaoskit.journal import Journal
+    from chaoskit.system.journal import Journal
 
 _serial = itertools.count(1)
 

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from chaoskit.errors import BrokenError
-from chaoskit.layers import Layer, State, layer
-from chaoskit.pids import Pid
-from chaoskit.undo import Facts, register_kind
+from chaoskit.base.errors import BrokenError
+from chaoskit.system.layers import Layer, State, layer
+from chaoskit.system.pids import Pid
+from chaoskit.system.undo import Facts, register_kind
 
 if TYPE_CHECKING:
-    from chaoskit.journal import Journal
+    from chaoskit.system.journal import Journal
 
 
 def _undo(facts: Facts) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.faults._netfilter import run_in_netns
-from chaoskit.layers import Layer, State, layer
-from chaoskit.pids import Pid, identify
-from chaoskit.undo import Facts, register_kind
+from chaoskit.system.layers import Layer, State, layer
+from chaoskit.system.pids import Pid, identify
+from chaoskit.system.undo import Facts, register_kind
 
 if TYPE_CHECKING:
-    from chaoskit.journal import Journal
+    from chaoskit.system.journal import Journal
 
 
 def _undo(facts: Facts) -> None:

@@ -10,10 +10,10 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.faults._fields import Direction, Selection, Share
-from chaoskit.faults.base import UNPLANNED, WINDOW, Evidence, Fault, Window, World
-from chaoskit.scenario.types import ServiceName
+from chaoskit.language.fault import FAULT_WINDOW, UNPLANNED, Evidence, Fault, FaultContext, FaultWindow
+from chaoskit.language.types import ServiceName
 from chaoskit.toxiproxy.facts import Toxic, ToxicCounters
 
 if TYPE_CHECKING:
@@ -55,16 +55,16 @@ class ProxyFault(Fault):
         return toxic.connections
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Add the toxics on entering, remove them on leaving. They act on live connections at once.
 
         Raises BrokenError when one of them was gone before it was removed.
         """
-        control = world.toxiproxy
+        control = context.toxiproxy
         toxics = self.toxics()
         facts = {"type": toxics[0].type, "attributes": dict(toxics[0].attributes)}
         evidence = Evidence(unit="connections", facts=facts)
-        window = WINDOW.get() or Window(f"{toxics[0].type}-{next(_serial)}", UNPLANNED)
+        window = FAULT_WINDOW.get() or FaultWindow(f"{toxics[0].type}-{next(_serial)}", UNPLANNED)
         # The names are part of what the seed makes chance from: the same in each run, whatever else is run.
         names = [quote(f"chaoskit-{window.name}-{toxic.type}", safe="") for toxic in toxics]
         missed: list[str] = []

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from chaoskit.faults.base import Evidence, Fault, World
-from chaoskit.undo import lease_end
+from chaoskit.language.fault import Evidence, Fault, FaultContext
+from chaoskit.system.undo import lease_end
 
 
 class AlertChannel(Fault):
@@ -40,9 +40,9 @@ class AlertChannel(Fault):
         return f"alerts to {self.receiver}" if self.receiver else "alerts"
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Fail deliveries on entering, take them again on leaving."""
-        sink = world.alerts
+        sink = context.alerts
         evidence = Evidence(unit="deliveries", facts={"mode": self.mode})
         until = lease_end()
         # The sink lives and dies with this process, so there is nothing for the journal to undo.

@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator
 
 from chaoskit.faults._toxic import ToxicFault
-from chaoskit.scenario.types import Bandwidth as BytesPerSecond
-from chaoskit.scenario.types import problem
+from chaoskit.language.types import Bandwidth as BytesPerSecond
+from chaoskit.language.types import problem
 
 
 def _kilobyte(rate: float) -> float:

@@ -9,10 +9,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from chaoskit.clock import now
-from chaoskit.faults.base import Evidence, Fault, World
-from chaoskit.scenario.types import OperationName, Rate, problem
-from chaoskit.undo import lease_end
+from chaoskit.base.clock import now
+from chaoskit.language.fault import Evidence, Fault, FaultContext
+from chaoskit.language.types import OperationName, Rate, problem
+from chaoskit.system.undo import lease_end
 
 _serial = itertools.count(1)
 
@@ -57,7 +57,7 @@ class Burst(Fault):
         return self.count or (self.rate or 0) * seconds
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Start the extra stream on entering, end it on leaving."""
         from chaoskit.traffic.spec import Stream
 
@@ -71,9 +71,9 @@ class Burst(Fault):
         )
         measure = {"rate": self.rate} if self.rate is not None else {"count": self.count}
         evidence = Evidence(unit="requests", facts={"stream": stream.id, **measure})
-        world.start_stream(stream)
+        context.start_stream(stream)
         try:
             yield evidence
         finally:
-            world.stop_stream(stream.id)
-            evidence.touched = world.requests_sent(stream.id)
+            context.stop_stream(stream.id)
+            evidence.touched = context.requests_sent(stream.id)

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import model_validator
 
-from chaoskit.clock import now
-from chaoskit.errors import BrokenError
+from chaoskit.base.clock import now
+from chaoskit.base.errors import BrokenError
 from chaoskit.faults._container import container_of
+from chaoskit.faults._host_capabilities import faketime_library, lacking
 from chaoskit.faults._life import LifeFault, Wish, living
-from chaoskit.faults._machine import faketime_library, lacking
-from chaoskit.faults.base import Evidence, World
-from chaoskit.pids import family, identify
-from chaoskit.scenario.types import Duration, problem
+from chaoskit.language.fault import Evidence, FaultContext
+from chaoskit.language.types import Duration, problem
+from chaoskit.system.pids import family, identify
 
 if TYPE_CHECKING:
-    from chaoskit.scenario.setting import Refusal, Setting
+    from chaoskit.language.run_target import Refusal, Setting
     from chaoskit.services.base import Service
 
 
@@ -75,9 +75,9 @@ class Clock(LifeFault):
         return lacking("root" if setting.runtime == "docker" else "faketime")
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Restart it with the offset before the window is entered, and without after it."""
-        service = world.service(self.service)
+        service = context.service(self.service)
         evidence = Evidence(unit="processes", facts={"offset": self._offset, "pid": service.pid})
         if container_of(service) is not None:
             if service.pid is None:  # nobody can look into it for the library
@@ -86,9 +86,9 @@ class Clock(LifeFault):
             if service.spec.provider is not None:
                 raise BrokenError(f"{self.service} is the container of a provider, whose data would be lost")
         env = self._environment(_library(service), str(service.spec.env.get("LD_PRELOAD", "")))
-        world.hold(service.start)  # where the cure fails, the next scenario shall not suffer
+        context.hold(service.start)  # where the cure fails, the next scenario shall not suffer
         began = now()
-        with living(world.journal, service, Wish(env=env)) as life:
+        with living(context.journal, service, Wish(env=env)) as life:
             # None where another fault keeps it stopped: then it will be started with the offset.
             evidence.facts |= {"new_pid": service.pid, "ready_after": round(now() - began, 3)}
             loaded = _loaded(service)

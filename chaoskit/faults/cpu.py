@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.faults._background import Background
 from chaoskit.faults._cgroup import PERIOD, Group, group_of, grouped, numbers, tightest
 from chaoskit.faults._container import container_of, limited
 from chaoskit.faults._fields import Share
-from chaoskit.faults._machine import lacking
-from chaoskit.faults.base import Evidence, Fault, World
-from chaoskit.pids import identify
-from chaoskit.scenario.types import ServiceName, problem
+from chaoskit.faults._host_capabilities import lacking
+from chaoskit.language.fault import Evidence, Fault, FaultContext
+from chaoskit.language.types import ServiceName, problem
+from chaoskit.system.pids import identify
 
 if TYPE_CHECKING:
     from chaoskit.faults._container import ContainerLimits
-    from chaoskit.layers import Layer
-    from chaoskit.scenario.setting import Refusal, Setting
+    from chaoskit.language.run_target import Refusal, Setting
     from chaoskit.services.base import Service
+    from chaoskit.system.layers import Layer
 
 _LOOK = 0.05
 """Seconds between two looks: was it started anew, how often was it throttled."""
@@ -74,16 +74,16 @@ class Cpu(Fault):
         return None if setting.runtime == "docker" else lacking("root", "cgroups")
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Set the quota on entering, lift it on leaving."""
-        service = world.service(self.service)
+        service = context.service(self.service)
         evidence = Evidence(unit="periods", facts={"quota": self.quota})
         limits = {"cpu": round(self.quota * PERIOD)}
         if container_of(service) is not None:
-            with limited(world.journal, service, limits, "cpu_quota", "cpu_period") as quota:
+            with limited(context.journal, service, limits, "cpu_quota", "cpu_period") as quota:
                 yield from _watched(service, evidence, quota, _ContainerGroup(service, quota))
             return
-        with grouped(world.journal, service, "cpu", limits) as quota:
+        with grouped(context.journal, service, "cpu", limits) as quota:
             _our_group(service, quota.state)
             yield from _watched(service, evidence, quota, lambda: _our_group(service, quota.state))
 

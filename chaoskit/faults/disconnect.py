@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from chaoskit.clock import now
-from chaoskit.errors import BrokenError
+from chaoskit.base.clock import now
+from chaoskit.base.errors import BrokenError
 from chaoskit.faults._container import NetworkFault, container_of, disconnected
-from chaoskit.faults._machine import needs_docker
+from chaoskit.faults._host_capabilities import needs_docker
 from chaoskit.faults._traffic import counts
-from chaoskit.faults.base import Evidence, World
-from chaoskit.scenario.types import ServiceName
+from chaoskit.language.fault import Evidence, FaultContext
+from chaoskit.language.types import ServiceName
 
 if TYPE_CHECKING:
-    from chaoskit.scenario.setting import Refusal, Setting
+    from chaoskit.language.run_target import Refusal, Setting
 
 
 class Disconnect(NetworkFault):
@@ -58,9 +58,9 @@ class Disconnect(NetworkFault):
         return needs_docker(setting, "processes share this machine's network; use down instead")
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Disconnect on entering, connect on leaving."""
-        service = world.service(self.service)
+        service = context.service(self.service)
         container, pid = container_of(service), service.pid
         if container is None:
             raise BrokenError(f"{self.service} is a process of this machine, which has no network of its own: use down")
@@ -70,7 +70,7 @@ class Disconnect(NetworkFault):
             yield evidence
             return
         began = now()
-        with disconnected(world.journal, container):
+        with disconnected(context.journal, container):
             try:
                 yield evidence
             finally:

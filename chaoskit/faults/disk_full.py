@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator
 
-from chaoskit import units
-from chaoskit.errors import BrokenError
+from chaoskit.base import units
+from chaoskit.base.errors import BrokenError
 from chaoskit.faults._container import container_of
-from chaoskit.faults._machine import lacking
+from chaoskit.faults._host_capabilities import lacking
 from chaoskit.faults._mounts import fill, is_full, mount_tmpfs, mounts_in, source_of
-from chaoskit.faults.base import Evidence, Fault, World
-from chaoskit.layers import State, asked, layer
-from chaoskit.pids import Pid, identify
-from chaoskit.scenario.types import ServiceName, Size, problem
+from chaoskit.language.fault import Evidence, Fault, FaultContext
+from chaoskit.language.types import ServiceName, Size, problem
+from chaoskit.system.layers import State, asked, layer
+from chaoskit.system.pids import Pid, identify
 
 if TYPE_CHECKING:
-    from chaoskit.journal import Journal
-    from chaoskit.scenario.setting import Refusal, Setting
+    from chaoskit.language.run_target import Refusal, Setting
     from chaoskit.services.base import Service
+    from chaoskit.system.journal import Journal
 
 _FILLER = ".chaoskit-filler"
 _ROOM = 4 << 20
@@ -95,9 +95,9 @@ class DiskFull(Fault):
         return lacking("root")
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Fill it on entering, make room on leaving."""
-        service = world.service(self.service)
+        service = context.service(self.service)
         pid = service.pid
         main = identify(pid) if pid is not None else None
         evidence = Evidence(unit="files", facts={"bytes": 0})
@@ -106,8 +106,10 @@ class DiskFull(Fault):
             return
         root = Path(f"/proc/{main.pid}/root") if container_of(service) is not None else Path("/")
         folder = self._reach(service, main, root)
-        key = _key(world.journal, folder, root)
-        with layer(world.journal, key, True, lambda: _Full(world.journal, self, service, main, folder, root)) as full:
+        key = _key(context.journal, folder, root)
+        with layer(
+            context.journal, key, True, lambda: _Full(context.journal, self, service, main, folder, root)
+        ) as full:
             evidence.facts["bytes"] = full.state.written
             before = _times(folder)
             try:

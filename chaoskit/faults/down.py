@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chaoskit.clock import now, wait_for
-from chaoskit.errors import TimeoutExpired
+from chaoskit.base.clock import now, wait_for
+from chaoskit.base.errors import TimeoutExpired
 from chaoskit.faults._toxic import counters_of
-from chaoskit.faults.base import Evidence, Fault, World
 from chaoskit.history.rows import Connection
-from chaoskit.layers import State, asked, layer
-from chaoskit.scenario.types import ServiceName
-from chaoskit.sockets import listens
+from chaoskit.language.fault import Evidence, Fault, FaultContext
+from chaoskit.language.types import ServiceName
+from chaoskit.system.layers import State, asked, layer
+from chaoskit.system.sockets import listens
 
 if TYPE_CHECKING:
-    from chaoskit.journal import Journal
+    from chaoskit.system.journal import Journal
     from chaoskit.toxiproxy.client import ToxiproxyControl
     from chaoskit.toxiproxy.facts import Events
 
@@ -66,20 +66,20 @@ class Down(Fault):
         return self.on
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Disable the proxy on entering, enable it on leaving."""
-        control = world.toxiproxy
+        control = context.toxiproxy
         evidence = Evidence(unit="connections")
         earlier = self._ledger(control)
         began = now()
         key = ("down", self.on)
-        with layer(world.journal, key, True, lambda: _Door(world.journal, control, self.on)):
+        with layer(context.journal, key, True, lambda: _Door(context.journal, control, self.on)):
             cut = sum(row.end == "disabled" for row in self._rows(control.events(earlier.next)))
             opened = counters_of(control, self.on).opened
             yield evidence
         length = now() - began
         opened_before = sum(row.opened >= began - length for row in self._rows(earlier))
-        back = None if cut or opened_before or asked(world.journal, key) else self._back(control, opened)
+        back = None if cut or opened_before or asked(context.journal, key) else self._back(control, opened)
         evidence.touched = cut or opened_before or back or 0
         evidence.facts = {
             "cut": cut,

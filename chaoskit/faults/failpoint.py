@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 
 from chaoskit.failpoints.terms import TermsError, parse_terms
 from chaoskit.faults._failpoint import FailpointFault
-from chaoskit.scenario.types import problem
+from chaoskit.language.types import problem
 
 
 def _terms(text: str) -> str:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from chaoskit.faults._fields import Millis, Selection, Share, millis
 from chaoskit.faults._toxic import ProxyFault
-from chaoskit.scenario.types import HttpService, problem
+from chaoskit.language.types import HttpService, problem
 from chaoskit.toxiproxy.facts import Toxic
 
 _CUTS = {None: 0, "close": 1, "reset": 2}

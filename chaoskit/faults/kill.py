@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
-from chaoskit.clock import now
+from chaoskit.base.clock import now
+from chaoskit.base.units import counted, format_duration
 from chaoskit.faults._background import Background
-from chaoskit.faults.base import Evidence, Fault, Misfit, World
-from chaoskit.scenario.types import Duration, ServiceName, problem
-from chaoskit.units import counted, format_duration
+from chaoskit.language.fault import Evidence, Fault, FaultContext, Misfit
+from chaoskit.language.types import Duration, ServiceName, problem
 
 if TYPE_CHECKING:
     from chaoskit.services.base import Service
@@ -82,10 +82,10 @@ class Kill(Fault):
         return Misfit("times" if self.times else "every", f"{what}, not for {wanted}", legal)
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Strike at once, then as often as asked while the window lasts."""
-        service = world.service(self.service)
-        world.hold(service.start)
+        service = context.service(self.service)
+        context.hold(service.start)
         campaign = _Campaign(self, service)
         evidence = Evidence(unit="exits", needed=self.times or 1, facts={"signal": self.signal})
         campaign.strike()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from chaoskit.faults._toxic import ToxicFault
-from chaoskit.scenario.types import Size
+from chaoskit.language.types import Size
 
 if TYPE_CHECKING:
     from chaoskit.toxiproxy.facts import ToxicCounters

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import model_validator
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.faults._container import NetworkFault, container_of
 from chaoskit.faults._fields import SomeMillis
-from chaoskit.faults._machine import lacking, needs_docker
+from chaoskit.faults._host_capabilities import lacking, needs_docker
 from chaoskit.faults._qdisc import Discipline, devices, qdisc
-from chaoskit.faults.base import Evidence, World
-from chaoskit.scenario.types import Ratio, ServiceName, problem
+from chaoskit.language.fault import Evidence, FaultContext
+from chaoskit.language.types import Ratio, ServiceName, problem
 
 if TYPE_CHECKING:
-    from chaoskit.scenario.setting import Refusal, Setting
+    from chaoskit.language.run_target import Refusal, Setting
 
 
 class Netem(NetworkFault):
@@ -77,9 +77,9 @@ class Netem(NetworkFault):
         return needs_docker(setting, hint) or lacking("root", "netem")
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Put the emulator on the interfaces on entering, remove it on leaving."""
-        service = world.service(self.on)
+        service = context.service(self.on)
         if container_of(service) is None:
             raise BrokenError(f"netem acts on containers only, and {self.on} is a process of this machine")
         pid, options = service.pid, strongest([self])
@@ -90,7 +90,7 @@ class Netem(NetworkFault):
         with contextlib.ExitStack() as stack:
             made: list[Discipline] = []
             for device in devices(pid):
-                made.append(stack.enter_context(qdisc(world.journal, pid, device, "netem", self, strongest)).state)
+                made.append(stack.enter_context(qdisc(context.journal, pid, device, "netem", self, strongest)).state)
             before = sum(discipline.sent() for discipline in made)
             try:
                 yield evidence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chaoskit.faults.base import Evidence, Fault, World
+from chaoskit.language.fault import Evidence, Fault, FaultContext
 
 
 class Noop(Fault):
@@ -25,7 +25,7 @@ class Noop(Fault):
         return "nothing"
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:  # noqa: ARG002  # the contract's signature
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:  # noqa: ARG002  # the contract's signature
         """Open the window and close it."""
         evidence = Evidence(unit="windows")
         try:

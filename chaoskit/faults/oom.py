@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from chaoskit.clock import now
+from chaoskit.base.clock import now
 from chaoskit.faults._background import Background
-from chaoskit.faults._machine import lacking
-from chaoskit.faults._squeeze import Squeeze, squeeze
-from chaoskit.faults.base import Evidence, Fault, World
-from chaoskit.scenario.types import ServiceName, Size
+from chaoskit.faults._host_capabilities import lacking
+from chaoskit.faults._memory_limit import Squeeze, squeeze
+from chaoskit.language.fault import Evidence, Fault, FaultContext
+from chaoskit.language.types import ServiceName, Size
 
 if TYPE_CHECKING:
-    from chaoskit.scenario.setting import Refusal, Setting
+    from chaoskit.language.run_target import Refusal, Setting
     from chaoskit.services.base import Service
 
 _LOOK = 0.02
@@ -67,16 +67,16 @@ class Oom(Fault):
         return True
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Lower the limit beside the scenario, step by step; lift it after the kill, or at the window's end."""
-        service = world.service(self.service)
+        service = context.service(self.service)
         evidence = Evidence(unit="kills", facts={"pid": service.pid})
         if service.pid is None:
             yield evidence
             return
-        world.hold(service.start)
+        context.hold(service.start)
         with contextlib.ExitStack() as stack:
-            limit = stack.enter_context(squeeze(world.journal, service))
+            limit = stack.enter_context(squeeze(context.journal, service))
             limit.lower(int(self.headroom))
             course = _Course(self, service, limit)
             background = Background(f"oom {self.service}", course.run)

@@ -14,10 +14,10 @@ from pydantic import Field, model_validator
 
 from chaoskit.faults._background import Background
 from chaoskit.faults._prlimit import Limit, lowered
-from chaoskit.faults.base import Evidence, Fault, World
-from chaoskit.layers import Layer
-from chaoskit.pids import Pid, family, identify
-from chaoskit.scenario.types import ServiceName, problem
+from chaoskit.language.fault import Evidence, Fault, FaultContext
+from chaoskit.language.types import ServiceName, problem
+from chaoskit.system.layers import Layer
+from chaoskit.system.pids import Pid, family, identify
 
 _LOOK = 0.005
 """Seconds between two looks at the table of open files."""
@@ -67,9 +67,9 @@ class OpenFiles(Fault):
         return f"does {self.service} open files or connections"
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Lower the limit on entering, restore it on leaving."""
-        service = world.service(self.service)
+        service = context.service(self.service)
         pid = service.pid
         leader = identify(pid) if pid is not None else None
         members = family(leader) if leader is not None else []
@@ -77,7 +77,7 @@ class OpenFiles(Fault):
         with contextlib.ExitStack() as stack:
             for member in members:
                 limit = self._limit(member)
-                lower = stack.enter_context(lowered(world.journal, member, resource.RLIMIT_NOFILE, limit))
+                lower = stack.enter_context(lowered(context.journal, member, resource.RLIMIT_NOFILE, limit))
                 tables.append(_Table(member, lower))
             evidence = Evidence(unit="handles", facts={"processes": len(tables)})
             background = Background(f"open_files {self.service}", lambda stopped: _watch(tables, stopped))

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.faults._fields import Share
-from chaoskit.faults._machine import lacking
+from chaoskit.faults._host_capabilities import lacking
 from chaoskit.faults._netfilter import Match, chain, has_own_network
-from chaoskit.faults.base import Evidence, Fault, World
-from chaoskit.scenario.types import ServiceName
+from chaoskit.language.fault import Evidence, Fault, FaultContext
+from chaoskit.language.types import ServiceName
 
 if TYPE_CHECKING:
-    from chaoskit.scenario.setting import Refusal, Setting
+    from chaoskit.language.run_target import Refusal, Setting
     from chaoskit.services.base import Service
 
 
@@ -52,9 +52,9 @@ class PacketLoss(Fault):
         return lacking("root", "iptables")
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Put the rule in place on entering, remove it on leaving."""
-        service = world.service(self.on)
+        service = context.service(self.on)
         pid = service.pid
         evidence = Evidence(unit="packets", facts={"packets": 0})
         if pid is None:
@@ -63,7 +63,7 @@ class PacketLoss(Fault):
         own = has_own_network(pid)
         jumps = self._interfaces() if own else self._port(service)
         drops = [["-m", "statistic", "--mode", "random", "--probability", f"{self.loss:.6f}"]]
-        with chain(world.journal, pid if own else None, jumps, drops) as rules:
+        with chain(context.journal, pid if own else None, jumps, drops) as rules:
             try:
                 yield evidence
             finally:

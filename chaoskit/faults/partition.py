@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.faults._cgroup import grouped, relative
 from chaoskit.faults._container import NetworkFault, addresses_of, container_of
-from chaoskit.faults._machine import cannot_match, lacking
+from chaoskit.faults._host_capabilities import cannot_match, lacking
 from chaoskit.faults._netfilter import Chain, Match, chain
-from chaoskit.faults.base import Evidence, World
-from chaoskit.pids import Pid, identify
-from chaoskit.scenario.types import ServiceName, problem
-from chaoskit.sockets import connections_to
+from chaoskit.language.fault import Evidence, FaultContext
+from chaoskit.language.types import ServiceName, problem
+from chaoskit.system.pids import Pid, identify
+from chaoskit.system.sockets import connections_to
 
 if TYPE_CHECKING:
-    from chaoskit.scenario.setting import Refusal, Setting
+    from chaoskit.language.run_target import Refusal, Setting
     from chaoskit.services.base import Service
 
 _EXAMPLE = ["between: [[orders], [postgres, redis]]"]
@@ -77,45 +77,45 @@ class Partition(NetworkFault):
         return need
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Put the rules in place on entering, remove them on leaving."""
-        kinds = {container_of(world.service(name)) is not None for name in self.members}
+        kinds = {container_of(context.service(name)) is not None for name in self.members}
         if len(kinds) != 1:
             raise BrokenError("a partition is between containers or between processes, not between both")
         evidence = Evidence(unit="packets")
         with contextlib.ExitStack() as stack:
             build = self._containers if kinds == {True} else self._processes
-            chains = build(world, stack)
+            chains = build(context, stack)
             try:
                 yield evidence
             finally:
                 evidence.touched = sum(rules.counted().dropped for rules in chains)
                 evidence.facts = {"rules": sum(rules.length for rules in chains)}
 
-    def _containers(self, world: World, stack: contextlib.ExitStack) -> list[Chain]:
+    def _containers(self, context: FaultContext, stack: contextlib.ExitStack) -> list[Chain]:
         """In the network namespace of each member: whom it must not hear."""
         chains = []
         for side, others in (self.between, self.between[::-1]):
-            drops = [match for name in others for match in _way_to(world.service(name))]
+            drops = [match for name in others for match in _way_to(context.service(name))]
             for name in side:
-                pid = world.service(name).pid
+                pid = context.service(name).pid
                 if pid is not None:
                     jumps: list[Match] = [["INPUT", "!", "-i", "lo"], ["OUTPUT", "!", "-o", "lo"]]
-                    chains.append(stack.enter_context(chain(world.journal, pid, jumps, drops)))
+                    chains.append(stack.enter_context(chain(context.journal, pid, jumps, drops)))
         return chains
 
-    def _processes(self, world: World, stack: contextlib.ExitStack) -> list[Chain]:
+    def _processes(self, context: FaultContext, stack: contextlib.ExitStack) -> list[Chain]:
         """On loopback: who must not send to which ports."""
         drops: list[Match] = []
         for side, others in (self.between, self.between[::-1]):
-            ports = sorted({port for name in others for port in _ports(world, name)})
+            ports = sorted({port for name in others for port in _ports(context, name)})
             if not ports:
                 continue
             wanted = ["-p", "tcp", "-m", "multiport", "--dports", ",".join(map(str, ports))]
-            for service in map(world.service, side):
+            for service in map(context.service, side):
                 if (leader := _leader(service)) is None:
                     continue
-                ours = stack.enter_context(grouped(world.journal, service, "unified")).state
+                ours = stack.enter_context(grouped(context.journal, service, "unified")).state
                 members = ours.adopt(leader)
                 drops.append([*wanted, "-m", "cgroup", "--path", relative(ours.path)])
                 # A connection belongs to the group that its process was in when it was opened.
@@ -123,7 +123,7 @@ class Partition(NetworkFault):
                     local, remote = str(tcp.local_port), str(tcp.remote_port)
                     drops.append(["-p", "tcp", "--sport", local, "--dport", remote])
                     drops.append(["-p", "tcp", "--sport", remote, "--dport", local])
-        return [stack.enter_context(chain(world.journal, None, [["OUTPUT", "-o", "lo"]], drops))] if drops else []
+        return [stack.enter_context(chain(context.journal, None, [["OUTPUT", "-o", "lo"]], drops))] if drops else []
 
 
 def _leader(service: Service) -> Pid | None:
@@ -144,10 +144,10 @@ def _way_to(service: Service) -> Iterator[Match]:
         yield ["-p", "tcp", "-d", address, "--dport", str(service.inside[1])]
 
 
-def _ports(world: World, name: str) -> Iterator[int]:
+def _ports(context: FaultContext, name: str) -> Iterator[int]:
     """Where a service is reached: its own port and its proxy's."""
-    service = world.service(name)
+    service = context.service(name)
     if service.port:
         yield service.port
     with contextlib.suppress(BrokenError):  # no proxy stands in front of it
-        yield world.proxied(name)[1]
+        yield context.proxied(name)[1]

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from chaoskit.clock import now
-from chaoskit.faults.base import Evidence, Fault, World
-from chaoskit.layers import State, layer
-from chaoskit.scenario.types import ServiceName
+from chaoskit.base.clock import now
+from chaoskit.language.fault import Evidence, Fault, FaultContext
+from chaoskit.language.types import ServiceName
+from chaoskit.system.layers import State, layer
 
 if TYPE_CHECKING:
-    from chaoskit.journal import Journal
     from chaoskit.services.base import Service
+    from chaoskit.system.journal import Journal
 
 
 class Pause(Fault):
@@ -42,12 +42,12 @@ class Pause(Fault):
         return self.service
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Stop it on entering, let it go on on leaving."""
-        service = world.service(self.service)
+        service = context.service(self.service)
         pid, began = service.pid, now()
         evidence = Evidence(unit="processes", facts={"pid": pid})
-        with layer(world.journal, ("pause", self.service), pid, lambda: _Paused(world.journal, service)) as mine:
+        with layer(context.journal, ("pause", self.service), pid, lambda: _Paused(context.journal, service)) as mine:
             paused = pid is not None and mine.state.standing == pid
             try:
                 yield evidence

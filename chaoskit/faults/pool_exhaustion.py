@@ -14,11 +14,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, StrictInt, WithJsonSchema
 
-from chaoskit import units
-from chaoskit.errors import BrokenError
-from chaoskit.faults.base import Evidence, Fault, World
-from chaoskit.scenario.types import ServiceName, problem
-from chaoskit.undo import lease_end
+from chaoskit.base import units
+from chaoskit.base.errors import BrokenError
+from chaoskit.language.fault import Evidence, Fault, FaultContext
+from chaoskit.language.types import ServiceName, problem
+from chaoskit.system.undo import lease_end
 
 _ENTRY = 5.0
 """Seconds that entering waits for the first round of attempts."""
@@ -104,14 +104,14 @@ class PoolExhaustion(Fault):
         return max(1, math.floor(limit * units.parse_ratio(self.hold) + 1e-9))
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Take the connections on entering, release them on leaving."""
         from chaoskit.faults._holders import holder_for
 
-        service = world.service(self.on)
+        service = context.service(self.on)
         limit = service.limit()
         asked = self.asked(limit)
-        host, port = world.proxied(self.on)
+        host, port = context.proxied(self.on)
         url = service.url(host, port)
         if self.evict and not holder_for(url, (host, port)).can_evict:
             raise BrokenError(f"{self.on}: sessions of others can be ended in PostgreSQL and Redis only")
@@ -126,13 +126,13 @@ class PoolExhaustion(Fault):
 
 
 class _Holding:
-    """The process that holds the connections, see :mod:`chaoskit.faults._siege`.
+    """The process that holds the connections, see :mod:`chaoskit.faults._pool_holder`.
 
     It is not journaled: with our end, whatever ends us, its standard input ends, and so does it.
     """
 
     def __init__(self, **order: Any) -> None:
-        command, pipe = [sys.executable, "-m", "chaoskit.faults._siege"], subprocess.PIPE
+        command, pipe = [sys.executable, "-m", "chaoskit.faults._pool_holder"], subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it ended at once: release() tells

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
-from chaoskit.clock import now
+from chaoskit.base.clock import now
 from chaoskit.faults._background import Background
 from chaoskit.faults._life import LifeFault, Wish, living
-from chaoskit.faults.base import Evidence, World
+from chaoskit.language.fault import Evidence, FaultContext
 
 _LOOK = 0.01
 """Seconds between two looks whether the service may run."""
@@ -34,15 +34,15 @@ class Restart(LifeFault):
     role: ClassVar[str] = "restarts"
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Begin the restart, go on beside it, and see it done before leaving."""
-        service = world.service(self.service)
+        service = context.service(self.service)
         pid = service.pid
         evidence = Evidence(unit="restarts", facts={"pid": pid})
 
         def work(stopped: threading.Event) -> None:
             began = now()
-            with living(world.journal, service, Wish()) as life:
+            with living(context.journal, service, Wish()) as life:
                 over = False
                 while not over:
                     with life.lock:
@@ -54,7 +54,7 @@ class Restart(LifeFault):
                             return
                     over = stopped.wait(_LOOK)  # a stop whose window has just ended is about to be lifted
 
-        world.hold(service.start)  # where the restart fails, the next scenario shall not suffer
+        context.hold(service.start)  # where the restart fails, the next scenario shall not suffer
         background = Background(f"restart {self.service}", work)
         try:
             yield evidence

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, model_validator
 
 from chaoskit.faults._fields import Micros, micros
 from chaoskit.faults._toxic import ToxicFault
-from chaoskit.scenario.types import Size, problem
+from chaoskit.language.types import Size, problem
 
 
 def _one_byte(size: float) -> float:

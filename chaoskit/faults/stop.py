@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
-from chaoskit.clock import now
+from chaoskit.base.clock import now
 from chaoskit.faults._life import LifeFault, Wish, living
-from chaoskit.faults.base import Evidence, World
+from chaoskit.language.fault import Evidence, FaultContext
 
 
 class Stop(LifeFault):
@@ -32,12 +32,12 @@ class Stop(LifeFault):
     role: ClassVar[str] = "stops"
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Stop it before the window is entered, start it when it is left."""
-        service = world.service(self.service)
+        service = context.service(self.service)
         evidence, began = Evidence(unit="stops", facts={"pid": service.pid}), now()
-        world.hold(service.start)  # where the start fails, the next scenario shall not suffer
-        with living(world.journal, service, Wish(stopped=True)) as life:
+        context.hold(service.start)  # where the start fails, the next scenario shall not suffer
+        with living(context.journal, service, Wish(stopped=True)) as life:
             ended, dead = life.state.ended, False
             if ended is not None:
                 stopped_after = round(now() - began, 3)

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
-from chaoskit.clock import now, wait_for
-from chaoskit.errors import BrokenError, TimeoutExpired
+from chaoskit.base.clock import now, wait_for
+from chaoskit.base.errors import BrokenError, TimeoutExpired
 from chaoskit.faults._cgroup import group_of
 from chaoskit.faults._container import container_of
-from chaoskit.faults._machine import lacking, needs_docker
-from chaoskit.faults.base import Evidence, Fault, World
-from chaoskit.priority import niceness_of, prioritise
-from chaoskit.processes import ManagedProcess, start_process
-from chaoskit.scenario.types import ServiceName, Size, problem
+from chaoskit.faults._host_capabilities import lacking, needs_docker
+from chaoskit.language.fault import Evidence, Fault, FaultContext
+from chaoskit.language.types import ServiceName, Size, problem
+from chaoskit.system.priority import niceness_of, prioritise
+from chaoskit.system.processes import ManagedProcess, start_process
 
 if TYPE_CHECKING:
-    from chaoskit.journal import Journal
-    from chaoskit.scenario.setting import Refusal, Setting
+    from chaoskit.language.run_target import Refusal, Setting
     from chaoskit.services.base import Service
+    from chaoskit.system.journal import Journal
 
 _LIFETIME = 600
 """Seconds after which a load ends by itself, whatever becomes of us."""
@@ -113,14 +113,14 @@ class Stress(Fault):
         return bool(self.memory) and status == -signal.SIGKILL
 
     @contextmanager
-    def inject(self, world: World) -> Iterator[Evidence]:
+    def inject(self, context: FaultContext) -> Iterator[Evidence]:
         """Start the load on entering, end it on leaving."""
-        service = world.service(self.service)
+        service = context.service(self.service)
         evidence = Evidence(unit="milliseconds" if self.cpu else "bytes")
         if service.pid is None:
             yield evidence
             return
-        with self._load(world.journal, service) as load:
+        with self._load(context.journal, service) as load:
             try:
                 yield evidence
             finally:

@@ -23,8 +23,8 @@ def unasked(history: History, died_of: DiedOf) -> list[r.Event]:
     the proxy before a service, or on what it depends on, is no reason to end. Who ends without being there again since
     it ended last (a shell after the program that it had started) has ended once.
     """
-    events = sorted(history.of(r.Event), key=lambda event: event.at)
-    faults, runs = history.of(r.Fault), [run for run in history.of(r.SopRun) if run.started is not None]
+    events = sorted(history.rows(r.Event), key=lambda event: event.at)
+    faults, runs = history.rows(r.Fault), [run for run in history.rows(r.SopRun) if run.started is not None]
     killed: set[tuple[str, int | None]] = set()
     struck: set[str] = set()  # by a signal, which went to all their processes
     down: set[str] = set()

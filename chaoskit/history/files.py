@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from chaoskit.errors import BrokenError
-from chaoskit.plain_files import MOST, open_plain, read_whole
+from chaoskit.base.errors import BrokenError
+from chaoskit.base.plain_files import MOST, open_plain, read_whole
 
 _HERE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LINK = "a symbolic link, which is not followed"

@@ -1,6 +1,6 @@
 """What was seen: the rows of a history.
 
-Every ``at``, ``started``, ``ended`` ... is a time of the monotonic clock in seconds (see :mod:`chaoskit.clock`);
+Every ``at``, ``started``, ``ended`` ... is a time of the monotonic clock in seconds (see :mod:`chaoskit.base.clock`);
 sizes are bytes, shares are ratios. A row is written once and never changed. The run folder holds one
 JSON-lines file per kind of row, named after :data:`KINDS`.
 """
@@ -116,6 +116,10 @@ class Exchange(Row, frozen=True, kw_only=True):
     status: int | None
     end: str
     headers: dict[str, str] = {}
+
+
+ENGINE = "the engine"
+"""Who is to blame where no fault is: the error of a :class:`Fault` that begins so, and what is told of lateness."""
 
 
 class Fault(Row, frozen=True, kw_only=True):

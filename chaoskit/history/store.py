@@ -16,13 +16,13 @@ from typing import IO, Any, TypeVar
 
 import msgspec
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
+from chaoskit.base.mask import STORED, By, mask_texts, mask_values
+from chaoskit.base.plain_files import MOST
+from chaoskit.base.units import format_duration
 from chaoskit.history import rows as r
 from chaoskit.history.files import create_kept, make_folder, open_kept
-from chaoskit.mask import STORED, By, mask_texts, mask_values
-from chaoskit.plain_files import MOST
-from chaoskit.processes import CUT
-from chaoskit.units import format_duration
+from chaoskit.system.processes import CUT
 
 LONGEST = 7 * 24 * 3600.0
 """Seconds from the first to the last moment of a history that is read."""
@@ -74,7 +74,7 @@ class History:
                     self._files[kind] = file
                 file.write(self._encode(_kept(row, self._mark)) + b"\n")
 
-    def of(self, kind: type[R]) -> list[R]:
+    def rows(self, kind: type[R]) -> list[R]:
         """A copy of all rows of one kind so far."""
         with self._lock:
             return list(self._rows[kind])  # type: ignore[arg-type]  # the dict maps each kind to its own rows
@@ -173,9 +173,9 @@ def load(folder: Path) -> History:
             continue
         except OSError as error:
             raise BrokenError(f"{file} cannot be read: {error.strerror}") from None
-    spans = [(row.started, row.ended) for row in history.of(r.Phase)]
-    spans += [(row.started, row.ended) for row in history.of(r.Fault)]
-    spans += [(row.intended, row.ended) for row in history.of(r.Request)]
+    spans = [(row.started, row.ended) for row in history.rows(r.Phase)]
+    spans += [(row.started, row.ended) for row in history.rows(r.Fault)]
+    spans += [(row.intended, row.ended) for row in history.rows(r.Request)]
     if spans and max(end for _, end in spans) - min(start for start, _ in spans) > LONGEST:
         # Figures are looked for second by second.
         raise BrokenError(f"{folder} is no history of a scenario: it lasts for longer than {format_duration(LONGEST)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from chaoskit.pids import MARK, Stat, environment, inner_pid, stat_of
+from chaoskit.system.pids import MARK, Stat, environment, inner_pid, stat_of
 
 
 class Families:

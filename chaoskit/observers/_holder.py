@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
-from chaoskit.clock import now
-from chaoskit.errors import BrokenError
+from chaoskit.base.clock import now
+from chaoskit.base.errors import BrokenError
 from chaoskit.history.rows import ASKED, Event
 from chaoskit.observers.base import Emit, Watched
-from chaoskit.pids import Pid, Stat
-from chaoskit.sockets import LISTENING, readable, tcp_sockets
+from chaoskit.system.pids import Pid, Stat
+from chaoskit.system.sockets import LISTENING, readable, tcp_sockets
 
 EVERY = 1.0
 """Seconds between two searches for who listens, as long as nobody does."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from chaoskit.sockets import Link, established, readable
+from chaoskit.system.sockets import Link, established, readable
 
 
 class Place(NamedTuple):

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from chaoskit.blast_radius import BlastRadius
-from chaoskit.clock import now
+from chaoskit.base.blast_radius import BlastRadius
+from chaoskit.base.clock import now
+from chaoskit.base.http_calls import Connection
 from chaoskit.history.alerts import RULES, fingerprint, unix_time
 from chaoskit.history.rows import Alert, Rules
-from chaoskit.http_calls import Connection
 from chaoskit.observers.base import Emit, Observer
 
 LOOK_AT_RULES = 1.0

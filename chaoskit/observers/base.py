@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
-from chaoskit.clock import now
+from chaoskit.base.clock import now
 from chaoskit.history.rows import Row
 
 Emit = Callable[[Row], None]

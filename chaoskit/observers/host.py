@@ -15,8 +15,8 @@ import msgspec
 from chaoskit.history import rows as r
 from chaoskit.observers import _host_probe as probe
 from chaoskit.observers.base import Emit, HasPid, Observer
-from chaoskit.pids import beside
-from chaoskit.priority import MEASURES, prioritise
+from chaoskit.system.pids import own_mark
+from chaoskit.system.priority import MEASURES, prioritise
 
 
 class Host(Observer):
@@ -25,8 +25,8 @@ class Host(Observer):
     Ours are this process with its descendants, those of ``services`` (which may run in containers), and what bears
     ``run_id`` in its environment. Where there is no ``/proc`` nothing is seen.
 
-    :data:`~chaoskit.pids.OURS` in our environment is the pid of a process that is ours too, with its descendants and
-    what bears the same: what is run side by side on purpose is load of one's own.
+    :data:`~chaoskit.system.pids.OURS` in our environment is the pid of a process that is ours too, with its descendants
+    and what bears the same: what is run side by side on purpose is load of one's own.
     """
 
     def __init__(self, services: Sequence[HasPid], emit: Emit, run_id: str) -> None:
@@ -42,8 +42,8 @@ class Host(Observer):
         if self._process is not None or not Path("/proc/stat").exists():
             return
         self._told = set()
-        marks = [f"{name}={value}" for name, value in {"CHAOSKIT_RUN_ID": self._run_id, **beside()}.items()]
-        argv = [sys.executable, "-m", probe.__name__, str(os.getpid()), *beside().values(), *marks]
+        marks = [f"{name}={value}" for name, value in {"CHAOSKIT_RUN_ID": self._run_id, **own_mark()}.items()]
+        argv = [sys.executable, "-m", probe.__name__, str(os.getpid()), *own_mark().values(), *marks]
         self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         prioritise(self._process.pid, MEASURES)  # what it felt, the worker and the proxies felt
         self._reader = threading.Thread(target=self._read, args=(self._process,), name="chaoskit-host", daemon=True)

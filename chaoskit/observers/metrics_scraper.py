@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from chaoskit.blast_radius import BlastRadius
-from chaoskit.clock import now
+from chaoskit.base.blast_radius import BlastRadius
+from chaoskit.base.clock import now
+from chaoskit.base.http_calls import Connection
 from chaoskit.history.rows import Sample
-from chaoskit.http_calls import Connection
 from chaoskit.observers.base import Emit, Observer
 
 

@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaoskit.clock import now
+from chaoskit.base.clock import now
 from chaoskit.history.rows import Sample
 from chaoskit.observers._families import Families
 from chaoskit.observers._holder import Holder
 from chaoskit.observers._own import OwnConnections
 from chaoskit.observers.base import Emit, Observer, Watched
-from chaoskit.pids import Stat
+from chaoskit.system.pids import Stat
 
 _TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")

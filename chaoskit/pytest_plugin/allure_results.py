@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaoskit.base.units import counted
 from chaoskit.pytest_plugin.collect import InvalidItem, ScenarioItem
 from chaoskit.pytest_plugin.plugin import REPORT
-from chaoskit.units import counted
 
 if TYPE_CHECKING:
     from chaoskit.engine.session import Result
@@ -40,7 +40,7 @@ class AllureResults:
 
     def attach(self, result: Result) -> None:
         """Fill the running test. Beside other workers, whose scenarios are measured, pictures are left to the end."""
-        from chaoskit.reporters.allure.result import attach
+        from chaoskit.report.allure.result import attach
 
         uuid = attach(result, self._listener, pictures=self._controller)
         if not self._controller:
@@ -55,7 +55,7 @@ class AllureResults:
     @pytest.hookimpl
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Names that tell all scenarios of this run apart."""
-        from chaoskit.reporters.allure.identity import names
+        from chaoskit.report.allure.identity import names
 
         self._names = names((item.scenario, item.control) for item in session.items if isinstance(item, ScenarioItem))
 
@@ -77,8 +77,8 @@ class AllureResults:
         if test is None:
             return
         if isinstance(item, ScenarioItem):
-            from chaoskit.reporters import summary
-            from chaoskit.reporters.allure.identity import identify
+            from chaoskit.report import summary
+            from chaoskit.report.allure.identity import identify
 
             name = self._names.get((item.scenario.file, item.scenario.slug, item.control), "")
             outcome = summary.of(item.result)["outcome"] if item.result is not None else ""
@@ -100,12 +100,12 @@ class AllureResults:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Pictures that are left; categories, environment and CI build."""
         if self._without_pictures:
-            from chaoskit.reporters.allure.result import add_pictures
+            from chaoskit.report.allure.result import add_pictures
 
             runs = next(iter(self._without_pictures.values())).folder.parents[1]
             add_pictures(self.results, self._without_pictures, runs)
         if self._controller and (self._folders or session.testscollected):
-            from chaoskit.reporters.allure.run_files import write_run_files
+            from chaoskit.report.allure.run_files import write_run_files
 
             write_run_files(self.results, self._folders)
 
@@ -121,8 +121,8 @@ class AllureResults:
 
 def _message(item: ScenarioItem | InvalidItem) -> str:
     """The first thing read in a report; its first word is what the categories are made from."""
-    from chaoskit.reporters.allure.result import message_of
-    from chaoskit.reporters.allure.words import clean
+    from chaoskit.report.allure.result import message_of
+    from chaoskit.report.allure.words import clean
 
     if isinstance(item, InvalidItem):
         return clean(f"INVALID: {item.path.name}\n{item.error}")

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chaoskit.errors import ChaosError, InputError
-from chaoskit.mask import mask
-from chaoskit.plain_files import MOST_TEXT, open_plain, read_whole
-from chaoskit.scenario.loader import load, slug
-from chaoskit.scenario.model import Scenario
-from chaoskit.scenario.reach import outside, refuse_outside
-from chaoskit.scenario.samples import refuse_too_few
-from chaoskit.scenario.setting import Setting, refused
+from chaoskit.base.errors import ChaosError, InputError
+from chaoskit.base.mask import mask
+from chaoskit.base.plain_files import MOST_TEXT, open_plain, read_whole
+from chaoskit.language.loader import load, slug
+from chaoskit.language.named_hosts import outside, refuse_outside
+from chaoskit.language.refusals import refused
+from chaoskit.language.run_target import Setting
+from chaoskit.language.scenario import Scenario
+from chaoskit.language.shortages import refuse_too_few
+from chaoskit.pytest_plugin.chaos_run import ChaosRun
 
 if TYPE_CHECKING:
     from chaoskit.engine.session import Result
-    from chaoskit.pytest_plugin.plugin import ChaosPlugin
 
 
 ALLURE_RESULTS = "chaoskit-allure"
@@ -38,7 +39,7 @@ class ScenarioFailed(AssertionError):
 class ScenarioFile(pytest.File):
     """A ``*.chaos.yaml`` file. One that has mistakes becomes one failing item, so that the others still run."""
 
-    def __init__(self, *, plugin: ChaosPlugin, **rest: Any) -> None:
+    def __init__(self, *, plugin: ChaosRun, **rest: Any) -> None:
         super().__init__(**rest)
         self.plugin = plugin
 
@@ -72,7 +73,7 @@ class InvalidItem(pytest.Item):
     def told(self) -> dict[str, Any]:
         """Plain data for the reports: what the file calls its scenario, and the mistakes."""
         from chaoskit.pytest_plugin.reproduce import reproduce
-        from chaoskit.reporters.runs import INVALID, UNKNOWN
+        from chaoskit.report.runs import INVALID, UNKNOWN
 
         option = self.config.option
         return {
@@ -127,12 +128,12 @@ class ScenarioItem(pytest.Item):
             if mark is not None:
                 self.add_marker(mark)
         if self.config.pluginmanager.hasplugin("allure_listener"):
-            from chaoskit.reporters.allure.labels import labels
+            from chaoskit.report.allure.labels import labels
 
             for value, kind in labels(scenario, control):
                 self.add_marker(pytest.mark.allure_label(value, label_type=kind))
 
-    def _plugin(self) -> ChaosPlugin:
+    def _plugin(self) -> ChaosRun:
         parent = self.parent
         assert isinstance(parent, ScenarioFile)
         return parent.plugin
@@ -144,8 +145,8 @@ class ScenarioItem(pytest.Item):
             raise ScenarioFailed("\n".join(map(str, self.refused)))
         from chaoskit.engine.attempts import keep, rehearse
         from chaoskit.pytest_plugin.progress import ProgressLine
-        from chaoskit.reporters import summary
-        from chaoskit.reporters.failure import failure
+        from chaoskit.report import summary
+        from chaoskit.report.failure import failure
 
         with ProgressLine(self.config, self.nodeid) as line:
             session = self._plugin().session

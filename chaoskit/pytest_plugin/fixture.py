@@ -12,30 +12,31 @@ from typing import Any, ParamSpec, TypeVar
 import pytest
 from pydantic import RootModel, ValidationError
 
-from chaoskit.blast_radius import OPTION
-from chaoskit.clock import now, sleep_until
-from chaoskit.engine.judge import died_of, judge_expectation, judge_python
+from chaoskit.base.blast_radius import OPTION
+from chaoskit.base.clock import now, sleep_until
+from chaoskit.base.errors import BrokenError, ChaosError, Problem, unknown
+from chaoskit.base.units import counted
 from chaoskit.engine.observation import Observation
 from chaoskit.engine.operations import start_traffic
 from chaoskit.engine.run import TICK
-from chaoskit.engine.verdict import SERVICES, Verdict
-from chaoskit.errors import BrokenError, ChaosError, Problem, unknown
-from chaoskit.expectations.base import EXPECTATIONS, Awaits, Collects, Finding, Outcome
 from chaoskit.expectations.services import Services
-from chaoskit.faults.base import FAULTS, UNPLANNED, WINDOW, Evidence, Fault, Window
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
-from chaoskit.history.view import OperationFacts, View
+from chaoskit.judge.judging import died_of, judge_expectation, judge_python
+from chaoskit.judge.verdict import SERVICES, Verdict
+from chaoskit.language.alert_names import alert_names
+from chaoskit.language.expectation import EXPECTATIONS, Awaits, Collects, Finding, Outcome
+from chaoskit.language.fault import FAULT_WINDOW, FAULTS, UNPLANNED, Evidence, Fault, FaultWindow
+from chaoskit.language.loader import load_environment, slug, without_proxy
+from chaoskit.language.model import Operation
+from chaoskit.language.named_hosts import outside_requests
+from chaoskit.language.operation_bounds import SteadyBounds
+from chaoskit.language.pydantic_errors import problems_of
+from chaoskit.language.run_target import Setting
+from chaoskit.language.source import Source
+from chaoskit.language.types import Duration, OperationName
+from chaoskit.language.view import OperationFacts, View
 from chaoskit.pytest_plugin.plugin import FAILED
-from chaoskit.scenario.alert_names import alert_names
-from chaoskit.scenario.loader import load_environment, slug, without_proxy
-from chaoskit.scenario.mistakes import problems_of
-from chaoskit.scenario.model import Operation, SteadyBounds
-from chaoskit.scenario.reach import outside_requests
-from chaoskit.scenario.setting import Setting
-from chaoskit.scenario.source import Source
-from chaoskit.scenario.types import Duration, OperationName
-from chaoskit.units import counted
 
 ID_HEADER = "x-request-id"
 """Where ids are looked for of requests that are not the traffic's."""
@@ -169,7 +170,7 @@ class Chaos:
         for active in self._active:
             if why := active.fault.clash(block.fault):
                 raise ChaosError(f"fault {block.kind} may not begin while {active.kind} lasts: {why}")
-        before = sum(fault.kind == block.kind for fault in self.history.of(r.Fault))
+        before = sum(fault.kind == block.kind for fault in self.history.rows(r.Fault))
         before += sum(active.kind == block.kind for active in self._active)
         name = f"{block.kind}-{before + 1}" if before else block.kind
         self._active.append(block)
@@ -203,7 +204,7 @@ class Chaos:
 
     def _phases(self) -> None:
         """Traffic before the first fault is the steady phase, traffic after the last is recovery and after."""
-        faults = self.history.of(r.Fault)
+        faults = self.history.rows(r.Fault)
         first = max(self._started, min((fault.started for fault in faults), default=now()))
         last = max((fault.ended for fault in faults), default=now())
         spans = [("steady", self._started, first), ("recovery", last, now()), ("after", last, now())]
@@ -298,7 +299,7 @@ class _Block:
     @_plainly
     def __enter__(self) -> Evidence:
         self._name = self._chaos._begin(self)
-        window = WINDOW.set(Window(self._name, UNPLANNED))
+        window = FAULT_WINDOW.set(FaultWindow(self._name, UNPLANNED))
         self._started = self._injected = now()
         self._evidence = Evidence()
         try:
@@ -308,7 +309,7 @@ class _Block:
             self._written(now(), error)
             raise
         finally:
-            WINDOW.reset(window)
+            FAULT_WINDOW.reset(window)
         self._injected = now()
         return self._evidence
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from chaoskit.units import format_duration, format_ratio
+from chaoskit.base.units import format_duration, format_ratio
 
 if TYPE_CHECKING:
     import pytest

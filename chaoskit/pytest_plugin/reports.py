@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chaoskit.errors import ChaosError
+from chaoskit.base.errors import ChaosError
 from chaoskit.pytest_plugin.plugin import NOT_RUN, REPORT, RERUN, ChaosPlugin
 
 if TYPE_CHECKING:
-    from chaoskit.reporters.gate import Decision, Settings
-    from chaoskit.reporters.runs import Recorded
+    from chaoskit.report.runs import Recorded
+    from chaoskit.trend.gate import Decision, Settings
 
 EXIT_INCONCLUSIVE = 6
 """Exit status of pytest where the gate blocks for nothing but what stayed inconclusive; pytest's own end at 5."""
@@ -84,7 +84,7 @@ class RunReports:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """What the gate says, and what could not be written."""
         if self.decision is not None:
-            from chaoskit.reporters.gate import PASSED, text
+            from chaoskit.trend.gate import PASSED, text
 
             good = self.decision.decision == PASSED
             terminalreporter.section("chaoskit: gate", green=good, red=not good)
@@ -100,7 +100,7 @@ class RunReports:
     @cached_property
     def recorded(self) -> list[Recorded]:
         """The scenarios of the run, those that were not run last."""
-        from chaoskit.reporters.runs import from_dict, read
+        from chaoskit.report.runs import from_dict, read
 
         return [*map(read, self._folders), *map(from_dict, self._not_run.values())]
 
@@ -113,7 +113,7 @@ class RunReports:
     @property
     def history(self) -> Path:
         """The database."""
-        from chaoskit.reporters.history_db import FILE
+        from chaoskit.trend.history_db import FILE
 
         return self.chaos.reports / FILE
 
@@ -128,7 +128,7 @@ class RunReports:
 
     def _write_not_run(self) -> None:
         """Beside the scenarios that were run, so that the folder tells of all that failed."""
-        from chaoskit.reporters.runs import write_not_run
+        from chaoskit.report.runs import write_not_run
 
         failed = [each for each in self.recorded if each.folder is None and not each.skipped]
         if failed:
@@ -136,14 +136,14 @@ class RunReports:
             write_not_run(runs[0], failed)
 
     def _record(self) -> None:
-        from chaoskit.reporters.history_db import Database, find_revision
+        from chaoskit.trend.history_db import Database, find_revision
 
         with Database(self.history) as database:
             database.record(self.run, self.recorded, find_revision(self.config.rootpath), keep=self.keep)
 
     def _page(self) -> None:
-        from chaoskit.reporters.history_db import Database
-        from chaoskit.reporters.html import NAME, write_page
+        from chaoskit.report.html import NAME, write_page
+        from chaoskit.trend.history_db import Database
 
         trend = []
         if self.history.exists():
@@ -152,7 +152,7 @@ class RunReports:
         write_page(self.recorded, self.chaos.reports / NAME, trend=trend, reports=self.chaos.reports)
 
     def _gate(self) -> None:
-        from chaoskit.reporters.gate import ask, write
+        from chaoskit.trend.gate import ask, write
 
         assert self.settings is not None
         self.decision = ask(self.history, self.run, self.recorded, self.settings, keep=True)
@@ -162,7 +162,7 @@ class RunReports:
         """The gate decides on scenarios; anything else that failed, or was left behind, still fails the run."""
         if self.decision is None:  # it could not be asked
             return status or pytest.ExitCode.TESTS_FAILED
-        from chaoskit.reporters.gate import BLOCKED, INCONCLUSIVE, NOTHING
+        from chaoskit.trend.gate import BLOCKED, INCONCLUSIVE, NOTHING
 
         if self.decision.decision == BLOCKED:
             return pytest.ExitCode.TESTS_FAILED
@@ -184,7 +184,7 @@ def _settings(config: pytest.Config) -> Settings | None:
     file, given = config.getoption("--chaos-gate-settings"), config.getoption("--chaos-gate-set")
     if not (config.getoption("--chaos-gate") or file or given):
         return None
-    from chaoskit.reporters.gate import load_settings
+    from chaoskit.trend.gate import load_settings
 
     overrides = {}
     for pair in given:

@@ -7,9 +7,9 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 
-from chaoskit.mask import mask_values
-from chaoskit.plain_files import read_text
-from chaoskit.scenario.model import Environment
+from chaoskit.base.mask import mask_values
+from chaoskit.base.plain_files import read_text
+from chaoskit.language.model import Environment
 
 _INHERITED = ("CHAOSKIT_FAILPOINTS", "GOFAIL_")
 """What services find in their environment and act on."""

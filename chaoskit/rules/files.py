@@ -10,16 +10,15 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from chaoskit.errors import InputError, Problem
-from chaoskit.plain_files import matching
+from chaoskit.base.errors import InputError, Problem
+from chaoskit.base.plain_files import matching
+from chaoskit.language import source
+from chaoskit.language.check import Check
+from chaoskit.language.source import Source, YamlPath
+from chaoskit.language.types import Model, problem
 from chaoskit.rules import durations
-from chaoskit.rules.pointed import Span, place_of_syntax, pointed, row
-from chaoskit.scenario import source
-from chaoskit.scenario.check import Check
-from chaoskit.scenario.source import Source
-from chaoskit.scenario.types import Model, problem
+from chaoskit.rules.caret import Span, place_of_syntax, pointed, row
 
-Path_ = tuple[str | int, ...]
 _BLOCK = re.compile(r":\s+\|[-+]?\s*(#.*)?$")
 
 
@@ -83,7 +82,7 @@ class Rule:
     spec: RuleSpec
     group: str
     page: Source
-    path: Path_
+    path: YamlPath
 
     @property
     def name(self) -> str:
@@ -117,7 +116,7 @@ def load(file: Path) -> RuleFile:
     """A rule file. Raises InputError with every mistake, those of PromQL too, each with its line."""
     page = source.read(file)
     check = Check(page)
-    spec: RuleFileSpec | None = check.typed(RuleFileSpec, page.data, ())
+    spec: RuleFileSpec | None = check.validate(RuleFileSpec, page.data, ())
     check.problems.extend(_syntax_mistakes(page))
     if check.problems or spec is None:
         raise InputError(check.problems)
@@ -146,7 +145,7 @@ def _syntax_mistakes(page: Source) -> Iterator[Problem]:
             yield _wrong_expression(page, path, name, expression, f"not PromQL: {error}", span)
 
 
-def _raw_rules(data: Any) -> Iterator[tuple[Path_, dict[str, Any]]]:
+def _raw_rules(data: Any) -> Iterator[tuple[YamlPath, dict[str, Any]]]:
     groups = data.get("groups")
     for number, group in enumerate(groups if isinstance(groups, list) else ()):
         rules = group.get("rules") if isinstance(group, dict) else None
@@ -155,7 +154,9 @@ def _raw_rules(data: Any) -> Iterator[tuple[Path_, dict[str, Any]]]:
                 yield ("groups", number, "rules", index), rule
 
 
-def _wrong_expression(page: Source, path: Path_, name: str, expression: str, what: str, span: Span | None) -> Problem:
+def _wrong_expression(
+    page: Source, path: YamlPath, name: str, expression: str, what: str, span: Span | None
+) -> Problem:
     found = page.problem((*path, "expr"), f"rule {name}: {what}{pointed(expression, span)}")
     lines = page.text.splitlines()
     # Of a block (|) each line is one of the file; other ways of writing fold them.

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from chaoskit.errors import InputError, Problem
+from chaoskit.base.errors import InputError, Problem
+from chaoskit.language import source
+from chaoskit.language.source import Source, YamlPath, shown
 from chaoskit.rules import durations, matchers
-from chaoskit.rules.hasten import Copy
-from chaoskit.scenario import source
-from chaoskit.scenario.source import Source, shown
+from chaoskit.rules.speed_up import Copy
 
-Path_ = tuple[str | int, ...]
 _DROPPED = ("templates",)
 """Of the file: only the channels that are replaced use them."""
 _KEPT_GLOBAL = ("resolve_timeout",)
@@ -108,14 +107,14 @@ def _texts_or_nothing(value: Any) -> bool:
     return value is None or (isinstance(value, list) and all(isinstance(each, str) for each in value))
 
 
-def _matcher_mistakes(page: Source, path: Path_, said: Any, side: str) -> Iterator[Problem]:
+def _matcher_mistakes(page: Source, path: YamlPath, said: Any, side: str) -> Iterator[Problem]:
     try:
         matchers.of(said, side)
     except ValueError as error:
         yield page.problem((*path, f"{side}matchers"), str(error))
 
 
-def walk(route: Any, path: Path_ = ("route",)) -> Iterator[tuple[Path_, Any]]:
+def walk(route: Any, path: YamlPath = ("route",)) -> Iterator[tuple[YamlPath, Any]]:
     """Every route of the tree, and where it stands."""
     yield path, route
     inner = route.get("routes") if isinstance(route, dict) else None
@@ -130,7 +129,7 @@ def copied(routing: Routing, url: str, waits: Mapping[str, float]) -> Copy:
     page, data = routing.page, copy.deepcopy(routing.data)
     changes: list[str] = []
 
-    def note(path: Path_, what: str) -> None:
+    def note(path: YamlPath, what: str) -> None:
         changes.append(f"{shown(page.file)}:{page.line(path)}: {what}")
 
     for key in _DROPPED:

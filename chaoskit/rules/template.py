@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from decimal import Decimal
 
-from chaoskit.rules.subset import PLACEHOLDER
+from chaoskit.rules.supported_promql import PLACEHOLDER
 
 
 def expand(text: str, labels: Mapping[str, str], value: float) -> str:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chaoskit.clock import now
+from chaoskit.base.clock import now
 from chaoskit.history.rows import Event, Row
-from chaoskit.journal import Journal
 from chaoskit.services.spec import ServiceSpec
+from chaoskit.system.journal import Journal
 
 if TYPE_CHECKING:
     from chaoskit.services.docker.container import Container
@@ -103,7 +103,7 @@ class Service(ABC):
         return False
 
     @property
-    def worn(self) -> bool:
+    def needs_recreate(self) -> bool:
         """True when nothing less than :meth:`stop` and :meth:`start` makes it as good as new."""
         return False
 

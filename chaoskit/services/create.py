@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chaoskit.journal import Journal
-from chaoskit.registry import Registry
+from chaoskit.base.registry import Registry
 from chaoskit.services.base import Emit, Service
 from chaoskit.services.managed import ManagedService
 from chaoskit.services.providers.base import Provider
 from chaoskit.services.runtime import Runtime
 from chaoskit.services.spec import ServiceSpec
+from chaoskit.system.journal import Journal
 
 PROVIDERS: Registry[type[Provider]] = Registry("provider", "chaoskit.services.providers")
 """All providers: each a class with its ``Args`` model, against which ``spec.args`` is checked."""

@@ -11,16 +11,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chaoskit.clock import now
-from chaoskit.errors import BrokenError, ChaosError
+from chaoskit.base.clock import now
+from chaoskit.base.errors import BrokenError, ChaosError
 from chaoskit.history.rows import ASKED, TAKEN, Log
-from chaoskit.journal import Journal
-from chaoskit.pids import describe_exit
 from chaoskit.services.base import Emit, Service
 from chaoskit.services.readiness import await_ready, http_answers, tcp_open
 from chaoskit.services.runtime import ContainerPlan, ProcessRuntime, Running, Runtime
 from chaoskit.services.spec import ServiceSpec
 from chaoskit.services.supervisor import Supervisor
+from chaoskit.system.journal import Journal
+from chaoskit.system.pids import describe_exit
 
 if TYPE_CHECKING:
     from chaoskit.services.docker.container import Container

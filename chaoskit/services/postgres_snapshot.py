@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chaoskit.errors import BrokenError, NotRestorable
+from chaoskit.base.errors import BrokenError, NotRestorable
+from chaoskit.base.units import format_size
 from chaoskit.services.base import SNAPSHOT_LIMIT
-from chaoskit.units import format_size
 
 if TYPE_CHECKING:
     import psycopg

@@ -7,10 +7,10 @@ import socket
 import time
 from collections.abc import Callable
 
-from chaoskit.clock import now
-from chaoskit.errors import BrokenError
-from chaoskit.pids import describe_exit
-from chaoskit.units import format_duration
+from chaoskit.base.clock import now
+from chaoskit.base.errors import BrokenError
+from chaoskit.base.units import format_duration
+from chaoskit.system.pids import describe_exit
 
 ONCE = 1.0
 """Seconds that one check may take."""

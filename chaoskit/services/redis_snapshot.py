@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
+from chaoskit.base.units import format_size
 from chaoskit.services.base import SNAPSHOT_LIMIT, Address
-from chaoskit.units import format_size
 
 _BATCH = 1000
 """Commands that are sent before their answers are read."""

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from chaoskit.errors import BrokenError
-from chaoskit.journal import Journal
-from chaoskit.pids import Pid
-from chaoskit.ports import free_port
-from chaoskit.processes import ManagedProcess, OnLine, start_process
+from chaoskit.base.errors import BrokenError
 from chaoskit.services.spec import ServiceSpec
-from chaoskit.sockets import held_by_another, taken
+from chaoskit.system.journal import Journal
+from chaoskit.system.pids import Pid
+from chaoskit.system.ports import free_port
+from chaoskit.system.processes import ManagedProcess, OnLine, start_process
+from chaoskit.system.sockets import held_by_another, taken
 
 if TYPE_CHECKING:
-    from chaoskit.scenario.service import BuildSpec
+    from chaoskit.language.service import BuildSpec
     from chaoskit.services.docker.container import Container
 
 ONLY_A_COMMAND = "{name} has only a command: to run it in a container, say image: or build: beside it"
@@ -28,7 +28,7 @@ OnExit = Callable[["Running"], None]
 
 
 class Running(Protocol):
-    """One life of a service, from its launch to its death. :class:`~chaoskit.processes.ManagedProcess` is one."""
+    """One life of a service, from its launch to its death, like :class:`~chaoskit.system.processes.ManagedProcess`."""
 
     @property
     def pid(self) -> int:

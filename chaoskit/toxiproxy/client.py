@@ -18,7 +18,7 @@ from toxiproxy.api import APIConsumer, validate_response
 from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists
 from toxiproxy.proxy import Proxy
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.history.rows import Connection, Exchange
 from chaoskit.toxiproxy import undo as undo  # the journal learns to undo what is changed here
 from chaoskit.toxiproxy.facts import Attributes, Events, ProxyAddress, ProxyCounters, Toxic
@@ -72,7 +72,7 @@ class _Consumer(APIConsumer):  # type: ignore[misc]  # the package ships no type
 class ToxiproxyControl:
     """Controls one Toxiproxy server. May be used from several threads.
 
-    Every method raises :class:`~chaoskit.errors.BrokenError` when the server does not answer within
+    Every method raises :class:`~chaoskit.base.errors.BrokenError` when the server does not answer within
     ``timeout`` seconds or refuses.
     """
 

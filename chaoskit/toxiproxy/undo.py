@@ -7,8 +7,8 @@ import json
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from chaoskit.sockets import still_listens
-from chaoskit.undo import register_kind
+from chaoskit.system.sockets import still_listens
+from chaoskit.system.undo import register_kind
 
 _LIMIT = 5.0
 """Seconds that the server may take."""

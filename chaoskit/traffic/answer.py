@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from chaoskit.json_values import ABSENT, at, same
+from chaoskit.base.json_values import ABSENT, at, same
 from chaoskit.traffic.http1 import KEPT
 from chaoskit.traffic.spec import Fallback, Operation
 

@@ -13,7 +13,7 @@ class Begin(msgspec.Struct, tag_field="cmd", tag="begin", kw_only=True):
     """Start a new session; one that is going on is dropped. Answered by ``begun``.
 
     ``session`` numbers it; errors carry the number, so that a late one is not taken for the next session's.
-    Requests go to loopback and to ``hosts`` (see :class:`chaoskit.blast_radius.BlastRadius`).
+    Requests go to loopback and to ``hosts`` (see :class:`chaoskit.base.blast_radius.BlastRadius`).
     """
 
     session: int

@@ -12,7 +12,7 @@ from typing import Any
 
 from faker import Faker
 
-from chaoskit.errors import ChaosError, unknown
+from chaoskit.base.errors import ChaosError, unknown
 
 
 class FakeData:

@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from chaoskit.clock import now
-from chaoskit.errors import BrokenError, ChaosError, TimeoutExpired, unknown
+from chaoskit.base.clock import now
+from chaoskit.base.errors import BrokenError, ChaosError, TimeoutExpired, unknown
 from chaoskit.history.rows import Request, Row, Schedule
-from chaoskit.priority import MEASURES, prioritise
+from chaoskit.system.priority import MEASURES, prioritise
 from chaoskit.traffic.commands import Begin, Command, End, Line, Quit, StartStream, Stop
 from chaoskit.traffic.spec import Operation, Stream
 

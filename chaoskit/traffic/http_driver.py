@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from chaoskit.blast_radius import BeyondError, BlastRadius
+from chaoskit.base.blast_radius import BeyondError, BlastRadius
 from chaoskit.traffic.answer import CLOSED, TIMEOUT, Answer, error_name
 from chaoskit.traffic.http1 import BadAnswer, Response
 from chaoskit.traffic.prepare import Origin, Prepared

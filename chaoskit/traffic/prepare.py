@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-from chaoskit.errors import ChaosError
+from chaoskit.base.errors import ChaosError
 from chaoskit.traffic.spec import Operation
 from chaoskit.traffic.templates import Templates
 

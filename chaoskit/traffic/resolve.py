@@ -6,7 +6,7 @@ import asyncio
 import math
 import socket
 
-from chaoskit.blast_radius import BlastRadius, Target
+from chaoskit.base.blast_radius import BlastRadius, Target
 
 FRESH = 1.0
 """Seconds a looked-up name is believed; short, because a rehearsal may move a service."""

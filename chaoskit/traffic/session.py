@@ -7,8 +7,8 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from chaoskit.blast_radius import BlastRadius
-from chaoskit.errors import ChaosError
+from chaoskit.base.blast_radius import BlastRadius
+from chaoskit.base.errors import ChaosError
 from chaoskit.history.rows import Request, Row, Schedule
 from chaoskit.traffic.answer import CUT, UNSENT, Answer, judge, unpack
 from chaoskit.traffic.http_driver import HttpDriver

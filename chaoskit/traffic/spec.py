@@ -1,7 +1,7 @@
 """What is to be sent: an :class:`Operation` says what one request looks like, a :class:`Stream` says when.
 
 All texts of an operation are templates (see :mod:`chaoskit.traffic.templates`). Times are seconds, moments are
-those of the monotonic clock (:data:`chaoskit.clock.now`), rates are requests per second.
+those of the monotonic clock (:data:`chaoskit.base.clock.now`), rates are requests per second.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chaoskit.errors import ChaosError
+from chaoskit.base.errors import ChaosError
 from chaoskit.traffic.prepare import Prepared, Recipe
 from chaoskit.traffic.schedule import due_times
 from chaoskit.traffic.spec import Stream

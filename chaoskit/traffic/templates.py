@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from chaoskit.errors import ChaosError, nearest
+from chaoskit.base.errors import ChaosError, nearest
 
 if TYPE_CHECKING:
     from jinja2 import nodes

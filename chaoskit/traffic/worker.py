@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from chaoskit.blast_radius import BeyondError, BlastRadius, enforce
-from chaoskit.errors import ChaosError
+from chaoskit.base.blast_radius import BeyondError, BlastRadius, enforce
+from chaoskit.base.errors import ChaosError
 from chaoskit.history.rows import Request, Row
 from chaoskit.traffic.commands import Begin, Command, End, Line, Quit, StartStream, Stop
 from chaoskit.traffic.loop import precise_loop

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from chaoskit.scenario import source
-from chaoskit.scenario.loader import room
+from chaoskit.language import source
+from chaoskit.language.loader import room
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from chaoskit import units
+from chaoskit.base import units
 from chaoskit.expectations._fields import Count, Regex
 from chaoskit.faults._fields import Place
 from chaoskit.faults.pool_exhaustion import Hold
-from chaoskit.scenario import types
-from chaoskit.scenario.bounds import Bound
+from chaoskit.language import types
+from chaoskit.language.bounds import Bound
 
 _QUANTITIES = {
     "duration": (types.Duration, units.format_duration),

@@ -10,21 +10,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from chaoskit.alerting.sops.queue import FILE, Queue
 from chaoskit.alerting.sops.reports import FaultReports
 from chaoskit.alerting.sops.runner import SopRunner
-from chaoskit.blast_radius import BlastRadius
-from chaoskit.clock import now, wait_for
-from chaoskit.errors import BrokenError
+from chaoskit.base.blast_radius import BlastRadius
+from chaoskit.base.clock import now, wait_for
+from chaoskit.base.errors import BrokenError
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
-from chaoskit.journal import Journal
-from chaoskit.scenario import source
-from chaoskit.scenario.check import Check
-from chaoskit.scenario.sop import NAMES, sops_of
+from chaoskit.language import source
+from chaoskit.language.check import Check
+from chaoskit.language.sop import NAMES, sops_of
+from chaoskit.system.journal import Journal
 from chaoskit.traffic.templates import render
 
 SERVICES = {"orders", "payments"}
 
 
-class Stage:
+class ActionContext:
     """Notes restarts; a service fails to restart as often as ``failures`` says."""
 
     def __init__(self, folder):
@@ -67,7 +67,7 @@ class Desk:
     def __init__(self, folder):
         self.folder = folder / "scenario"
         self.history = History(self.folder)
-        self.stage = Stage(folder)
+        self.stage = ActionContext(folder)
         self.runner = None
         self.servers = ()
 
@@ -88,7 +88,7 @@ class Desk:
         return self.runner
 
     def rows(self, *outcomes):
-        found = self.history.of(r.SopRun)
+        found = self.history.rows(r.SopRun)
         return [row for row in found if not outcomes or row.outcome in outcomes]
 
     def settle(self):

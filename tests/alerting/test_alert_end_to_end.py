@@ -16,12 +16,12 @@ import yaml
 
 from chaoskit.alerting.receiver import Receiver
 from chaoskit.alerting.sink import AlertSink
-from chaoskit.blast_radius import BlastRadius
-from chaoskit.clock import now, wait_for
+from chaoskit.base.blast_radius import BlastRadius
+from chaoskit.base.clock import now, wait_for
 from chaoskit.history.alerts import incidents
 from chaoskit.history.rows import Alert, Row, Rules
 from chaoskit.observers.alert_rules import AlertRules
-from chaoskit.ports import free_port
+from chaoskit.system.ports import free_port
 
 PROMETHEUS = shutil.which("prometheus")
 ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")

@@ -19,7 +19,7 @@ from chaoskit.alerting import notifications
 from chaoskit.alerting.notifications import NotificationError
 from chaoskit.alerting.receiver import Answer, Receiver
 from chaoskit.alerting.sink import AlertSink
-from chaoskit.clock import now, wait_for
+from chaoskit.base.clock import now, wait_for
 from chaoskit.history.alerts import fingerprint, incidents
 from chaoskit.history.rows import Alert, Row
 from chaoskit.history.store import History, load

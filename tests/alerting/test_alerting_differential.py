@@ -12,12 +12,12 @@ from types import SimpleNamespace
 import pytest
 
 from chaoskit.alerting.receiver import Answer, Receiver
-from chaoskit.clock import now, sleep_until, wait_for
-from chaoskit.journal import Journal
+from chaoskit.base.clock import now, sleep_until, wait_for
 from chaoskit.services.base import Neighbours
 from chaoskit.services.create import create
 from chaoskit.services.providers._alerting import PROGRAMS, find_program
 from chaoskit.services.spec import ServiceSpec
+from chaoskit.system.journal import Journal
 
 EVERY = 0.2
 """Seconds between two evaluations, and between two scrapes."""

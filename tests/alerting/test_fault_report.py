@@ -12,8 +12,8 @@ from sop_stage import Desk, alert
 from chaoskit.alerting import report_facts, report_metrics
 from chaoskit.alerting.fault_report import decode, fault_report_schema
 from chaoskit.alerting.report_facts import Planned
-from chaoskit.clock import now
-from chaoskit.errors import BrokenError
+from chaoskit.base.clock import now
+from chaoskit.base.errors import BrokenError
 from chaoskit.history import rows as r
 
 TRACE, OTHER = "4bf92f3577b34da6a3ce929d0e0e4736", "00000000000000000000000000000abc"

@@ -29,7 +29,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from chaoskit.alerting import otlp
 from chaoskit.alerting.otlp import JSON, PROTOBUF, OtlpTaker
 from chaoskit.alerting.receiver import Call, Receiver
-from chaoskit.clock import now
+from chaoskit.base.clock import now
 from chaoskit.history.rows import Row, Span
 from chaoskit.history.store import History, load
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 from sop_stage import Desk, alert, http_server
 
-from chaoskit.errors import InputError, Problem
+from chaoskit.base.errors import InputError, Problem
 
 HOSTILE = (
     'x\'; touch pwned; echo "$(touch pwned)" `touch pwned` {{ 7 * 7 }} {% for a in [1] %}b{% endfor %} --flag\n| <b>'

@@ -12,7 +12,7 @@ from sop_stage import SERVICES, Desk, alert, http_server
 
 from chaoskit.alerting.receiver import Receiver
 from chaoskit.alerting.sops.endpoint import PREFIX, CallBacks
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 
 
 @pytest.fixture

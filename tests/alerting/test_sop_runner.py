@@ -15,7 +15,7 @@ import pytest
 from sop_stage import Desk, alert
 
 from chaoskit.alerting.sops.queue import FILE, sweep_queues
-from chaoskit.clock import now, wait_for
+from chaoskit.base.clock import now, wait_for
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 import yaml
 
-from chaoskit.reporters.history_db import Database
+from chaoskit.trend.history_db import Database
 
 ROOT = Path(__file__).parents[2]
 CI = ROOT / "examples" / "ci"

@@ -10,8 +10,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from chaoskit.reporters.history_db import Database, Revision
-from chaoskit.reporters.runs import read_run
+from chaoskit.report.runs import read_run
+from chaoskit.trend.history_db import Database, Revision
 
 Chaoskit = Callable[..., Any]
 Record = Callable[..., Path]
@@ -117,7 +117,7 @@ def test_a_run_that_is_not_in_the_history(chaoskit: Chaoskit, record: Record) ->
 
 def test_nothing_to_judge(chaoskit: Chaoskit, tmp_path: Path) -> None:
     """3 for a run of which everything was skipped."""
-    from chaoskit.reporters.runs import Recorded
+    from chaoskit.report.runs import Recorded
 
     skipped = Recorded(folder=None, scenario="a", slug="a", outcome="skipped", reason="no netem")
     with Database(tmp_path / "reports" / "history.db") as database:

@@ -11,8 +11,8 @@ import pytest
 
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
-from chaoskit.reporters.history_db import Database, Revision
-from chaoskit.reporters.runs import read_run
+from chaoskit.report.runs import read_run
+from chaoskit.trend.history_db import Database, Revision
 
 Chaoskit = Callable[..., Any]
 Record = Callable[..., Path]
@@ -248,7 +248,7 @@ def test_clean_sweeps_what_a_killed_run_left(chaoskit: Chaoskit, tmp_path: Path)
 
     left = tmp_path / "reports" / "runs" / "1" / "left"
     code = (
-        "import os, sys; from pathlib import Path; from chaoskit.journal import Journal\n"
+        "import os, sys; from pathlib import Path; from chaoskit.system.journal import Journal\n"
         "journal = Journal.of_run('1', Path(sys.argv[1])); journal.make_folder(Path(sys.argv[2])); os._exit(9)"
     )
     run = tmp_path / "reports" / "runs" / "1"

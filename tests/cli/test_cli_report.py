@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from chaoskit.reporters.history_db import Database, Revision
-from chaoskit.reporters.runs import Recorded, read_run, write_not_run
+from chaoskit.report.runs import Recorded, read_run, write_not_run
+from chaoskit.trend.history_db import Database, Revision
 
 FAKE = """\
 #!/bin/sh

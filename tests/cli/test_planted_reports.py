@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from chaoskit.cli import main
-from chaoskit.engine.record import rejudge
-from chaoskit.reporters.history_db import Database, Revision
-from chaoskit.reporters.runs import read_run
+from chaoskit.engine.run_folder import rejudge
+from chaoskit.report.runs import read_run
+from chaoskit.trend.history_db import Database, Revision
 
 INLINE = "environment: {services: {stub: {provider: noop}}}"
 RUN = "reports/runs/1"

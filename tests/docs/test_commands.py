@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.scenario import source
-from chaoskit.scenario.compose import ComposedSpec
-from chaoskit.scenario.loader import room
-from chaoskit.scenario.model import Control
-from chaoskit.scenario.service import ServiceSpec
+from chaoskit.language import source
+from chaoskit.language.compose import ComposedSpec
+from chaoskit.language.loader import room
+from chaoskit.language.model import Control
+from chaoskit.language.service import ServiceSpec
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(

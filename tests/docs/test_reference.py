@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.scenario.loader import room
+from chaoskit.language.loader import room
 
 ROOT = Path(__file__).parents[2]
 GENERATE = ROOT / "docs" / "generate.py"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from chaoskit.engine import judge, run
+from chaoskit.engine import run
 from chaoskit.expectations import _circuit, _lasting, _samples, breaker, retries
-from chaoskit.scenario import samples
-from chaoskit.scenario.bounds import Bound
-from chaoskit.scenario.model import OperationBounds
+from chaoskit.judge import judging
+from chaoskit.language import samples
+from chaoskit.language.bounds import Bound
+from chaoskit.language.operation_bounds import OperationBounds
 
 TEXT = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
 
@@ -53,11 +54,11 @@ def test_limits():
     """The other figures of the page, with the words around them."""
     page = " ".join(TEXT.split())
     for words in (
-        f"more than {judge.LAG_LIMIT * 1000:.0f} ms late at its 99th percentile",
+        f"more than {judging.LAG_LIMIT * 1000:.0f} ms late at its 99th percentile",
         f"At most the last {samples.STEADY_GUARD:g} s is left out",
-        f"steady state held for {judge.RECOVERY_WINDOW / 2:g} s, or after {run.WARM_UP:g} s",
-        f"every bound of every operation holds over [t, t + {judge.RECOVERY_WINDOW:g} s)",
-        f"a later t needs {_lasting.LASTS * judge.RECOVERY_WINDOW:g} s of its own",
+        f"steady state held for {judging.RECOVERY_WINDOW / 2:g} s, or after {run.WARM_UP:g} s",
+        f"every bound of every operation holds over [t, t + {judging.RECOVERY_WINDOW:g} s)",
+        f"a later t needs {_lasting.LASTS * judging.RECOVERY_WINDOW:g} s of its own",
         f"began more than {retries.GRACE * 1000:.0f} ms later than the deadline",
         f"at most {_circuit.OPEN_SHARE * 100:.0f} % of `rate` come",
         f"{_circuit.CLOSED_SHARE * 100:.0f} % of `rate` come within {_circuit.CLOSED_SPAN:g} s",

@@ -80,7 +80,7 @@ def guardians_of():
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 command, environ = ((process / part).read_bytes().decode() for part in ("cmdline", "environ"))
-                if "chaoskit.guardian" in command and f"CHAOSKIT_PIDFILE={folder}" in environ:
+                if "chaoskit.system.guardian" in command and f"CHAOSKIT_PIDFILE={folder}" in environ:
                     found.add(int(process.name))
         return found
 

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from chaoskit.faults._machine import lacking
+from chaoskit.faults._host_capabilities import lacking
 
 ENVIRONMENT = """
 environment: kills
@@ -201,8 +201,8 @@ LOOKALIKE = "not-ours"
 
 LIVING = """
 import pathlib, sys
-from chaoskit.journal import Journal
-from chaoskit.processes import start_process
+from chaoskit.system.journal import Journal
+from chaoskit.system.processes import start_process
 run = pathlib.Path(sys.argv[1])
 journal = Journal.of_run(run.name, run)
 journal.make_folder(run / "environment-0-kills")

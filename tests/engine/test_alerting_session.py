@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import InputError
 from chaoskit.engine.session import Session
-from chaoskit.errors import InputError
 from chaoskit.history import rows as r
-from chaoskit.scenario.environments import load_environment
+from chaoskit.language.environments import load_environment
 from chaoskit.services.docker import daemon
 from chaoskit.services.providers._alerting import PROGRAMS, find_program
 from chaoskit.services.providers.http_stub import Route

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.engine.record import rejudge
+from chaoskit.engine.run_folder import rejudge
 from chaoskit.engine.session import Session
-from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
-from chaoskit.scenario.loader import load
+from chaoskit.language.expectation import Outcome
+from chaoskit.language.loader import load
 
 REAL = shutil.which("prometheus") and (shutil.which("prometheus-alertmanager") or shutil.which("alertmanager"))
 
@@ -134,7 +134,7 @@ def test_an_alert_from_its_metric_to_its_end(session: tuple[Session, Path]) -> N
     (loaded,) = load(scenario(folder))
     result = live.run(loaded)
     assert result.verdict.outcome is Outcome.HELD, result.verdict.reason
-    alerts = [row for row in result.history.of(r.Alert) if row.name == "FrontBusy"]
+    alerts = [row for row in result.history.rows(r.Alert) if row.name == "FrontBusy"]
     assert [row.state for row in alerts if row.source == "rules"] == ["pending", "firing", "inactive"]
     assert {row.receiver for row in alerts if row.state == "delivered"} == {"pager"}
     assert len({row.fingerprint for row in alerts}) == 1
@@ -155,8 +155,8 @@ def test_a_channel_that_is_down(session: tuple[Session, Path]) -> None:
     (loaded,) = load(scenario(folder, "15s", channel))
     result = live.run(loaded)
     assert result.verdict.outcome is Outcome.HELD, result.verdict.reason
-    (fault,) = [row for row in result.history.of(r.Fault) if row.name == "pager"]
-    sent = [row for row in result.history.of(r.Alert) if row.state == "delivered"]
+    (fault,) = [row for row in result.history.rows(r.Fault) if row.name == "pager"]
+    sent = [row for row in result.history.rows(r.Alert) if row.state == "delivered"]
     assert fault.touched == len({row.at for row in sent if row.refused}) >= 1
     assert all(row.at < fault.ended for row in sent if row.refused)
     assert any(row.at > fault.ended for row in sent if not row.refused)

@@ -11,18 +11,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from chaoskit.clock import now
+from chaoskit.base.clock import now
 from chaoskit.engine.attempts import await_calm, rehearse
-from chaoskit.engine.judge import judge
-from chaoskit.engine.record import rejudge
+from chaoskit.engine.run_folder import rejudge
 from chaoskit.engine.session import Session
-from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
-from chaoskit.reporters import summary
-from chaoskit.reporters.runs import read_run
-from chaoskit.reporters.terminal import table
-from chaoskit.scenario.loader import load
+from chaoskit.judge.judging import judge
+from chaoskit.language.expectation import Outcome
+from chaoskit.language.loader import load
+from chaoskit.report import summary
+from chaoskit.report.runs import read_run
+from chaoskit.report.terminal import table
 
 TEXT = """\
 scenario: Made up
@@ -48,7 +48,7 @@ def punctual(history: History) -> None:
         (r.Schedule, lambda row: {"sent": row.planned, "lag_p50": 0.0, "lag_p99": 0.0, "lag_max": 0.0}),
         (r.Fault, lambda row: {"planned_start": row.started}),
     ):
-        history._rows[kind] = [msgspec.structs.replace(row, **fields(row)) for row in history.of(kind)]
+        history._rows[kind] = [msgspec.structs.replace(row, **fields(row)) for row in history.rows(kind)]
 
 
 class Busy(Session):
@@ -64,7 +64,7 @@ class Busy(Session):
         history._rows[r.Host].clear()
         punctual(history)
         if self.rehearsed <= self.disturbed:
-            (last,) = history.of(r.Schedule)
+            (last,) = history.rows(r.Schedule)
             history.add(
                 r.Host(at=last.at, seconds=0.25, cores=2, late=0.01, own=0.4, foreign=1.4, waited=2.0, busiest=0.95)
             )
@@ -165,7 +165,7 @@ def test_the_steady_phase_is_lengthened_while_the_machine_is_why(tmp_path: Path,
     (found,) = load(file)
     with closing(Flooded(tmp_path / "reports", seed=7)) as session:
         result = session.run(found)
-    phases = {row.name: row.ended - row.started for row in result.history.of(r.Phase)}
+    phases = {row.name: row.ended - row.started for row in result.history.rows(r.Phase)}
     assert phases["steady"] == pytest.approx(times * 1.0, abs=0.05)
     assert phases["faults"] == pytest.approx(1.0, abs=0.7)
     assert result.verdict.outcome is (Outcome.INCONCLUSIVE if times > 1 else Outcome.HELD), result.verdict.reason
@@ -180,7 +180,7 @@ def test_the_quiet_phase_is_lengthened_while_the_machine_is_why(tmp_path: Path, 
     (found,) = load(file)
     with closing(Flooded(tmp_path / "reports", seed=7)) as session:
         result = session.run(found)
-    phases = {row.name: row.ended - row.started for row in result.history.of(r.Phase)}
+    phases = {row.name: row.ended - row.started for row in result.history.rows(r.Phase)}
     assert times <= phases["after"] < times + 0.7
     assert result.verdict.outcome is (Outcome.INCONCLUSIVE if times > 1 else Outcome.HELD), result.verdict.reason
 

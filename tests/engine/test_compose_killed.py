@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 from chaoskit.services.docker import daemon
 from chaoskit.services.docker.compose import tool
 from chaoskit.services.docker.compose.undo import KIND

@@ -11,14 +11,14 @@ import threading
 
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import BrokenError, ChaosError
 from chaoskit.engine.session import Session
-from chaoskit.errors import BrokenError, ChaosError
-from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
-from chaoskit.scenario.environments import changed, load_environment
-from chaoskit.scenario.loader import load as load_scenarios
-from chaoskit.scenario.model import ServiceChange
+from chaoskit.language.environments import changed, load_environment
+from chaoskit.language.expectation import Outcome
+from chaoskit.language.loader import load as load_scenarios
+from chaoskit.language.model import ServiceChange
 from chaoskit.services.docker import daemon
 from chaoskit.services.docker.compose import tool
 
@@ -239,7 +239,7 @@ def test_its_life(team, session, each_tool):
     # One that nobody restarts is started before the next scenario, and a run gone wrong starts all anew.
     live.services["client"].kill()
     live.prepare(environment)
-    live.tainted = True
+    live.needs_restart = True
     live.prepare(environment)
     assert all(service.alive() for service in live.services.values())
     assert live.services["app"].container.exec(["cat", "/data/made"]) == (0, "once once ")
@@ -250,15 +250,15 @@ def test_its_life(team, session, each_tool):
 
 def test_verdicts(team, session, tmp_path):
     """Held and violated as anywhere; logs are in the history; it can be judged again without the Compose file."""
-    from chaoskit.engine.record import rejudge
+    from chaoskit.engine.run_folder import rejudge
 
     scenario = tmp_path / "slow.chaos.yaml"
     scenario.write_text(SCENARIO.replace("BOUND", ">= 100ms"))
     held = session.run(*load_scenarios(scenario))
     assert held.verdict.outcome is Outcome.HELD, held.verdict.reason
-    (fault,) = held.history.of(r.Fault)
+    (fault,) = held.history.rows(r.Fault)
     assert fault.touched > 0
-    assert any("GET /made" in row.line for row in held.history.of(r.Log) if row.service == "app")
+    assert any("GET /made" in row.line for row in held.history.rows(r.Log) if row.service == "app")
     assert json.loads((held.folder / "run.json").read_text())["runtime"] == "docker"
 
     scenario.write_text(SCENARIO.replace("BOUND", "< 50ms"))

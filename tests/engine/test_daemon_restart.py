@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 
 IMAGES = ("redis:7", "python:3.11-slim")
 

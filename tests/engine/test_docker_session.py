@@ -7,13 +7,13 @@ import socket
 
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import BrokenError, ChaosError
 from chaoskit.engine.session import Session
-from chaoskit.errors import BrokenError, ChaosError
-from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
-from chaoskit.scenario.environments import load_environment
-from chaoskit.scenario.loader import load as load_scenarios
+from chaoskit.language.environments import load_environment
+from chaoskit.language.expectation import Outcome
+from chaoskit.language.loader import load as load_scenarios
 from chaoskit.services.docker import daemon
 
 REFUSAL = daemon.refusal()
@@ -70,11 +70,11 @@ def test_held_and_violated_as_on_processes(project, session):
     """The small scenario is held, and with a bound that the fault breaks it is violated."""
     held = session.run(*load_scenarios(project()))
     assert held.verdict.outcome is Outcome.HELD, held.verdict.reason
-    (fault,) = held.history.of(r.Fault)
+    (fault,) = held.history.rows(r.Fault)
     assert fault.touched > 0
-    assert {row.service for row in held.history.of(r.Sample)} >= {"postgres", "redis", "stub"}
-    exchanges = held.history.of(r.Exchange)
-    requests = held.history.of(r.Request)
+    assert {row.service for row in held.history.rows(r.Sample)} >= {"postgres", "redis", "stub"}
+    exchanges = held.history.rows(r.Exchange)
+    requests = held.history.rows(r.Request)
     assert {row.id for row in exchanges} == {row.id for row in requests}
     # The proxy's container and this machine have one clock: an exchange lies within its request.
     by_id = {row.id: row for row in requests}
@@ -151,10 +151,10 @@ def test_the_original_toxiproxy(tmp_path, project):
         result = session.run(*load_scenarios(scenario))
         assert result.verdict.outcome is Outcome.HELD, result.verdict.reason
         assert json.loads((result.folder / "run.json").read_text())["toxiproxy"].startswith("docker ")
-        (fault,) = result.history.of(r.Fault)
+        (fault,) = result.history.rows(r.Fault)
         assert fault.touched > 0
-        requests = result.history.of(r.Request)
-        assert {row.id for row in result.history.of(r.Exchange)} == {row.id for row in requests}
+        requests = result.history.rows(r.Request)
+        assert {row.id for row in result.history.rows(r.Exchange)} == {row.id for row in requests}
         delayed = [each.ended - each.sent for each in requests if fault.injected < each.sent < fault.planned_end - 0.1]
         assert min(delayed) > 0.05
     finally:

@@ -17,7 +17,7 @@ import subprocess
 import pytest
 from killed_project import LOOKALIKE, Lookalikes, Project, docker
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 
 KILLS = int(os.environ.get("CHAOSKIT_KILLS", "6"))
 SEED = int(os.environ.get("CHAOSKIT_KILLS_SEED", "4"))
@@ -79,7 +79,7 @@ def kill_and_sweep(project, others, moment, sweeper, what):
     with contextlib.suppress(subprocess.TimeoutExpired):
         run.wait(moment)
     if sweeper != "guardian":
-        for pid in project.processes.find("chaoskit.guardian"):
+        for pid in project.processes.find("chaoskit.system.guardian"):
             os.kill(pid, signal.SIGKILL)
     run.kill()
     run.wait()

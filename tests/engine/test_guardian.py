@@ -15,18 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 from chaoskit.failpoints.client import FailpointClient, FailpointError
-from chaoskit.guardian import LOOK, Guardian, start_guardian
-from chaoskit.journal import Journal
-from chaoskit.sweep import opened, state_folder, sweep
-from chaoskit.undo import MARGIN, lease
+from chaoskit.system.guardian import LOOK, Guardian, start_guardian
+from chaoskit.system.journal import Journal
+from chaoskit.system.sweep import opened, state_folder, sweep
+from chaoskit.system.undo import MARGIN, lease
 
 OWNER = """
 import pathlib, sys, time
-from chaoskit.guardian import start_guardian
-from chaoskit.journal import Journal
-from chaoskit.undo import lease
+from chaoskit.system.guardian import start_guardian
+from chaoskit.system.journal import Journal
+from chaoskit.system.undo import lease
 folder = pathlib.Path(sys.argv[1])
 journal = Journal.of_run("r1", folder)
 guardian = start_guardian(journal)
@@ -264,7 +264,7 @@ class Scene:
                 state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
                 if "postgres" in command and state == "T":
                     found.add("pause")
-                if "_siege" in command and state not in "ZX":
+                if "_pool_holder" in command and state not in "ZX":
                     found.add("pool_exhaustion")
         with contextlib.suppress(FailpointError):
             if FailpointClient(f"http://{failpoints}").list().get("work"):

@@ -7,25 +7,25 @@ from contextlib import contextmanager
 
 import pytest
 
-from chaoskit.clock import now, wait_for
+from chaoskit.base.clock import now, wait_for
 from chaoskit.engine.injection import Injection
-from chaoskit.faults.base import Evidence
 from chaoskit.faults.noop import Noop
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
-from chaoskit.scenario.model import PlannedFault
+from chaoskit.language.fault import Evidence
+from chaoskit.language.planned import PlannedFault
 
 
 class Seen(Noop):
     """Does nothing, and tells when."""
 
     @contextmanager
-    def inject(self, world):
-        world.append("injected")
+    def inject(self, context):
+        context.append("injected")
         try:
             yield Evidence(unit="windows", touched=1)
         finally:
-            world.append("cured")
+            context.append("cured")
 
 
 def planned(name, fault=None, *, at=0.0, length=60.0):
@@ -41,7 +41,7 @@ def test_each_has_its_window():
     with Injection(faults, [], history, zero) as injection:
         assert not injection.over(0)
         assert injection.over(10)
-    late, long = history.of(r.Fault)
+    late, long = history.rows(r.Fault)
     assert (late.name, long.name) == ("late", "long")
     assert long.planned_start == zero <= long.started <= long.injected
     assert long.ended >= long.planned_end == zero + 0.3
@@ -51,26 +51,26 @@ def test_each_has_its_window():
 
 def test_the_end_of_the_scenario_cures_and_cancels():
     """What is injected is cured at once and written down; what was not begun is never injected."""
-    history, world = History(), []
-    with Injection([planned("now"), planned("later", at=50)], world, history, now()):
-        wait_for(lambda: world, what="the first fault", limit=10)
+    history, context = History(), []
+    with Injection([planned("now"), planned("later", at=50)], context, history, now()):
+        wait_for(lambda: context, what="the first fault", limit=10)
         left = now()
     assert now() - left < 10
-    assert world == ["injected", "cured"]
-    assert [fault.name for fault in history.of(r.Fault)] == ["now"]
+    assert context == ["injected", "cured"]
+    assert [fault.name for fault in history.rows(r.Fault)] == ["now"]
 
 
 def test_a_fault_that_breaks_down_is_told():
     """Whatever it raises."""
 
     class Broken(Noop):
-        def inject(self, world):
+        def inject(self, context):
             raise LookupError("no such thing")
 
     history = History()
     with Injection([planned("bad", Broken())], None, history, now()) as injection:
         assert injection.over(10)
-    (fault,) = history.of(r.Fault)
+    (fault,) = history.rows(r.Fault)
     assert fault.error == "LookupError: no such thing"
     assert not fault.touched
 
@@ -85,9 +85,9 @@ def test_interrupted_before_all_have_begun(monkeypatch):
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    history, world = History(), []
+    history, context = History(), []
     faults = [planned("first", at=50), planned("second", at=50), planned("third", at=50)]
-    with pytest.raises(RuntimeError, match="can't start new thread"), Injection(faults, world, history, now()):
+    with pytest.raises(RuntimeError, match="can't start new thread"), Injection(faults, context, history, now()):
         pass
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("chaoskit-fault-")]
-    assert world == history.of(r.Fault) == []
+    assert context == history.rows(r.Fault) == []

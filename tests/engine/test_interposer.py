@@ -8,19 +8,19 @@ import subprocess
 import psutil
 import pytest
 
-from chaoskit.clock import wait_for
-from chaoskit.engine.interposer import BINARY, Interposer, resolve
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import BrokenError, ChaosError, TimeoutExpired
 from chaoskit.engine.session import Session
-from chaoskit.errors import BrokenError, ChaosError, TimeoutExpired
-from chaoskit.expectations.base import Outcome
+from chaoskit.engine.toxiproxy_server import BINARY, Interposer, resolve
 from chaoskit.history import rows as r
-from chaoskit.journal import Journal
-from chaoskit.ports import free_port
-from chaoskit.scenario.loader import load as load_scenarios
-from chaoskit.sweep import opened, read, sweep
+from chaoskit.language.expectation import Outcome
+from chaoskit.language.loader import load as load_scenarios
+from chaoskit.system.journal import Journal
+from chaoskit.system.ports import free_port
+from chaoskit.system.sweep import opened, read, sweep
+from chaoskit.system.undo import lease
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.toxiproxy.launch import server_command
-from chaoskit.undo import lease
 
 needs_binary = pytest.mark.skipif(
     shutil.which(BINARY) is None,
@@ -111,9 +111,9 @@ def test_a_server_at_a_url_is_shared_politely(project, tmp_path, server):
     url, control = server
     result = _run(project, tmp_path, url)
     assert result.verdict.outcome is Outcome.HELD, result.verdict.reason
-    (fault,) = result.history.of(r.Fault)
+    (fault,) = result.history.rows(r.Fault)
     assert fault.touched > 0
-    assert result.history.of(r.Exchange)
+    assert result.history.rows(r.Exchange)
     assert set(control.counters()) == {"theirs"}
     assert not control.add_toxic("theirs", "another", "latency", {"latency": 1})
     assert control.remove_toxic("theirs", "theirs"), "their toxic should still be there"
@@ -124,9 +124,9 @@ def test_the_binary_gives_the_same_verdict(project, tmp_path):
     """The original serves; the tap in front of it sees every exchange and what the toxic touched."""
     result = _run(project, tmp_path, "binary")
     assert result.verdict.outcome is Outcome.HELD, result.verdict.reason
-    (fault,) = result.history.of(r.Fault)
+    (fault,) = result.history.rows(r.Fault)
     assert fault.touched > 0
-    assert len(result.history.of(r.Exchange)) >= 100
+    assert len(result.history.rows(r.Exchange)) >= 100
     assert "binary" in (result.folder / "run.json").read_text()
 
 

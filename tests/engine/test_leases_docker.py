@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 from chaoskit.services.docker.daemon import refusal
-from chaoskit.undo import MARGIN
+from chaoskit.system.undo import MARGIN
 
 IMAGES = ("redis:7", "postgres:16", "python:3.11-slim")
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from chaoskit.blast_radius import BlastRadius
-from chaoskit.engine.links import status_of
-from chaoskit.errors import BrokenError
+from chaoskit.base.blast_radius import BlastRadius
+from chaoskit.base.errors import BrokenError
+from chaoskit.engine.http_probe import status_of
 
 LOOPBACK = BlastRadius()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from chaoskit.engine.plan import Step, describe, plan
-from chaoskit.scenario.loader import load
-from chaoskit.scenario.model import Scenario
+from chaoskit.language.loader import load
+from chaoskit.language.scenario import Scenario
 
 TEXT = """\
 scenario: Two faults

@@ -8,12 +8,12 @@ import psycopg
 import pytest
 import redis
 
+from chaoskit.base.errors import BrokenError
 from chaoskit.engine.session import Session
-from chaoskit.engine.verdict import Outcome
-from chaoskit.errors import BrokenError
-from chaoskit.scenario.environments import changed, load_environment
-from chaoskit.scenario.loader import load as load_scenarios
-from chaoskit.scenario.model import ServiceChange
+from chaoskit.judge.verdict import Outcome
+from chaoskit.language.environments import changed, load_environment
+from chaoskit.language.loader import load as load_scenarios
+from chaoskit.language.model import ServiceChange
 from chaoskit.services import postgres_snapshot
 
 SERVICE = '''
@@ -171,7 +171,7 @@ def test_after_a_scenario_that_failed(environment, session):
     live, _, _ = session.prepare(environment, environment)
     pid = live.service("web").pid
     spoil(live)
-    session.taint(environment)
+    session.mark_for_restart(environment)
     assert session.prepare(environment, environment)[2] is True
     assert live.service("web").pid != pid
     assert accounts(live) == SEEDED

@@ -7,9 +7,9 @@ from pathlib import Path
 import requests
 
 from chaoskit.engine.session import Session
-from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
-from chaoskit.scenario.loader import load
+from chaoskit.language.expectation import Outcome
+from chaoskit.language.loader import load
 
 
 def test_seed_name_and_lease(project, tmp_path):
@@ -51,5 +51,5 @@ def test_a_toxic_that_is_taken_away_breaks_the_run(project, tmp_path):
         session.close()
     assert result.verdict.outcome is Outcome.BROKEN
     assert "chaoskit-slow-latency was gone before its time" in str(result.verdict.reason)
-    (fault,) = result.history.of(r.Fault)
+    (fault,) = result.history.rows(r.Fault)
     assert fault.error is not None

@@ -9,13 +9,13 @@ import statistics
 
 import pytest
 
-from chaoskit.engine.record import rejudge
+from chaoskit.base.errors import InputError
+from chaoskit.engine.run_folder import rejudge
 from chaoskit.engine.session import Session
-from chaoskit.errors import InputError
-from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.store import load
-from chaoskit.scenario.loader import load as load_scenarios
+from chaoskit.language.expectation import Outcome
+from chaoskit.language.loader import load as load_scenarios
 
 
 @pytest.fixture
@@ -34,19 +34,19 @@ def test_held_with_evidence_history_and_the_same_verdict_again(project, session)
     second = session.run(scenario)
     assert second.verdict.outcome is Outcome.HELD, second.verdict.reason
 
-    (fault,) = second.history.of(r.Fault)
+    (fault,) = second.history.rows(r.Fault)
     assert fault.touched > 0
     assert fault.injected - fault.planned_start < 0.25
-    assert [phase.name for phase in second.history.of(r.Phase)] == ["steady", "faults", "recovery"]
-    assert {service.service for service in second.history.of(r.Sample)} >= {"postgres", "redis", "stub"}
+    assert [phase.name for phase in second.history.rows(r.Phase)] == ["steady", "faults", "recovery"]
+    assert {service.service for service in second.history.rows(r.Sample)} >= {"postgres", "redis", "stub"}
     delayed = [
         row.ended - row.intended
-        for row in second.history.of(r.Request)
+        for row in second.history.rows(r.Request)
         if fault.injected < row.intended < fault.planned_end
     ]
     assert statistics.median(delayed) >= 0.05
 
-    assert len(load(second.folder).of(r.Request)) == second.verdict.samples
+    assert len(load(second.folder).rows(r.Request)) == second.verdict.samples
     _, again, _ = rejudge(second.folder)
     assert again == second.verdict
     meta = json.loads((second.folder / "run.json").read_text())
@@ -95,7 +95,7 @@ def test_the_same_seed_sends_the_same_requests(project, session):
     (scenario,) = load_scenarios(project())
     ids = []
     for _ in range(2):
-        requests = session.run(scenario).history.of(r.Request)
+        requests = session.run(scenario).history.rows(r.Request)
         ids.append([row.id for row in sorted(requests, key=lambda row: row.seq)][:50])
     assert ids[0] == ids[1]
 

@@ -7,12 +7,12 @@ import threading
 import psycopg
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import InputError
 from chaoskit.engine.session import Session
-from chaoskit.errors import InputError
 from chaoskit.history.rows import Event
-from chaoskit.scenario.environments import changed, load_environment
-from chaoskit.scenario.model import ServiceChange
+from chaoskit.language.environments import changed, load_environment
+from chaoskit.language.model import ServiceChange
 from chaoskit.services.docker import daemon
 
 ENVIRONMENT = """

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from chaoskit.engine.attempts import rehearse
-from chaoskit.engine.record import rejudge
+from chaoskit.engine.run_folder import rejudge
 from chaoskit.engine.session import Session
-from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
-from chaoskit.scenario.loader import load as load_scenarios
+from chaoskit.language.expectation import Outcome
+from chaoskit.language.loader import load as load_scenarios
 
 SERVICE = '''
 """edge asks back up to twice; back answers 503 once /fail was asked for. Each logs JSON and sends its spans as JSON."""
@@ -139,7 +139,7 @@ def test_held_and_its_control_caught(project: Path, tmp_path: Path) -> None:
     finally:
         session.close()
     assert result.verdict.outcome is Outcome.HELD, result.verdict.reason
-    assert {span.service for span in result.history.of(r.Span)} == {"edge", "back"}
+    assert {span.service for span in result.history.rows(r.Span)} == {"edge", "back"}
     _, again, _ = rejudge(result.folder)
     assert again == result.verdict
     failed = {judged.finding.id for judged in control.verdict.failed()}

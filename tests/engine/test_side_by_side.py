@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 
 
 def start(folder, *arguments):

@@ -9,13 +9,13 @@ import pytest
 import sop_project
 
 from chaoskit.engine.attempts import rehearse
-from chaoskit.engine.record import rejudge
+from chaoskit.engine.run_folder import rejudge
 from chaoskit.engine.session import Session
-from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.store import load
-from chaoskit.scenario.loader import load as load_scenarios
-from chaoskit.sweep import owner_line
+from chaoskit.language.expectation import Outcome
+from chaoskit.language.loader import load as load_scenarios
+from chaoskit.system.sweep import owner_line
 
 
 @pytest.fixture
@@ -47,9 +47,9 @@ def test_recovered_because_of_the_sop_and_not_without_it(session, tmp_path):
     (scenario,) = load_scenarios(sop_project.make(tmp_path))
     result = run_unhurried(session, scenario)
     assert result.verdict.outcome is Outcome.HELD, result.verdict.reason
-    (run,) = [row for row in load(result.folder).of(r.SopRun) if row.outcome != "skipped"]
+    (run,) = [row for row in load(result.folder).rows(r.SopRun) if row.outcome != "skipped"]
     assert (run.sop, run.outcome, run.action_type, run.target_service) == ("restart-front", "done", "restart", "front")
-    notifications = [row for row in result.history.of(r.Alert) if row.state == "delivered"]
+    notifications = [row for row in result.history.rows(r.Alert) if row.state == "delivered"]
     assert run.queued == notifications[0].at
     assert (result.folder / run.report).exists()
     assert (result.folder / "sops" / "restart-front.yaml").exists()
@@ -66,7 +66,7 @@ def test_recovered_because_of_the_sop_and_not_without_it(session, tmp_path):
     times = told["sop.restart.front.times"]
     assert times.seen.startswith("0")
     assert times.outcome is (Outcome.VIOLATED if control.control.caught else Outcome.INCONCLUSIVE)
-    assert control.history.of(r.SopRun) == []
+    assert control.history.rows(r.SopRun) == []
     assert not (control.folder / "fault-reports").exists()
 
 
@@ -111,10 +111,10 @@ def test_what_an_sop_changes_ends_with_the_scenario(session, tmp_path):
     (scenario,) = load_scenarios(file)
     live, _ = session.open(scenario.environment)
     result = run_unhurried(session, scenario)
-    (run,) = [row for row in result.history.of(r.SopRun) if row.outcome != "skipped"]
+    (run,) = [row for row in result.history.rows(r.SopRun) if row.outcome != "skipped"]
     assert run.outcome == "done", run.detail
     assert [step["action"] for step in run.steps] == ["switch", "scale"]
-    lines = [row.line for row in result.history.of(r.Log) if row.service == "front"]
+    lines = [row.line for row in result.history.rows(r.Log) if row.service == "front"]
     assert any('"size": "large"' in line for line in lines)
     assert ask(live.service("front"), "/admin/features/extra") == {"enabled": True}  # put back when it had ended
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.engine.touches import touches
-from chaoskit.scenario.loader import load
-from chaoskit.scenario.model import Scenario
-from chaoskit.scenario.setting import Setting
+from chaoskit.engine.blast_report import touches
+from chaoskit.language.loader import load
+from chaoskit.language.run_target import Setting
+from chaoskit.language.scenario import Scenario
 
 TEXT = """\
 scenario: Touches much

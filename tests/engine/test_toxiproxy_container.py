@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from chaoskit.base.errors import BrokenError
 from chaoskit.engine.docker.toxiproxy import IMAGE, ToxiproxyContainer
 from chaoskit.engine.session import Session
-from chaoskit.errors import BrokenError
-from chaoskit.expectations.base import Outcome
 from chaoskit.history import rows as r
-from chaoskit.journal import Journal, sweep
-from chaoskit.scenario.loader import load as load_scenarios
+from chaoskit.language.expectation import Outcome
+from chaoskit.language.loader import load as load_scenarios
 from chaoskit.services.docker import daemon
+from chaoskit.system.journal import Journal, sweep
 from chaoskit.toxiproxy.client import ToxiproxyControl
 
 
@@ -62,9 +62,9 @@ def test_the_container_gives_the_same_verdict(project, tmp_path: Path) -> None:
     finally:
         session.close()
     assert result.verdict.outcome is Outcome.HELD, result.verdict.reason
-    (fault,) = result.history.of(r.Fault)
+    (fault,) = result.history.rows(r.Fault)
     assert fault.touched > 0
-    assert len(result.history.of(r.Exchange)) >= 100
+    assert len(result.history.rows(r.Exchange)) >= 100
     assert json.loads((result.folder / "run.json").read_text())["toxiproxy"].startswith("docker 2.")
     assert containers(f"label=chaoskit.run={session.id}") == []
 
@@ -77,8 +77,8 @@ def test_its_toxic_delays_the_requests(project, tmp_path: Path) -> None:
         history = session.run(scenario).history
     finally:
         session.close()
-    (fault,) = history.of(r.Fault)
-    took = [(row.sent, row.ended - row.sent) for row in history.of(r.Request) if row.sent and row.ended]
+    (fault,) = history.rows(r.Fault)
+    took = [(row.sent, row.ended - row.sent) for row in history.rows(r.Request) if row.sent and row.ended]
     before = [seconds for sent, seconds in took if sent < fault.started - 0.5]
     under = [seconds for sent, seconds in took if fault.injected < sent < fault.ended - 0.5]
     assert len(under) >= 10

@@ -13,11 +13,11 @@ import pytest
 
 from chaoskit.engine.attempts import rehearse
 from chaoskit.engine.session import Result, Session
-from chaoskit.expectations.base import Outcome
-from chaoskit.faults._machine import lacking
+from chaoskit.faults._host_capabilities import lacking
 from chaoskit.history import rows as r
-from chaoskit.reporters.failure import failure
-from chaoskit.scenario.loader import load
+from chaoskit.language.expectation import Outcome
+from chaoskit.language.loader import load
+from chaoskit.report.failure import failure
 
 WEB = '''
 """Answers at once, or as the path says."""
@@ -200,7 +200,7 @@ def test_a_stale_process_at_the_port(verdict: Rehearse) -> None:
             stranger.kill()
     assert result.verdict.outcome is Outcome.BROKEN
     assert f"port {port} is held by pid {stranger.pid} (python" in result.verdict.reason
-    assert not result.history.of(r.Request)
+    assert not result.history.rows(r.Request)
 
 
 def test_two_outages_that_overlap(verdict: Rehearse) -> None:
@@ -216,7 +216,7 @@ def test_two_outages_that_overlap(verdict: Rehearse) -> None:
     assert result.verdict.outcome is Outcome.VIOLATED, result.verdict.reason
     assert 20 < float(seen(result)["during.get.success_rate"].rstrip("%")) < 45
     slow = next(fault for fault in result.verdict.faults if fault.name == "slow")
-    shut = [row for row in result.history.of(r.Request) if 0.85 < row.intended - slow.started < 1.4]
+    shut = [row for row in result.history.rows(r.Request) if 0.85 < row.intended - slow.started < 1.4]
     assert len(shut) > 20
     assert not any(row.ok for row in shut)
 
@@ -244,12 +244,12 @@ def test_two_delays_at_one_place(verdict: Rehearse) -> None:
     assert result.verdict.outcome is Outcome.HELD, result.verdict.reason
     long, short = sorted(result.verdict.faults, key=lambda fault: fault.name)
     took: dict[str, list[float]] = {}
-    for row in result.history.of(r.Request):
+    for row in result.history.rows(r.Request):
         if long.injected < row.intended < long.ended - 0.2:
             during = short.injected < row.intended < short.ended - 0.2
             edge = short.started - 0.1 < row.intended < short.ended + 0.05
             took.setdefault("short" if during else "edge" if edge else "long", []).append(row.ended - row.intended)
-    afterwards = [row.ended - row.intended for row in result.history.of(r.Request) if row.intended > long.ended]
+    afterwards = [row.ended - row.intended for row in result.history.rows(r.Request) if row.intended > long.ended]
     first, both, none = map(statistics.median, (took["long"], took["short"], afterwards))
     assert first >= 0.05
     assert both >= 0.15

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaoskit.expectations.base import EXPECTATIONS, Outcome
 from chaoskit.history.alerts import fingerprint
 from chaoskit.history.rows import Alert, Rules, Sample
+from chaoskit.language.expectation import EXPECTATIONS, Outcome
 
 Alerts = EXPECTATIONS.get("alerts")
 ORIGIN = 1000.0

@@ -10,8 +10,8 @@ from alert_rows import NAME, alert, look
 
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
-from chaoskit.history.view import OperationFacts, View
-from chaoskit.scenario.model import OperationBounds
+from chaoskit.language.operation_bounds import OperationBounds
+from chaoskit.language.view import OperationFacts, View
 
 Answer = Callable[[float], dict[str, Any]]
 ORIGIN = 1000.0

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from chaoskit.expectations.base import EXPECTATIONS, Finding, Outcome
 from chaoskit.history.alerts import fingerprint
 from chaoskit.history.rows import Alert, Rules
+from chaoskit.language.expectation import EXPECTATIONS, Finding, Outcome
 
 Alerts, Sop = EXPECTATIONS.get("alerts"), EXPECTATIONS.get("sop")
 ORIGIN = 1000.0

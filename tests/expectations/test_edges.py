@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaoskit.expectations._edges import Edges
-from chaoskit.expectations.base import EXPECTATIONS, Outcome
 from chaoskit.history import rows as r
+from chaoskit.language.expectation import EXPECTATIONS, Outcome
 
 Responses, Logs, Retries = (EXPECTATIONS.get(name) for name in ("responses", "logs", "retries"))
 ID = "0123456789abcdef"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaoskit.expectations.base import EXPECTATIONS, Outcome
+from chaoskit.language.expectation import EXPECTATIONS, Outcome
 
 After = EXPECTATIONS.get("after")
 ASKED = After.model_validate({"place-order": {"success_rate": ">= 99%"}})

@@ -8,9 +8,9 @@ import pytest
 from alert_rows import BROKEN, HELD, NAME, ORIGIN, VACUOUS, VIOLATED, Alerts, alert, judged, look
 from pydantic import ValidationError
 
-from chaoskit.errors import BrokenError
-from chaoskit.expectations.base import Awaits, Collects, Outcome
+from chaoskit.base.errors import BrokenError
 from chaoskit.history.rows import Read
+from chaoskit.language.expectation import Awaits, Collects, Outcome
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_what_comes_after_the_traffic(panics: Any, by_id: Any) -> None:
 # Runbooks
 
 
-class Reader:
+class CollectContext:
     """Answers with a status, or not."""
 
     def __init__(self, answer: int | str) -> None:
@@ -192,13 +192,13 @@ def test_a_runbook_that_answers(panics: Any, by_id: Any, answer: int | str, outc
     """It is asked once, after the run; the answer is part of the history."""
     expectation = Alerts.model_validate({"name": NAME, "runbook": "answers"})
     assert isinstance(expectation, Collects)
-    reader = Reader(answer)
+    reader = CollectContext(answer)
     for row in expectation.collect(reader, panics.view()):
         panics.add(row)
     assert reader.asked == ["http://127.0.0.1:1/panics"]
     finding = by_id(expectation, panics.view())[f"alerts.{NAME}.runbook"]
     assert (finding.outcome, finding.seen) == (outcome, words)
-    assert len(panics.history.of(Read)) == 1
+    assert len(panics.history.rows(Read)) == 1
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_no_runbook(rehearse: Any, by_id: Any, annotations: dict[str, str], word
     look(rehearsal)
     rehearsal.add(alert(1.0, "firing", annotations=annotations))
     expectation = Alerts.model_validate({"name": NAME, "runbook": "present"})
-    assert list(expectation.collect(Reader(200), rehearsal.view())) == []
+    assert list(expectation.collect(CollectContext(200), rehearsal.view())) == []
     finding = by_id(expectation, rehearsal.view())[f"alerts.{NAME}.runbook"]
     assert (finding.outcome, finding.seen) == (VIOLATED, words)
 

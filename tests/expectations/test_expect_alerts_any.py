@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chaoskit.history.alerts import incidents
 from chaoskit.history.rows import Alert
-from chaoskit.history.view import View
+from chaoskit.language.view import View
 
 STEPS = st.lists(
     st.tuples(st.floats(-4.0, 10.9), st.sampled_from(["pending", "firing", "inactive"]), st.sampled_from("ab")),

@@ -127,7 +127,7 @@ def test_nothing_else(panics: Any, by_id: Any) -> None:
     named, quiet = Alerts.model_validate({"name": NAME}), Alerts.model_validate({"nothing_else": True})
     noise = by_id(quiet, panics.view())["alerts.nothing_else"]
     assert (noise.outcome, noise.seen) == (VIOLATED, f"{NAME}{{service=orders, severity=P2}} fired 1 time")
-    quiet.beside([named])
+    quiet.siblings([named])
     assert by_id(quiet, panics.view())["alerts.nothing_else"].held
     panics.add(alert(1.0, "firing", "Watchdog"))
     assert by_id(quiet, panics.view())["alerts.nothing_else"].outcome is VIOLATED

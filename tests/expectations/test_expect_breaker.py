@@ -8,8 +8,8 @@ import random
 import pytest
 from pydantic import ValidationError
 
-from chaoskit.expectations.base import EXPECTATIONS, Outcome
 from chaoskit.history import rows as r
+from chaoskit.language.expectation import EXPECTATIONS, Outcome
 
 Breaker = EXPECTATIONS.get("breaker")
 ASKED = {
@@ -210,7 +210,7 @@ def test_it_never_closes(rehearse, by_id):
     kept = run.view()
     short = rehearse(recovery=8.0)
     short.traffic()
-    for row in kept.history.of(r.Exchange):
+    for row in kept.history.rows(r.Exchange):
         if row.started < run.origin + 6:
             short.add(row)
     finding = by_id(Breaker.model_validate(ASKED), short.view())["breaker.payments.closes_within"]

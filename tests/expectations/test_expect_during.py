@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from chaoskit.expectations.base import EXPECTATIONS, Outcome
+from chaoskit.language.expectation import EXPECTATIONS, Outcome
 
 During = EXPECTATIONS.get("during")
 ASKED = {"place-order": {"success_rate": ">= 99%", "p99": "< 250ms"}}

@@ -9,12 +9,12 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
-from chaoskit.clock import now
-from chaoskit.errors import BrokenError
-from chaoskit.expectations.base import EXPECTATIONS, Collects, Outcome
+from chaoskit.base.clock import now
+from chaoskit.base.errors import BrokenError
 from chaoskit.history import rows as r
 from chaoskit.history.store import History, load
-from chaoskit.history.view import View
+from chaoskit.language.expectation import EXPECTATIONS, Collects, Outcome
+from chaoskit.language.view import View
 
 Ledger = EXPECTATIONS.get("ledger")
 SQL = "select request_id from orders"
@@ -34,7 +34,7 @@ class Database:
         self.replies, self.others, self.reads = list(replies), others or {}, 0
 
     def sql(self, service, statement):
-        """The Reader protocol."""
+        """The CollectContext protocol."""
         assert service == "postgres"
         if statement in self.others:
             return self.others[statement]
@@ -290,7 +290,7 @@ def test_a_recorded_run_is_judged_the_same(rehearse, by_id, tmp_path):
     expectation = Ledger.model_validate({**ASKED, "invariants": [{"sql": "sum", "equals": 2.5}]})
     database = Database([[key, Decimal("1.5"), None] for key in keys[1:]], others={"sum": [[Decimal("2.5")]]})
     recorded = History(tmp_path)
-    for row in run.history.of(type(run.view().requests()[0])):
+    for row in run.history.rows(type(run.view().requests()[0])):
         recorded.add(row)
     for read in expectation.collect(database, run.view()):
         run.add(read)

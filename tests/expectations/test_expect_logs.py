@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from chaoskit.expectations._lines import fields_of
 from chaoskit.expectations._secrets import excerpt, given_away, planted_in
-from chaoskit.expectations.base import EXPECTATIONS, Outcome
 from chaoskit.expectations.logs import a_minute
 from chaoskit.history import rows as r
 from chaoskit.history.windows import Window
+from chaoskit.language.expectation import EXPECTATIONS, Outcome
 
 Logs = EXPECTATIONS.get("logs")
 PANIC = {"event": "panic recovered", "level": "error", "trace_id": "4bf9", "stack": "Traceback ..."}

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from chaoskit.expectations.base import EXPECTATIONS, Expectation, Outcome
 from chaoskit.history.store import History
-from chaoskit.history.view import View
+from chaoskit.language.expectation import EXPECTATIONS, Expectation, Outcome
+from chaoskit.language.view import View
 
 MINIMAL = {
     "after": {"place-order": {"p99": "< 1s"}},
@@ -66,7 +66,7 @@ def test_judging_is_pure(rehearse, name):
 def test_loading_needs_nothing_heavy():
     """A thousand scenarios are loaded without the histogram, an HTTP client or a database driver."""
     code = (
-        "import sys; from chaoskit.expectations.base import EXPECTATIONS\n"
+        "import sys; from chaoskit.language.expectation import EXPECTATIONS\n"
         f"for name in {sorted(MINIMAL)!r}: EXPECTATIONS.get(name)\n"
         "print([m for m in ('hdrh', 'aiohttp', 'psycopg', 'docker', 'faker', 'jinja2', 'asyncio') if m in sys.modules])"
     )

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from chaoskit.expectations._operations import judge_operations, measure
 from chaoskit.expectations._steady import rank
-from chaoskit.expectations.base import Outcome
 from chaoskit.history.windows import Window
-from chaoskit.scenario.model import OperationBounds
-from chaoskit.scenario.samples import PERCENTS, SHARES, needed
+from chaoskit.language.expectation import Outcome
+from chaoskit.language.operation_bounds import OperationBounds
+from chaoskit.language.samples import PERCENTS, SHARES, needed
 
 # No deadline for one example: the machine may be busy with other things.
 relaxed = settings(max_examples=40, deadline=None)

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from chaoskit.expectations._operations import measure
 from chaoskit.expectations._steady import recovered_at
-from chaoskit.expectations.base import EXPECTATIONS, Outcome
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
-from chaoskit.history.view import View
 from chaoskit.history.windows import Window
-from chaoskit.scenario.model import OperationBounds
+from chaoskit.language.expectation import EXPECTATIONS, Outcome
+from chaoskit.language.operation_bounds import OperationBounds
+from chaoskit.language.view import View
 
 Recovery = EXPECTATIONS.get("recovery")
 STEADY = {"place-order": {"success_rate": ">= 99.9%", "max": "< 250ms"}}

@@ -8,8 +8,8 @@ from math import inf
 import pytest
 from pydantic import ValidationError
 
-from chaoskit.expectations.base import EXPECTATIONS, Outcome
 from chaoskit.history import rows as r
+from chaoskit.language.expectation import EXPECTATIONS, Outcome
 
 Resources = EXPECTATIONS.get("resources")
 

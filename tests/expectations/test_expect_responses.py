@@ -8,11 +8,11 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from chaoskit.base.json_values import at
 from chaoskit.expectations._internals import SIGNS, internals_in
-from chaoskit.expectations.base import EXPECTATIONS, Outcome
 from chaoskit.history.rows import KINDS
 from chaoskit.history.store import History, load
-from chaoskit.json_values import at
+from chaoskit.language.expectation import EXPECTATIONS, Outcome
 
 Responses = EXPECTATIONS.get("responses")
 CLEAN = json.dumps({"error": "Internal server error", "trace_id": "4bf92f35"})
@@ -289,7 +289,7 @@ def test_what_was_masked_is_not_judged_as_if_it_were_known(rehearse, by_id, tmp_
     expectation = Responses.model_validate({"of": "place-order", "where": {"status": 500}, **asked})
     kept = History(tmp_path)
     for kind in KINDS.values():
-        for row in run.history.of(kind):
+        for row in run.history.rows(kind):
             kept.add(row)
     kept.close()
     view = run.view()

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from chaoskit.expectations._attempts import COPIES
-from chaoskit.expectations.base import EXPECTATIONS, Outcome
+from chaoskit.language.expectation import EXPECTATIONS, Outcome
 
 Retries = EXPECTATIONS.get("retries")
 ALL = {

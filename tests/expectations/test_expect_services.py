@@ -10,7 +10,7 @@ import pytest
 from chaoskit.expectations.services import Services, unasked_ends
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
-from chaoskit.history.view import View
+from chaoskit.language.view import View
 
 PHASES = [
     r.Phase(name=name, started=started, ended=ended)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from chaoskit.expectations.base import EXPECTATIONS, Outcome
 from chaoskit.history import rows as r
+from chaoskit.language.expectation import EXPECTATIONS, Outcome
 
 Sop = EXPECTATIONS.get("sop")
 Recovery = EXPECTATIONS.get("recovery")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from chaoskit.expectations._traces import ids_of
-from chaoskit.expectations.base import EXPECTATIONS, Collects, Outcome
 from chaoskit.history import rows as r
+from chaoskit.language.expectation import EXPECTATIONS, Collects, Outcome
 
 Traces = EXPECTATIONS.get("traces")
 ASKED = {"of": "place-order", "hops": ["orders", "payments"], "retries": "siblings", "orphans": 0}
@@ -213,7 +213,7 @@ def test_what_ends_after_the_last_phase_is_left_out(shop, by_id):
 def test_a_span_sent_twice_is_one(shop, by_id):
     """An exporter that was not answered in time sends a batch again."""
     view = shop().view()
-    for span in view.history.of(r.Span):
+    for span in view.history.rows(r.Span):
         view.history.add(span)
     findings = by_id(Traces.model_validate(ASKED), view)
     assert outcomes(findings) == violated()

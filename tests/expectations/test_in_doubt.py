@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaoskit.engine.disturbed import excused
-from chaoskit.expectations.base import EXPECTATIONS, Outcome
 from chaoskit.history import rows as r
+from chaoskit.judge.disturbed import excused
+from chaoskit.language.expectation import EXPECTATIONS, Outcome
 
 QUIET: dict[str, Any] = {"late": 0.0002, "own": 0.4, "foreign": 0.05, "waited": 0.01, "busiest": 0.3}
 MILD: dict[str, Any] = {**QUIET, "late": 0.006, "foreign": 1.5, "waited": 0.8}
@@ -75,7 +75,7 @@ def test_what_is_there_twice_or_was_refused_has_no_excuse(rehearse):
     machine(run, ALWAYS)
     run.request(20.0, seq=9000, status=409)
     view = ledger(run, lambda _row: True)
-    (read,) = view.history.of(r.Read)
+    (read,) = view.history.rows(r.Read)
     read.rows.extend([read.rows[0], ["place-order-9000"]])
     assert outcomes("ledger", LEDGER, view) == {"lost": "held", "duplicated": "violated", "unexpected": "violated"}
 

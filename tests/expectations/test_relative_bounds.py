@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from chaoskit.expectations._operations import measure
 from chaoskit.expectations.after import After
-from chaoskit.expectations.base import Finding, Outcome
 from chaoskit.expectations.during import During
 from chaoskit.history import rows as r
+from chaoskit.language.expectation import Finding, Outcome
 
 OP = "place-order"
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chaoskit.expectations._steady import recovered_at
-from chaoskit.expectations.base import EXPECTATIONS
 from chaoskit.history import rows as r
+from chaoskit.language.expectation import EXPECTATIONS
 
 Breaker, Ledger, Retries = (EXPECTATIONS.get(name) for name in ("breaker", "ledger", "retries"))
 slow_enough = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 from chaoskit.failpoints.client import FailpointError
 
 SYNC, ASYNC = "fp_service.work:Orders.charge", "fp_service.work:pay"

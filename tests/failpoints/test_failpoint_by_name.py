@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 from chaoskit.failpoints import FailpointsError, Panic, UnknownFailpoint, disable, enable, hits
 from chaoskit.failpoints.client import FailpointClient, FailpointError
 

@@ -12,7 +12,7 @@ import timeit
 import pytest
 
 from chaoskit import failpoints
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 from chaoskit.failpoints import (
     BadTerms,
     DisabledFailpoint,

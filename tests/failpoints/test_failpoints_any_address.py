@@ -6,7 +6,7 @@ import http.client
 import subprocess
 import sys
 
-from chaoskit.ports import free_port
+from chaoskit.system.ports import free_port
 
 PROGRAM = "import chaoskit.failpoints, sys; print('up', flush=True); sys.stdin.read()"
 

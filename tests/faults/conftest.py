@@ -1,4 +1,4 @@
-"""A small world for faults: embedded Toxiproxy, real servers, a process with failpoints, and talkers on the wire."""
+"""A small context for faults: embedded Toxiproxy, real servers, a process with failpoints, and talkers on the wire."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import pytest
 from victims import contain as contain  # a fixture
 
 from chaoskit.alerting.sink import AlertSink
-from chaoskit.clock import now, wait_for
+from chaoskit.base.clock import now, wait_for
 from chaoskit.failpoints.client import FailpointClient
 from chaoskit.history.rows import Event, Row
-from chaoskit.journal import Journal
-from chaoskit.processes import start_process
-from chaoskit.scenario.service import ReadySpec, ServiceSpec
+from chaoskit.language.service import ReadySpec, ServiceSpec
 from chaoskit.services.base import Service
 from chaoskit.services.create import create
+from chaoskit.system.journal import Journal
+from chaoskit.system.processes import start_process
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.toxiproxy.launch import address_in, server_command
 from chaoskit.traffic.spec import Stream
@@ -69,7 +69,7 @@ Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever(0.02)
 """
 
 
-class World:
+class FaultContext:
     """What faults may reach in these tests. Streams are noted, not sent."""
 
     def __init__(self, folder: Path, journal: Journal, toxiproxy: ToxiproxyControl) -> None:
@@ -127,7 +127,7 @@ class World:
     def events(self, what: str) -> list[Event]:
         return [row for row in self.rows if isinstance(row, Event) and row.what == what]
 
-    # World
+    # FaultContext
 
     def service(self, name: str) -> Service:
         return self.services[name]
@@ -230,12 +230,12 @@ def toxiproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ToxiproxyCon
 
 
 @pytest.fixture
-def world(tmp_path: Path, toxiproxy: ToxiproxyControl) -> Iterator[World]:
-    """An empty world; what a test adds to it ends with the test."""
+def context(tmp_path: Path, toxiproxy: ToxiproxyControl) -> Iterator[FaultContext]:
+    """An empty context; what a test adds to it ends with the test."""
     journal = Journal(tmp_path / "undo.journal")
-    world = World(tmp_path, journal, toxiproxy)
-    yield world
-    world.close()
+    context = FaultContext(tmp_path, journal, toxiproxy)
+    yield context
+    context.close()
     journal.undo_all()
     journal.close()
 
@@ -254,21 +254,21 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture
-def echo(world: World) -> Iterator[Echo]:
+def echo(context: FaultContext) -> Iterator[Echo]:
     """The echo server as the service ``echo``, behind its proxy."""
     echo = Echo()
-    world.add_proxy("echo", echo.port)
+    context.add_proxy("echo", echo.port)
     yield echo
     echo.close()
 
 
 @pytest.fixture
-def connect(world: World, echo: Echo) -> Iterator[Callable[..., Talker]]:
+def connect(context: FaultContext, echo: Echo) -> Iterator[Callable[..., Talker]]:
     """Makes clients of the echo server, through the proxy ``echo`` or another."""
     talkers: list[Talker] = []
 
     def make(name: str = "echo") -> Talker:
-        talkers.append(Talker(world.proxied(name)))
+        talkers.append(Talker(context.proxied(name)))
         return talkers[-1]
 
     yield make

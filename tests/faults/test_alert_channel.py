@@ -12,24 +12,24 @@ import pytest
 from pydantic import ValidationError
 
 from chaoskit.alerting.receiver import Receiver
-from chaoskit.clock import now, wait_for
+from chaoskit.base.clock import now, wait_for
 from chaoskit.faults.alert_channel import AlertChannel
 from chaoskit.history.rows import Alert
-from chaoskit.undo import lease
+from chaoskit.system.undo import lease
 
 if TYPE_CHECKING:
-    from tests.faults.conftest import World
+    from tests.faults.conftest import FaultContext
 
 
 @pytest.fixture
-def address(world: World) -> Iterator[tuple[str, int]]:
-    """Where the world's sink listens."""
+def address(context: FaultContext) -> Iterator[tuple[str, int]]:
+    """Where the context's sink listens."""
     receiver = Receiver()
-    world.alerts.attach(receiver)
+    context.alerts.attach(receiver)
     receiver.start("127.0.0.1")
     found = receiver.addresses()
     yield found["host"], found["port"]
-    world.alerts.heal()
+    context.alerts.heal()
     receiver.stop()
 
 
@@ -46,61 +46,63 @@ def post(address: tuple[str, int], path: str = "/alerts/notify") -> int:
         connection.close()
 
 
-def refused(world: World) -> list[str]:
-    return [row.refused for row in world.rows if isinstance(row, Alert)]
+def refused(context: FaultContext) -> list[str]:
+    return [row.refused for row in context.rows if isinstance(row, Alert)]
 
 
 @pytest.mark.parametrize(("mode", "status"), [("refuse", 0), (500, 500), (599, 599)])
-def test_deliveries_fail_inside_the_window(world: World, address: tuple[str, int], mode: Any, status: int) -> None:
+def test_deliveries_fail_inside_the_window(
+    context: FaultContext, address: tuple[str, int], mode: Any, status: int
+) -> None:
     """Inside they fail and are counted, before and after they arrive."""
     assert post(address) == 200
-    with AlertChannel(mode=mode).inject(world) as evidence:
+    with AlertChannel(mode=mode).inject(context) as evidence:
         assert [post(address), post(address)] == [status, status]
     assert post(address) == 200
     assert (evidence.touched, evidence.unit, evidence.facts) == (2, "deliveries", {"mode": mode})
-    assert refused(world) == ["", str(mode), str(mode), ""]
+    assert refused(context) == ["", str(mode), str(mode), ""]
 
 
-def test_a_stall_ends_with_the_window(world: World, address: tuple[str, int]) -> None:
+def test_a_stall_ends_with_the_window(context: FaultContext, address: tuple[str, int]) -> None:
     """Who waits for an answer is let go without one."""
     ended: list[tuple[float, int]] = []
-    with AlertChannel(mode="stall").inject(world) as evidence:
+    with AlertChannel(mode="stall").inject(context) as evidence:
         thread = threading.Thread(target=lambda: ended.append((now(), post(address))))
         thread.start()
-        wait_for(lambda: refused(world), what="the notification", limit=5.0)
+        wait_for(lambda: refused(context), what="the notification", limit=5.0)
         assert ended == []
     thread.join(5.0)
     assert [status for _, status in ended] == [0]
     assert evidence.touched == 1
 
 
-def test_one_receiver(world: World, address: tuple[str, int]) -> None:
+def test_one_receiver(context: FaultContext, address: tuple[str, int]) -> None:
     """The others get theirs."""
     fault = AlertChannel(mode=503, receiver="pager")
     assert fault.target == "alerts to pager"
-    with fault.inject(world) as evidence:
+    with fault.inject(context) as evidence:
         assert post(address, "/alerts/webhook/pager") == 503
         assert post(address, "/alerts/webhook/chat") == 200
         assert post(address) == 200
     assert evidence.touched == 1
 
 
-def test_it_fails_and_cures_as_often_as_one_likes(world: World, address: tuple[str, int]) -> None:
+def test_it_fails_and_cures_as_often_as_one_likes(context: FaultContext, address: tuple[str, int]) -> None:
     """Two windows at once: the first one fails all, and only that is its evidence; nothing is left of them."""
-    with AlertChannel(mode=503).inject(world) as outer:
-        with AlertChannel(mode="refuse").inject(world) as inner:
+    with AlertChannel(mode=503).inject(context) as outer:
+        with AlertChannel(mode="refuse").inject(context) as inner:
             assert post(address) == 503
         assert post(address) == 503
     assert post(address) == 200
     assert (outer.touched, inner.touched) == (2, 0)
-    with AlertChannel(mode=503).inject(world) as nobody:
+    with AlertChannel(mode=503).inject(context) as nobody:
         pass
     assert nobody.touched == 0
 
 
-def test_it_ends_with_its_lease(world: World, address: tuple[str, int]) -> None:
+def test_it_ends_with_its_lease(context: FaultContext, address: tuple[str, int]) -> None:
     """An engine that hangs does not keep the channel broken."""
-    with lease(now() + 0.2), AlertChannel(mode=503).inject(world):
+    with lease(now() + 0.2), AlertChannel(mode=503).inject(context):
         assert post(address) == 503
         wait_for(lambda: post(address) == 200, what="the end of the lease", limit=5.0)
 

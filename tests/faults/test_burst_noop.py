@@ -7,53 +7,53 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from chaoskit.clock import now
-from chaoskit.faults.base import FAULTS
+from chaoskit.base.clock import now
 from chaoskit.faults.burst import Burst
 from chaoskit.faults.noop import Noop
+from chaoskit.language.fault import FAULTS
 
 if TYPE_CHECKING:
-    from tests.faults.conftest import World
+    from tests.faults.conftest import FaultContext
 
 
 def burst(**arguments: Any) -> Burst:
     return Burst.model_validate({"operation": "place-order", **arguments}, context={"operations": {"place-order"}})
 
 
-def test_a_rate(world: World) -> None:
+def test_a_rate(context: FaultContext) -> None:
     """A stream at that rate begins with the window and ends with it; what was answered is counted."""
     began = now()
-    with burst(rate="200/s").inject(world) as evidence:
-        (stream,) = world.streams.values()
+    with burst(rate="200/s").inject(context) as evidence:
+        (stream,) = context.streams.values()
         assert (stream.op, stream.rate, stream.count) == ("place-order", 200.0, None)
         assert began <= stream.start <= now()
-        assert world.stopped == []
-        world.answered = 170
-    assert world.stopped == [stream.id]
+        assert context.stopped == []
+        context.answered = 170
+    assert context.stopped == [stream.id]
     assert (evidence.touched, evidence.unit) == (170, "requests")
     assert evidence.facts == {"stream": stream.id, "rate": 200.0}
 
 
-def test_a_count(world: World) -> None:
+def test_a_count(context: FaultContext) -> None:
     """All at once; two bursts have streams of their own."""
-    with burst(count=100).inject(world) as first, burst(count=50).inject(world) as second:
-        assert sorted(stream.count or 0 for stream in world.streams.values()) == [50, 100]
-        assert {stream.rate for stream in world.streams.values()} == {None}
+    with burst(count=100).inject(context) as first, burst(count=50).inject(context) as second:
+        assert sorted(stream.count or 0 for stream in context.streams.values()) == [50, 100]
+        assert {stream.rate for stream in context.streams.values()} == {None}
     assert first.facts["stream"] != second.facts["stream"]
 
 
-def test_nothing_answered(world: World) -> None:
+def test_nothing_answered(context: FaultContext) -> None:
     """A burst of which nothing came back has touched nothing."""
-    with burst(count=10).inject(world) as evidence:
+    with burst(count=10).inject(context) as evidence:
         pass
     assert evidence.touched == 0
 
 
-def test_stopped_when_the_body_raises(world: World) -> None:
+def test_stopped_when_the_body_raises(context: FaultContext) -> None:
     """An exception ends the stream."""
-    with pytest.raises(ZeroDivisionError), burst(rate="10/s").inject(world):
+    with pytest.raises(ZeroDivisionError), burst(rate="10/s").inject(context):
         raise ZeroDivisionError
-    assert world.stopped == list(world.streams)
+    assert context.stopped == list(context.streams)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
         burst(**arguments)
 
 
-def test_noop(world: World) -> None:
+def test_noop(context: FaultContext) -> None:
     """It does nothing, and is not vacuous."""
-    with Noop().inject(world) as evidence:
+    with Noop().inject(context) as evidence:
         assert evidence.touched == 0
     assert (evidence.touched, evidence.unit) == (1, "windows")
     with pytest.raises(ValidationError, match="Extra inputs"):

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from chaoskit.clock import wait_for
-from chaoskit.errors import BrokenError
-from chaoskit.faults.base import FAULTS
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import BrokenError
+from chaoskit.language.fault import FAULTS
 
 if TYPE_CHECKING:
     from chaoskit.faults._failpoint import FailpointFault
-    from tests.faults.conftest import World
+    from tests.faults.conftest import FaultContext
 
 Ask = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -37,22 +37,22 @@ def make(name: str, **arguments: Any) -> FailpointFault:
 
 
 @pytest.mark.parametrize(("name", "arguments"), ALL.items())
-def test_nothing_passed_by(name: str, arguments: dict[str, Any], world: World, ask: Ask) -> None:
+def test_nothing_passed_by(name: str, arguments: dict[str, Any], context: FaultContext, ask: Ask) -> None:
     """A failpoint that nobody reached has touched nothing; it is off afterwards, also when the body raises."""
-    worker = world.add_worker()
-    with make(name, **arguments).inject(world) as evidence:
+    worker = context.add_worker()
+    with make(name, **arguments).inject(context) as evidence:
         ask(worker, "/health")
     assert (evidence.touched, evidence.unit) == (0, "hits")
-    with pytest.raises(ZeroDivisionError), make(name, **arguments).inject(world):
+    with pytest.raises(ZeroDivisionError), make(name, **arguments).inject(context):
         raise ZeroDivisionError
-    assert world.failpoints("worker").list() == {"orders/place": ""}
+    assert context.failpoints("worker").list() == {"orders/place": ""}
     assert ask(worker)[0] == 200
 
 
-def test_panic(world: World, ask: Ask) -> None:
+def test_panic(context: FaultContext, ask: Ask) -> None:
     """Each call panics with the message, each is counted, and none does after the window."""
-    worker = world.add_worker()
-    with make("panic", message='a "poisoned" order').inject(world) as evidence:
+    worker = context.add_worker()
+    with make("panic", message='a "poisoned" order').inject(context) as evidence:
         for _ in range(3):
             status, told = ask(worker)
             assert (status, told["text"]) == (500, 'failpoint panic: a "poisoned" order')
@@ -62,57 +62,57 @@ def test_panic(world: World, ask: Ask) -> None:
     assert evidence.facts["processes"] == 1
 
 
-def test_any_function_by_name(world: World, ask: Ask) -> None:
+def test_any_function_by_name(context: FaultContext, ask: Ask) -> None:
     """Code that knows nothing of failpoints, under chaoskit's agent."""
-    worker = world.add_worker()
-    with make("panic", at="__main__:place", message="boom").inject(world) as evidence:
+    worker = context.add_worker()
+    with make("panic", at="__main__:place", message="boom").inject(context) as evidence:
         assert ask(worker)[1]["text"] == "failpoint panic: boom"
     assert ask(worker)[1]["text"] == "fine"
     assert evidence.touched == 1
 
 
-def test_switched_off_by_somebody_else(world: World, ask: Ask) -> None:
+def test_switched_off_by_somebody_else(context: FaultContext, ask: Ask) -> None:
     """Then its hits are gone: broken, not vacuous."""
-    world.add_worker()
-    with pytest.raises(BrokenError, match="the hits cannot be told"), make("panic").inject(world):
-        world.failpoints("worker").delete("orders/place")
+    context.add_worker()
+    with pytest.raises(BrokenError, match="the hits cannot be told"), make("panic").inject(context):
+        context.failpoints("worker").delete("orders/place")
 
 
-def test_panic_share_and_times(world: World, ask: Ask) -> None:
+def test_panic_share_and_times(context: FaultContext, ask: Ask) -> None:
     """A share of the calls, and no more than so many in all."""
-    worker = world.add_worker()
-    with make("panic", share="50%", times=3).inject(world) as evidence:
+    worker = context.add_worker()
+    with make("panic", share="50%", times=3).inject(context) as evidence:
         statuses = [ask(worker)[0] for _ in range(40)]
     assert evidence.touched == statuses.count(500) == 3
     assert evidence.facts["terms"] == '50.0%3*panic("injected by chaoskit")'
 
 
-def test_sleep(world: World, ask: Ask) -> None:
+def test_sleep(context: FaultContext, ask: Ask) -> None:
     """The call takes longer inside."""
-    worker = world.add_worker()
-    with make("sleep", delay="500ms", times=1).inject(world) as evidence:
+    worker = context.add_worker()
+    with make("sleep", delay="500ms", times=1).inject(context) as evidence:
         assert ask(worker)[1]["took"] >= 0.5
         assert ask(worker)[1]["took"] < 0.5
     assert evidence.touched == 1
 
 
-def test_hang_goes_on_afterwards(world: World, ask: Ask) -> None:
+def test_hang_goes_on_afterwards(context: FaultContext, ask: Ask) -> None:
     """What hangs answers as soon as the window has ended."""
-    worker = world.add_worker()
+    worker = context.add_worker()
     with ThreadPoolExecutor(1) as pool:
-        with make("hang").inject(world) as evidence:
+        with make("hang").inject(context) as evidence:
             answer = pool.submit(ask, worker)
-            client = world.failpoints("worker")
+            client = context.failpoints("worker")
             wait_for(lambda: client.count("orders/place") == 1, what="the call to hang", limit=5)
             assert not answer.done()
         assert answer.result(5)[0] == 200
     assert evidence.touched == 1
 
 
-def test_failpoint_with_terms_of_its_own(world: World, ask: Ask) -> None:
+def test_failpoint_with_terms_of_its_own(context: FaultContext, ask: Ask) -> None:
     """A chain, in gofail's words: off counts as a hit there, and here."""
-    worker = world.add_worker()
-    with make("failpoint", terms="2*off->1*panic").inject(world) as evidence:
+    worker = context.add_worker()
+    with make("failpoint", terms="2*off->1*panic").inject(context) as evidence:
         assert [ask(worker)[0] for _ in range(4)] == [200, 200, 500, 200]
     assert evidence.touched == 3
     assert evidence.facts["terms"] == "2*off->1*panic"
@@ -123,11 +123,11 @@ def die(ask: Ask, worker: Any) -> None:
         ask(worker)
 
 
-def test_abort_once(world: World, ask: Ask) -> None:
+def test_abort_once(context: FaultContext, ask: Ask) -> None:
     """The process dies once; the one that the supervisor starts is left alone; the death is the hit."""
-    worker = world.add_worker(restart="always")
+    worker = context.add_worker(restart="always")
     pid = worker.pid
-    with make("abort").inject(world) as evidence:
+    with make("abort").inject(context) as evidence:
         die(ask, worker)
         wait_for(lambda: worker.pid not in (None, pid) and worker.ready(), what="a new process", limit=10)
         threading.Event().wait(0.3)
@@ -137,84 +137,84 @@ def test_abort_once(world: World, ask: Ask) -> None:
     assert evidence.facts["processes"] == 1
 
 
-def test_crash_loop(world: World, ask: Ask) -> None:
+def test_crash_loop(context: FaultContext, ask: Ask) -> None:
     """Without a limit it is set again in each new process."""
-    worker = world.add_worker(restart="always")
-    with make("exit", status=3, times=None).inject(world) as evidence:
+    worker = context.add_worker(restart="always")
+    with make("exit", status=3, times=None).inject(context) as evidence:
         for number in (1, 2):
-            wait_for(lambda: is_set(world), what="the failpoint", limit=10)
+            wait_for(lambda: is_set(context), what="the failpoint", limit=10)
             die(ask, worker)
-            wait_for(lambda n=number: len(world.events("exited")) == n, what="the exit", limit=10)
-        wait_for(lambda: is_set(world), what="the failpoint", limit=10)
+            wait_for(lambda n=number: len(context.events("exited")) == n, what="the exit", limit=10)
+        wait_for(lambda: is_set(context), what="the failpoint", limit=10)
     assert ask(worker)[0] == 200
     assert evidence.touched == 2
     assert evidence.facts["deaths"] == [3, 3]
     assert evidence.facts["processes"] == 3
 
 
-def is_set(world: World) -> bool:
+def is_set(context: FaultContext) -> bool:
     from chaoskit.failpoints.client import FailpointError
 
     try:
-        return bool(world.failpoints("worker").list().get("orders/place"))
+        return bool(context.failpoints("worker").list().get("orders/place"))
     except FailpointError:
         return False
 
 
-def test_times_count_over_all_processes(world: World, ask: Ask) -> None:
+def test_times_count_over_all_processes(context: FaultContext, ask: Ask) -> None:
     """Hits of a process that was killed meanwhile are used up, and still evidence."""
-    worker = world.add_worker(restart="always")
-    with make("panic", times=3).inject(world) as evidence:
+    worker = context.add_worker(restart="always")
+    with make("panic", times=3).inject(context) as evidence:
         assert [ask(worker)[0] for _ in range(2)] == [500, 500]
         threading.Event().wait(0.3)  # the hits are looked at ten times a second
         worker.kill()
-        wait_for(lambda: is_set(world) and worker.ready(), what="the failpoint in the new process", limit=10)
+        wait_for(lambda: is_set(context) and worker.ready(), what="the failpoint in the new process", limit=10)
         assert [ask(worker)[0] for _ in range(3)] == [500, 200, 200]
     assert evidence.touched == 3
     assert evidence.facts["deaths"] == [], "it did not die of the panic"
 
 
-def test_until_restart(world: World, ask: Ask) -> None:
+def test_until_restart(context: FaultContext, ask: Ask) -> None:
     """What belongs to a process ends with it: a restart cures, as nothing else does before the window's end."""
-    worker = world.add_worker()
-    with make("panic", until_restart=True).inject(world) as evidence:
+    worker = context.add_worker()
+    with make("panic", until_restart=True).inject(context) as evidence:
         assert ask(worker)[0] == 500
         threading.Event().wait(0.3)  # the hits are looked at ten times a second
         worker.restart()
         threading.Event().wait(0.5)  # in which it would have been set again
-        assert not is_set(world)
+        assert not is_set(context)
         assert ask(worker)[0] == 200
     assert (evidence.touched, evidence.facts["processes"]) == (1, 1)
 
 
-def test_dead_at_the_end(world: World, ask: Ask) -> None:
+def test_dead_at_the_end(context: FaultContext, ask: Ask) -> None:
     """Without a supervisor the cure finds nobody; the service is started again when the scenario ends."""
-    worker = world.add_worker()
-    with make("abort").inject(world) as evidence:
+    worker = context.add_worker()
+    with make("abort").inject(context) as evidence:
         die(ask, worker)
     assert evidence.touched == 1
-    for undo in world.held:
+    for undo in context.held:
         undo()
     assert ask(worker)[0] == 200
 
 
-def test_unknown_name(world: World) -> None:
+def test_unknown_name(context: FaultContext) -> None:
     """Broken, with the names there are and the one that was probably meant."""
-    world.add_worker()
+    context.add_worker()
     with (
         pytest.raises(BrokenError, match="legal: orders/place; did you mean 'orders/place'"),
-        make("panic", at="orders/palce").inject(world),
+        make("panic", at="orders/palce").inject(context),
     ):
         raise AssertionError("not reached")
 
 
-def test_occupied(world: World) -> None:
+def test_occupied(context: FaultContext) -> None:
     """What somebody else has set is not ours to lift: the fault is refused, and the other stays."""
-    world.add_worker()
-    world.failpoints("worker").put("orders/place", "off")
-    with pytest.raises(BrokenError, match="is set already, to off"), make("hang").inject(world):
+    context.add_worker()
+    context.failpoints("worker").put("orders/place", "off")
+    with pytest.raises(BrokenError, match="is set already, to off"), make("hang").inject(context):
         raise AssertionError("not reached")
-    assert is_set(world)
+    assert is_set(context)
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,14 @@ from pydantic import ValidationError
 from victims import add_process, injected_by_a_killed_run, needs_root, tell
 
 from chaoskit.faults._cgroup import group_of, numbers
-from chaoskit.faults._machine import lacking
+from chaoskit.faults._host_capabilities import lacking
 from chaoskit.faults.cpu import Cpu
-from chaoskit.journal import sweep
-from chaoskit.scenario.setting import Setting
+from chaoskit.language.run_target import Setting
+from chaoskit.system.journal import sweep
 
 if TYPE_CHECKING:
     from chaoskit.services.base import Service
-    from tests.faults.conftest import World
+    from tests.faults.conftest import FaultContext
 
 BUSY = 200
 """Milliseconds of CPU time that a request needs."""
@@ -33,11 +33,11 @@ def group(service: Service) -> Path | None:
 
 @needs_root
 @grouped
-def test_process_gets_its_share_only(world: World) -> None:
+def test_process_gets_its_share_only(context: FaultContext) -> None:
     """The same work takes many times as long, the kernel counts the throttling, and all is as before afterwards."""
-    victim = add_process(world)
-    home, entries = group(victim), world.journal.open_entries()
-    with Cpu(service="victim", quota="10%").inject(world) as evidence:
+    victim = add_process(context)
+    home, entries = group(victim), context.journal.open_entries()
+    with Cpu(service="victim", quota="10%").inject(context) as evidence:
         inside = group(victim)
         slow = tell(victim, "burn", ms=BUSY)["took"]
     assert inside != home
@@ -45,25 +45,25 @@ def test_process_gets_its_share_only(world: World) -> None:
     assert slow > 5 * BUSY / 1000
     assert 5 <= evidence.touched <= evidence.facts["periods"]
     assert evidence.facts["seconds"] > 0.5
-    assert world.journal.open_entries() == entries
+    assert context.journal.open_entries() == entries
 
 
 @needs_root
 @grouped
-def test_idle_process_is_not_touched(world: World) -> None:
+def test_idle_process_is_not_touched(context: FaultContext) -> None:
     """It needs less than its quota: the kernel never throttled it."""
-    add_process(world)
-    with Cpu(service="victim", quota="100%").inject(world) as evidence:
+    add_process(context)
+    with Cpu(service="victim", quota="100%").inject(context) as evidence:
         pass
     assert evidence.touched == 0
 
 
 @needs_root
 @grouped
-def test_restarted_process_is_capped_too(world: World) -> None:
+def test_restarted_process_is_capped_too(context: FaultContext) -> None:
     """The new process is found and put into the group."""
-    victim = add_process(world)
-    with Cpu(service="victim", quota="10%").inject(world):
+    victim = add_process(context)
+    with Cpu(service="victim", quota="10%").inject(context):
         home = group(victim)
         victim.restart()
         for _ in range(100):
@@ -75,21 +75,21 @@ def test_restarted_process_is_capped_too(world: World) -> None:
 
 @needs_root
 @grouped
-def test_undone_from_the_journal_alone(world: World) -> None:
+def test_undone_from_the_journal_alone(context: FaultContext) -> None:
     """A run that was killed leaves its group; the sweep moves the process home and removes it."""
-    victim = add_process(world)
+    victim = add_process(context)
     home = group(victim)
-    folder = injected_by_a_killed_run(world, "cpu", victim, service="victim", quota="10%")
+    folder = injected_by_a_killed_run(context, "cpu", victim, service="victim", quota="10%")
     left = group(victim)
     assert left != home
     assert [text.split()[0] for text in sweep(folder)] == ["cgroup"]
     assert (group(victim), left.exists()) == (home, False)
 
 
-def test_container_gets_its_share_only(world: World, contain: Callable[..., Service]) -> None:
+def test_container_gets_its_share_only(context: FaultContext, contain: Callable[..., Service]) -> None:
     """By way of the daemon; the limit is told, felt, counted and lifted."""
     victim = contain()
-    with Cpu(service="victim", quota="10%").inject(world) as evidence:
+    with Cpu(service="victim", quota="10%").inject(context) as evidence:
         assert victim.container.inspect()["HostConfig"]["CpuQuota"] == 10_000
         slow = tell(victim, "burn", ms=BUSY)["took"]
     assert victim.container.inspect()["HostConfig"]["CpuQuota"] == -1

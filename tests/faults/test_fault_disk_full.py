@@ -12,14 +12,14 @@ import pytest
 from pydantic import ValidationError
 from victims import add_process, injected_by_a_killed_run, needs_root, tell
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.faults.disk_full import DiskFull
-from chaoskit.journal import sweep
-from chaoskit.scenario.setting import Setting
+from chaoskit.language.run_target import Setting
+from chaoskit.system.journal import sweep
 
 if TYPE_CHECKING:
     from chaoskit.services.base import Service
-    from tests.faults.conftest import World
+    from tests.faults.conftest import FaultContext
 
 
 @pytest.fixture
@@ -42,21 +42,21 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def add(world: World) -> Service:
-    (world.folder / "work").mkdir(exist_ok=True)
-    return add_process(world, cwd=str(world.folder / "work"))
+def add(context: FaultContext) -> Service:
+    (context.folder / "work").mkdir(exist_ok=True)
+    return add_process(context, cwd=str(context.folder / "work"))
 
 
 @needs_root
-def test_process_finds_no_room(world: World, uploads: Path) -> None:
+def test_process_finds_no_room(context: FaultContext, uploads: Path) -> None:
     """ENOSPC inside, what was there can be read; afterwards there is room, and the machine's disk was never touched."""
-    victim = add(world)
+    victim = add(context)
     free = os.statvfs("/").f_bfree
-    with DiskFull(service="victim", path="up loads").inject(world) as evidence:
+    with DiskFull(service="victim", path="up loads").inject(context) as evidence:
         assert tell(victim, "write", path=uploads / "new", size=100_000)["error"] == "ENOSPC"
         assert (uploads / "deep" / "kept").read_bytes() == b"kept"
         assert (uploads / "deep" / "kept").stat().st_uid == 1234
-        assert tell(victim, "write", path=world.folder / "elsewhere", size=10)["error"] == ""
+        assert tell(victim, "write", path=context.folder / "elsewhere", size=10)["error"] == ""
     assert not uploads.is_mount()
     assert tell(victim, "write", path=uploads / "new", size=100_000)["error"] == ""
     assert sorted(it.name for it in uploads.iterdir()) == ["deep", "new"]
@@ -67,10 +67,10 @@ def test_process_finds_no_room(world: World, uploads: Path) -> None:
 
 
 @needs_root
-def test_a_disk_of_its_own_is_filled(world: World, small_disk: Path) -> None:
+def test_a_disk_of_its_own_is_filled(context: FaultContext, small_disk: Path) -> None:
     """Nothing is laid over it, and the file that fills it is gone afterwards."""
-    victim = add(world)
-    with DiskFull(service="victim", path=str(small_disk)).inject(world) as evidence:
+    victim = add(context)
+    with DiskFull(service="victim", path=str(small_disk)).inject(context) as evidence:
         assert tell(victim, "write", path=small_disk / "new", size=100_000)["error"] == "ENOSPC"
     assert tell(victim, "write", path=small_disk / "new", size=100_000)["error"] == ""
     assert [it.name for it in small_disk.iterdir()] == ["new"]
@@ -79,19 +79,19 @@ def test_a_disk_of_its_own_is_filled(world: World, small_disk: Path) -> None:
 
 
 @needs_root
-def test_nobody_writes(world: World, uploads: Path) -> None:
+def test_nobody_writes(context: FaultContext, uploads: Path) -> None:
     """Full, but nobody noticed: not touched."""
-    add(world)
-    with DiskFull(service="victim", path="up loads").inject(world) as evidence:
+    add(context)
+    with DiskFull(service="victim", path="up loads").inject(context) as evidence:
         pass
     assert (evidence.touched, evidence.facts["full"]) == (0, True)
 
 
 @needs_root
-def test_somebody_makes_room(world: World, small_disk: Path) -> None:
+def test_somebody_makes_room(context: FaultContext, small_disk: Path) -> None:
     """It was not full until the end, and the facts say so."""
-    add(world)
-    with DiskFull(service="victim", path="disk").inject(world) as evidence:
+    add(context)
+    with DiskFull(service="victim", path="disk").inject(context) as evidence:
         for filler in small_disk.iterdir():
             filler.unlink()
     assert evidence.facts["full"] is False
@@ -99,11 +99,11 @@ def test_somebody_makes_room(world: World, small_disk: Path) -> None:
 
 @needs_root
 @pytest.mark.parametrize("disk", ["uploads", "small_disk"])
-def test_undone_from_the_journal_alone(world: World, disk: str, request: pytest.FixtureRequest) -> None:
+def test_undone_from_the_journal_alone(context: FaultContext, disk: str, request: pytest.FixtureRequest) -> None:
     """What a killed run has filled or laid over a folder is gone after the sweep."""
     folder: Path = request.getfixturevalue(disk)
-    victim = add(world)
-    killed = injected_by_a_killed_run(world, "disk_full", victim, service="victim", path=str(folder))
+    victim = add(context)
+    killed = injected_by_a_killed_run(context, "disk_full", victim, service="victim", path=str(folder))
     assert tell(victim, "write", path=folder / "new", size=100_000)["error"] == "ENOSPC"
     told = [text.split()[0] for text in sweep(killed)]
     assert told == (["filler", "mount"] if disk == "uploads" else ["filler"])
@@ -111,40 +111,40 @@ def test_undone_from_the_journal_alone(world: World, disk: str, request: pytest.
 
 
 @needs_root
-def test_folders_of_others_are_refused(world: World, tmp_path: Path) -> None:
+def test_folders_of_others_are_refused(context: FaultContext, tmp_path: Path) -> None:
     """Neither the machine's folders nor the working folder itself, nor a way out of it by a link."""
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "out").symlink_to("/var")
-    add(world)
+    add(context)
     for path in ("/var/log", str(tmp_path / "work"), "out"):
-        with pytest.raises(BrokenError, match="is not inside"), DiskFull(service="victim", path=path).inject(world):
+        with pytest.raises(BrokenError, match="is not inside"), DiskFull(service="victim", path=path).inject(context):
             pass
-    with pytest.raises(BrokenError, match="no folder"), DiskFull(service="victim", path="missing").inject(world):
+    with pytest.raises(BrokenError, match="no folder"), DiskFull(service="victim", path="missing").inject(context):
         pass
 
 
 @needs_root
-def test_too_much_to_copy(world: World, uploads: Path) -> None:
+def test_too_much_to_copy(context: FaultContext, uploads: Path) -> None:
     """The limit holds for the copy too, and nothing is mounted."""
     (uploads / "large").write_bytes(b"x" * 200_000)
-    add(world)
+    add(context)
     fault = DiskFull(service="victim", path="up loads", limit="100KB")
-    with pytest.raises(BrokenError, match="see limit"), fault.inject(world):
+    with pytest.raises(BrokenError, match="see limit"), fault.inject(context):
         pass
     assert not uploads.is_mount()
 
 
 @needs_root
-def test_container_finds_no_room(world: World, contain: Callable[..., Service]) -> None:
+def test_container_finds_no_room(context: FaultContext, contain: Callable[..., Service]) -> None:
     """On its tmpfs (each container has one for shared memory), up to the limit."""
     victim = contain()
-    with DiskFull(service="victim", path="/dev/shm").inject(world) as evidence:
+    with DiskFull(service="victim", path="/dev/shm").inject(context) as evidence:
         assert tell(victim, "write", path="/dev/shm/new", size=100_000)["error"] == "ENOSPC"
     assert tell(victim, "write", path="/dev/shm/new", size=100_000)["error"] == ""
     assert (evidence.touched >= 1, evidence.facts["bytes"]) == (True, 64 << 20)
     for path, why in {"/tmp": "the container's own disk", "/dev/shm": "free"}.items():
         fault = DiskFull(service="victim", path=path, limit="10MB")
-        with pytest.raises(BrokenError, match=why), fault.inject(world):
+        with pytest.raises(BrokenError, match=why), fault.inject(context):
             pass
 
 

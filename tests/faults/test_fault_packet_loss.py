@@ -13,16 +13,16 @@ import pytest
 from pydantic import ValidationError
 from victims import add_process, injected_by_a_killed_run, needs_root, tell
 
-from chaoskit.clock import wait_for
-from chaoskit.errors import BrokenError
-from chaoskit.faults._machine import lacking
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import BrokenError
+from chaoskit.faults._host_capabilities import lacking
 from chaoskit.faults.packet_loss import PacketLoss
-from chaoskit.journal import sweep
-from chaoskit.scenario.setting import Setting
+from chaoskit.language.run_target import Setting
+from chaoskit.system.journal import sweep
 
 if TYPE_CHECKING:
     from chaoskit.services.base import Service
-    from tests.faults.conftest import World
+    from tests.faults.conftest import FaultContext
 
 pytestmark = [
     needs_root,
@@ -51,11 +51,11 @@ def quiet(service: Service) -> bool:
     return set(states) <= {psutil.CONN_LISTEN, psutil.CONN_TIME_WAIT}
 
 
-def test_process_loses_all(world: World) -> None:
+def test_process_loses_all(context: FaultContext) -> None:
     """Nobody gets through to it, directly or by its proxy; afterwards everybody does, and no rule is left."""
-    victim, other = add_process(world), add_process(world, "other")
+    victim, other = add_process(context), add_process(context, "other")
     before = rules()
-    with PacketLoss(on="victim", loss="100%").inject(world) as evidence:
+    with PacketLoss(on="victim", loss="100%").inject(context) as evidence:
         assert times_out(victim)
         assert tell(other)["error"] == ""
     assert tell(victim)["error"] == ""
@@ -77,11 +77,11 @@ def datagrams(service: Service) -> Iterator[tuple[socket.socket, socket.socket]]
         yield theirs, mine
 
 
-def test_process_loses_some(world: World) -> None:
+def test_process_loses_some(context: FaultContext) -> None:
     """The share that was asked for is lost, and the rest arrives, also where it is not TCP."""
-    victim, arrived = add_process(world), 0
+    victim, arrived = add_process(context), 0
     wait_for(lambda: quiet(victim), what="the readiness check's connections to end", limit=10)
-    with datagrams(victim) as (theirs, mine), PacketLoss(on="victim", loss="20%").inject(world) as evidence:
+    with datagrams(victim) as (theirs, mine), PacketLoss(on="victim", loss="20%").inject(context) as evidence:
         for _ in range(10):
             for _ in range(50):
                 mine.sendto(b"hello", theirs.getsockname())
@@ -93,11 +93,11 @@ def test_process_loses_some(world: World) -> None:
     assert 50 < evidence.touched < 150
 
 
-def test_one_direction(world: World) -> None:
+def test_one_direction(context: FaultContext) -> None:
     """What it sends is lost, what it gets arrives."""
     with (
-        datagrams(add_process(world)) as (theirs, mine),
-        PacketLoss(on="victim", loss="100%", direction="downstream").inject(world) as evidence,
+        datagrams(add_process(context)) as (theirs, mine),
+        PacketLoss(on="victim", loss="100%", direction="downstream").inject(context) as evidence,
     ):
         mine.sendto(b"hello", theirs.getsockname())
         assert theirs.recv(16) == b"hello"
@@ -107,56 +107,56 @@ def test_one_direction(world: World) -> None:
     assert (evidence.touched, evidence.facts["packets"]) == (1, 1)
 
 
-def test_nobody_talks_to_it(world: World) -> None:
+def test_nobody_talks_to_it(context: FaultContext) -> None:
     """No packet, no evidence."""
-    victim = add_process(world)
+    victim = add_process(context)
     wait_for(lambda: quiet(victim), what="the readiness check's connections to end", limit=10)
-    with PacketLoss(on="victim", loss="100%").inject(world) as evidence:
+    with PacketLoss(on="victim", loss="100%").inject(context) as evidence:
         pass
     assert evidence.touched == 0
 
 
-def test_undone_from_the_journal_alone(world: World) -> None:
+def test_undone_from_the_journal_alone(context: FaultContext) -> None:
     """The rules of a killed run are removed by the sweep; twice is once."""
-    victim = add_process(world)
+    victim = add_process(context)
     before = rules()
-    folder = injected_by_a_killed_run(world, "packet_loss", victim, on="victim", loss="100%")
+    folder = injected_by_a_killed_run(context, "packet_loss", victim, on="victim", loss="100%")
     assert times_out(victim)
     assert [text.split()[0] for text in sweep(folder)] == ["iptables"]
     assert tell(victim)["error"] == ""
     assert rules() == before
 
 
-def test_container_loses_all(world: World, contain: Callable[..., Service]) -> None:
+def test_container_loses_all(context: FaultContext, contain: Callable[..., Service]) -> None:
     """In its own network: this machine's rules stay as they are, and a killed run is swept."""
     victim = contain()
     before = rules()
-    with PacketLoss(on="victim", loss="100%").inject(world) as evidence:
+    with PacketLoss(on="victim", loss="100%").inject(context) as evidence:
         assert times_out(victim)
         assert rules() == before
     assert tell(victim)["error"] == ""
     assert evidence.touched > 0
-    folder = injected_by_a_killed_run(world, "packet_loss", victim, on="victim", loss="100%")
+    folder = injected_by_a_killed_run(context, "packet_loss", victim, on="victim", loss="100%")
     assert rules(victim.pid)
     assert [text.split()[0] for text in sweep(folder)] == ["iptables"]
     assert tell(victim)["error"] == ""
 
 
-def test_container_that_dies_meanwhile(world: World, contain: Callable[..., Service]) -> None:
+def test_container_that_dies_meanwhile(context: FaultContext, contain: Callable[..., Service]) -> None:
     """Its network has gone with it: nothing to cure, and the last counters count."""
     victim = contain()
-    with PacketLoss(on="victim", loss="100%").inject(world):
+    with PacketLoss(on="victim", loss="100%").inject(context):
         victim.kill()
     victim.start()
     assert tell(victim)["error"] == ""
 
 
-def test_a_rule_that_iptables_refuses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_that_iptables_refuses(context: FaultContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken, with its words; all or nothing is left behind."""
-    add_process(world)
+    add_process(context)
     before = rules()
     monkeypatch.setattr(PacketLoss, "_port", lambda self, service: [["INPUT", "--nonsense"]])
-    with pytest.raises(BrokenError, match="nonsense"), PacketLoss(on="victim", loss="1%").inject(world):
+    with pytest.raises(BrokenError, match="nonsense"), PacketLoss(on="victim", loss="1%").inject(context):
         pass
     assert rules() == before
 

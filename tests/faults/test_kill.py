@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from chaoskit.clock import now, wait_for
+from chaoskit.base.clock import now, wait_for
 from chaoskit.faults.kill import Kill
 
 if TYPE_CHECKING:
-    from tests.faults.conftest import World
+    from tests.faults.conftest import FaultContext
 
 Ask = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -26,11 +26,11 @@ def wait_until(condition: Callable[[], object]) -> None:
     wait_for(condition, what="the service", limit=10)
 
 
-def test_a_supervised_service_comes_back(world: World, ask: Ask) -> None:
+def test_a_supervised_service_comes_back(context: FaultContext, ask: Ask) -> None:
     """Killed, restarted by its supervisor, ready: with the times of each."""
-    worker = world.add_worker(restart="always")
+    worker = context.add_worker(restart="always")
     pid = worker.pid
-    with kill().inject(world) as evidence:
+    with kill().inject(context) as evidence:
         wait_until(lambda: worker.pid not in (None, pid) and worker.ready())
         threading.Event().wait(0.3)
     assert evidence.touched == 1
@@ -41,35 +41,35 @@ def test_a_supervised_service_comes_back(world: World, ask: Ask) -> None:
     assert ask(worker, "/health")[0] == 200
 
 
-def test_without_supervisor_it_stays_dead_until_the_end(world: World) -> None:
+def test_without_supervisor_it_stays_dead_until_the_end(context: FaultContext) -> None:
     """Neither the window's end nor anything else starts it again, but the end of the scenario does."""
-    worker = world.add_worker()
-    with kill().inject(world) as evidence:
+    worker = context.add_worker()
+    with kill().inject(context) as evidence:
         assert worker.pid is None
     assert worker.pid is None
     (strike,) = evidence.facts["strikes"]
     assert strike["new_pid"] is strike["back_after"] is strike["ready_after"] is None
-    for undo in world.held:
+    for undo in context.held:
         undo()
     assert worker.ready()
 
 
-def test_started_again_when_the_body_raises(world: World) -> None:
+def test_started_again_when_the_body_raises(context: FaultContext) -> None:
     """The promise to start it again is made before the signal is sent."""
-    worker = world.add_worker()
-    with pytest.raises(ZeroDivisionError), kill().inject(world):
+    worker = context.add_worker()
+    with pytest.raises(ZeroDivisionError), kill().inject(context):
         raise ZeroDivisionError
-    for undo in world.held:
+    for undo in context.held:
         undo()
     assert worker.ready()
 
 
-def test_again_and_again(world: World) -> None:
+def test_again_and_again(context: FaultContext) -> None:
     """``every`` strikes what is ready again, as long as the window lasts; ``times`` ends it sooner."""
-    worker = world.add_worker(restart="always")
+    worker = context.add_worker(restart="always")
     began = now()
-    with kill(every="200ms", times=3).inject(world) as evidence:
-        wait_until(lambda: len(world.events("killed")) == 3)
+    with kill(every="200ms", times=3).inject(context) as evidence:
+        wait_until(lambda: len(context.events("killed")) == 3)
         wait_until(worker.ready)
         threading.Event().wait(0.5)
     assert evidence.touched == evidence.needed == 3
@@ -82,21 +82,21 @@ def test_again_and_again(world: World) -> None:
     assert worker.ready(), "after the third it was left alone"
 
 
-def test_term(world: World) -> None:
+def test_term(context: FaultContext) -> None:
     """Any deadly signal; an exit that comes just after the window's end is waited for."""
-    world.add_worker()
-    with kill(signal="TERM").inject(world) as evidence:
+    context.add_worker()
+    with kill(signal="TERM").inject(context) as evidence:
         pass
     assert evidence.touched == 1
     assert evidence.facts["signal"] == "TERM"
     assert evidence.facts["strikes"][0]["exit"] == -15
 
 
-def test_nobody_to_kill(world: World) -> None:
+def test_nobody_to_kill(context: FaultContext) -> None:
     """A service that is dead already is not touched."""
-    worker = world.add_worker()
+    worker = context.add_worker()
     worker.kill()
-    with kill().inject(world) as evidence:
+    with kill().inject(context) as evidence:
         pass
     assert (evidence.touched, evidence.facts["strikes"]) == (0, [])
 

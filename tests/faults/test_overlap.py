@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from victims import add_process, killed_after, tell
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 from chaoskit.faults._cgroup import group_of
-from chaoskit.faults._machine import cannot_match, lacking
+from chaoskit.faults._host_capabilities import cannot_match, lacking
 from chaoskit.faults._mounts import is_full
-from chaoskit.faults.base import FAULTS, Evidence, Fault
-from chaoskit.journal import sweep
+from chaoskit.language.fault import FAULTS, Evidence, Fault
+from chaoskit.system.journal import sweep
 
 if TYPE_CHECKING:
     from chaoskit.services.base import Service
-    from tests.faults.conftest import Step, World
+    from tests.faults.conftest import FaultContext, Step
 
 MB = 1_000_000
 
@@ -54,15 +54,15 @@ class Active:
 class Scene:
     """A worker that all kinds of faults act on, and a peer beside it."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.folder = world.folder / "work"
+    def __init__(self, context: FaultContext) -> None:
+        self.context = context
+        self.folder = context.folder / "work"
         (self.folder / "data").mkdir(parents=True)
-        self.worker = world.add_worker(cwd=str(self.folder))
-        self.peer = add_process(world, "peer")
+        self.worker = context.add_worker(cwd=str(self.folder))
+        self.peer = add_process(context, "peer")
         self.active: list[Active] = []
         self.before = {name: kind.seen(self) for name, kind in KINDS.items()}
-        self.entries = sorted(kind for kind, _ in world.journal.open_entries())
+        self.entries = sorted(kind for kind, _ in context.journal.open_entries())
 
     @property
     def pid(self) -> int | None:
@@ -77,7 +77,7 @@ class Scene:
         fault = make(kind, **arguments)
         if any(active.fault.clash(fault) for active in self.active):
             return False
-        context = fault.inject(self.world)
+        context = fault.inject(self.context)
         born = self.pid
         evidence = context.__enter__()
         if kind == "restart":  # it goes on beside the window
@@ -115,7 +115,7 @@ class Kind:
 
 
 def _proxy(scene: Scene) -> dict[str, Any]:
-    url, name = scene.world.toxiproxy.places("worker")[0]
+    url, name = scene.context.toxiproxy.places("worker")[0]
     with urllib.request.urlopen(f"{url}/proxies/{name}", timeout=5) as answer:
         found: dict[str, Any] = json.load(answer)
     return found
@@ -123,7 +123,7 @@ def _proxy(scene: Scene) -> dict[str, Any]:
 
 def _refused(scene: Scene) -> bool:
     try:
-        socket.create_connection(scene.world.proxied("worker"), timeout=5).close()
+        socket.create_connection(scene.context.proxied("worker"), timeout=5).close()
     except ConnectionRefusedError:
         return True
     return False
@@ -165,7 +165,7 @@ def _faketime(scene: Scene) -> str | None:
 
 
 def _terms(scene: Scene) -> str:
-    return scene.world.failpoints("worker").list()["orders/place"]
+    return scene.context.failpoints("worker").list()["orders/place"]
 
 
 def _same_process(scene: Scene, *kinds: str) -> list[Active]:
@@ -286,10 +286,10 @@ def may_end(scene: Scene, active: Active) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("CHAOSKIT_OVERLAPS", "3"))))
-def test_random_windows(world: World, seed: int) -> None:
+def test_random_windows(context: FaultContext, seed: int) -> None:
     """Faults of every kind begin and end in any order."""
     dice = random.Random(seed)
-    scene = Scene(world)
+    scene = Scene(context)
     told: list[str] = []
     for _ in range(14):
         ending = [active for active in scene.active if may_end(scene, active)]
@@ -310,7 +310,7 @@ def test_random_windows(world: World, seed: int) -> None:
         scene.end(active)
         scene.check(f"seed {seed}, after {told}")
     assert {name: kind.seen(scene) for name, kind in KINDS.items()} == scene.before
-    assert sorted(kind for kind, _ in world.journal.open_entries()) == scene.entries
+    assert sorted(kind for kind, _ in context.journal.open_entries()) == scene.entries
     assert tell(scene.worker)["pid"] == scene.worker.pid
 
 
@@ -325,9 +325,9 @@ PAIRS = [
 
 
 @pytest.mark.parametrize("first_ends_first", [True, False])
-def test_each_pair_on_one_piece_of_state(world: World, first_ends_first: bool) -> None:
+def test_each_pair_on_one_piece_of_state(context: FaultContext, first_ends_first: bool) -> None:
     """Every two kinds that change the same, in both orders."""
-    scene = Scene(world)
+    scene = Scene(context)
     for first, second in PAIRS:
         for one, other in ((first, second), (second, first)):
             told = f"{one}, {other}, the {'first' if first_ends_first else 'second'} ends first"
@@ -339,7 +339,7 @@ def test_each_pair_on_one_piece_of_state(world: World, first_ends_first: bool) -
             for active in list(scene.active) if first_ends_first else scene.active[::-1]:
                 scene.end(active)
                 scene.check(f"{told}: ended")
-    assert sorted(kind for kind, _ in world.journal.open_entries()) == scene.entries
+    assert sorted(kind for kind, _ in context.journal.open_entries()) == scene.entries
 
 
 LASTING = ("door", "files", "failpoint", "cpu", "memory", "disk", "rules")
@@ -347,22 +347,22 @@ LASTING = ("door", "files", "failpoint", "cpu", "memory", "disk", "rules")
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_whole_again_after_sigkill(world: World, seed: int) -> None:
+def test_whole_again_after_sigkill(context: FaultContext, seed: int) -> None:
     """A run is killed while several overlap: from its journal alone all comes back."""
     dice = random.Random(seed)
-    scene = Scene(world)
+    scene = Scene(context)
     steps: list[Step] = []
     faults = [fault for name in LASTING if name in KINDS for fault in KINDS[name].faults]
     for number, (kind, arguments) in enumerate(dice.sample(faults, len(faults))):
         steps.append((number, kind, arguments))
     steps += dice.sample(steps, len(steps) // 2)
-    folder = killed_after(world, steps, scene.worker, scene.peer)
+    folder = killed_after(context, steps, scene.worker, scene.peer)
     assert {name for name in LASTING if name in KINDS and KINDS[name].seen(scene) != scene.before[name]} != set()
     assert not [line for line in sweep(folder) if "could not be undone" in line]
     assert {name: kind.seen(scene) for name, kind in KINDS.items()} == scene.before
 
 
-def test_containers(world: World, contain: Callable[..., Service]) -> None:
+def test_containers(context: FaultContext, contain: Callable[..., Service]) -> None:
     """By way of the daemon: the lowest quota, and off the network until the last window ends."""
     victim = contain()
 
@@ -372,8 +372,8 @@ def test_containers(world: World, contain: Callable[..., Service]) -> None:
 
     low, high = ExitStack(), ExitStack()
     for quota, stack in (("60%", low), ("80%", high)):
-        stack.enter_context(make("cpu", service="victim", quota=quota).inject(world))
-        stack.enter_context(make("disconnect", service="victim").inject(world))
+        stack.enter_context(make("cpu", service="victim", quota=quota).inject(context))
+        stack.enter_context(make("disconnect", service="victim").inject(context))
         assert seen() == (60_000, 0)
     low.close()
     assert seen() == (80_000, 0)

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chaoskit.clock import now, wait_for
-from chaoskit.engine.interposer import BINARY, Interposer
-from chaoskit.errors import BrokenError
+from chaoskit.base.clock import now, wait_for
+from chaoskit.base.errors import BrokenError
+from chaoskit.engine.toxiproxy_server import BINARY, Interposer
 from chaoskit.faults import _toxic
-from chaoskit.faults.base import FAULTS, WINDOW, Fault, Window
-from chaoskit.journal import Journal
+from chaoskit.language.fault import FAULT_WINDOW, FAULTS, Fault, FaultWindow
+from chaoskit.system.journal import Journal
 from chaoskit.toxiproxy.client import ToxiproxyControl
 
 if TYPE_CHECKING:
-    from tests.faults.conftest import Echo, Talker, World
+    from tests.faults.conftest import Echo, FaultContext, Talker
 
     Connect = Callable[..., Talker]
 
@@ -79,12 +79,12 @@ def outcome(talker: Talker | Connect, limit: float = 0.25) -> str:
 # Connections
 
 
-def test_refuse(world: World, connect: Connect) -> None:
+def test_refuse(context: FaultContext, connect: Connect) -> None:
     """New connections are reset, an open one at its next data; each is counted once; afterwards all is well."""
     old, idle = connect(), connect()
     assert old.say() < 5
     assert idle.say() < 5
-    with make("refuse").inject(world) as evidence:
+    with make("refuse").inject(context) as evidence:
         assert [outcome(connect) for _ in range(3)] == ["reset"] * 3
         assert outcome(old) == "reset"
     assert evidence.touched == 4
@@ -92,21 +92,21 @@ def test_refuse(world: World, connect: Connect) -> None:
     assert outcome(connect, 5) == outcome(idle, 5) == "answered"
 
 
-def test_refuse_new_ones_only(world: World, connect: Connect) -> None:
+def test_refuse_new_ones_only(context: FaultContext, connect: Connect) -> None:
     """``established: false`` leaves open connections alone."""
     old = connect()
     assert old.say() < 5
-    with make("refuse", established=False).inject(world) as evidence:
+    with make("refuse", established=False).inject(context) as evidence:
         assert outcome(connect) == "reset"
         assert outcome(old, 5) == "answered"
     assert evidence.touched == 1
 
 
-def test_blackhole(world: World, echo: Echo, connect: Connect) -> None:
+def test_blackhole(context: FaultContext, echo: Echo, connect: Connect) -> None:
     """Nothing is answered and nothing arrives; at the end held connections go on, and open ones are closed."""
     old = connect()
     assert old.say() < 5
-    with make("blackhole").inject(world) as evidence:
+    with make("blackhole").inject(context) as evidence:
         new = connect()
         assert outcome(old) == outcome(new) == "silence"
         assert echo.received == [b"hello"]
@@ -117,21 +117,21 @@ def test_blackhole(world: World, echo: Echo, connect: Connect) -> None:
     assert outcome(old, 5) in ("closed", "reset")
 
 
-def test_blackhole_new_ones_only(world: World, connect: Connect) -> None:
+def test_blackhole_new_ones_only(context: FaultContext, connect: Connect) -> None:
     """``established: false`` leaves open connections alone."""
     old = connect()
     assert old.say() < 5
-    with make("blackhole", established=False).inject(world) as evidence:
+    with make("blackhole", established=False).inject(context) as evidence:
         assert outcome(old, 5) == "answered"
         assert outcome(connect) == "silence"
     assert evidence.touched == 1
 
 
 @pytest.mark.parametrize("name", ["refuse", "blackhole"])
-def test_nobody_came(name: str, world: World, connect: Connect) -> None:
+def test_nobody_came(name: str, context: FaultContext, connect: Connect) -> None:
     """An open connection on which nothing is sent has not been touched."""
     connect().say()
-    with make(name).inject(world) as evidence:
+    with make(name).inject(context) as evidence:
         pass
     assert evidence.touched == 0
 
@@ -157,13 +157,13 @@ def test_nobody_came(name: str, world: World, connect: Connect) -> None:
     ],
 )
 def test_some_connections(
-    name: str, arguments: Any, seen: str, chosen: Any, hit: list[bool], world: World, connect: Connect
+    name: str, arguments: Any, seen: str, chosen: Any, hit: list[bool], context: FaultContext, connect: Connect
 ) -> None:
     """``connections`` chooses in the order in which they come, those that are open first; exactly these are counted."""
     open_ones = [connect() for _ in range(2)]
     for talker in open_ones:
         talker.say()
-    with make(name, connections=chosen, **arguments).inject(world) as evidence:
+    with make(name, connections=chosen, **arguments).inject(context) as evidence:
         seen_by = [outcome(talker) for talker in open_ones] + [outcome(connect) for _ in range(4)]
     assert seen_by == [seen if each else "answered" for each in hit]
     assert evidence.touched == sum(hit)
@@ -191,14 +191,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def web(world: World) -> Iterator[list[str]]:
+def web(context: FaultContext) -> Iterator[list[str]]:
     """A service ``web``; gives the paths that it has seen."""
     seen: list[str] = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Own", (Handler,), {"seen": seen}))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
-    world.add_proxy("web", server.server_port)
+    context.add_proxy("web", server.server_port)
     yield seen
     server.shutdown()
     thread.join()
@@ -206,9 +206,9 @@ def web(world: World) -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def client(world: World, web: list[str]) -> Iterator[http.client.HTTPConnection]:
+def client(context: FaultContext, web: list[str]) -> Iterator[http.client.HTTPConnection]:
     """A connection to it that was used before the fault."""
-    with closing(http.client.HTTPConnection(*world.proxied("web"), timeout=5)) as connection:
+    with closing(http.client.HTTPConnection(*context.proxied("web"), timeout=5)) as connection:
         assert ask(connection, "/before") == 200
         web.clear()
         yield connection
@@ -221,9 +221,9 @@ def ask(connection: http.client.HTTPConnection, path: str, method: str = "GET", 
     return answer.status
 
 
-def test_a_status_by_path_and_method(world: World, web: list[str], client: http.client.HTTPConnection) -> None:
+def test_a_status_by_path_and_method(context: FaultContext, web: list[str], client: http.client.HTTPConnection) -> None:
     """Only what matches is answered, and never arrives; the connection lives on."""
-    with make("http", on="web", status=503, path="/pay/*", method="POST").inject(world) as evidence:
+    with make("http", on="web", status=503, path="/pay/*", method="POST").inject(context) as evidence:
         assert ask(client, "/pay/1", "POST") == 503
         assert ask(client, "/pay/1") == 200
         assert ask(client, "/other", "POST") == 200
@@ -234,34 +234,34 @@ def test_a_status_by_path_and_method(world: World, web: list[str], client: http.
     assert evidence.facts["attributes"]["status"] == 503
 
 
-def test_by_header(world: World, web: list[str], client: http.client.HTTPConnection) -> None:
+def test_by_header(context: FaultContext, web: list[str], client: http.client.HTTPConnection) -> None:
     """A header that must be there, with a value."""
-    with make("http", on="web", status=500, header="X-Tenant", value="gold").inject(world) as evidence:
+    with make("http", on="web", status=500, header="X-Tenant", value="gold").inject(context) as evidence:
         tenants = [{"x-tenant": "gold"}, {"x-tenant": "tin"}, {}]
         assert [ask(client, "/", **tenant) for tenant in tenants] == [500, 200, 200]
     assert evidence.touched == 1
     assert len(web) == 2
 
 
-def test_the_first_requests(world: World, web: list[str], client: http.client.HTTPConnection) -> None:
+def test_the_first_requests(context: FaultContext, web: list[str], client: http.client.HTTPConnection) -> None:
     """``requests`` counts those that match, on all connections together."""
-    with make("http", on="web", status=503, requests={"after": 1, "first": 3}).inject(world) as evidence:
+    with make("http", on="web", status=503, requests={"after": 1, "first": 3}).inject(context) as evidence:
         assert [ask(client, "/") for _ in range(3)] == [200, 503, 503]
-        with closing(http.client.HTTPConnection(*world.proxied("web"), timeout=5)) as another:
+        with closing(http.client.HTTPConnection(*context.proxied("web"), timeout=5)) as another:
             assert [ask(another, "/") for _ in range(2)] == [503, 200]
     assert evidence.touched == 2
     assert len(web) == 2
 
 
-def test_delay_and_cut(world: World, web: list[str], client: http.client.HTTPConnection) -> None:
+def test_delay_and_cut(context: FaultContext, web: list[str], client: http.client.HTTPConnection) -> None:
     """A delayed request arrives late; a cut one never does."""
-    with make("http", on="web", delay="200ms").inject(world) as evidence:
+    with make("http", on="web", delay="200ms").inject(context) as evidence:
         began = now()
         assert ask(client, "/") == 200
         assert now() - began >= 0.2
     assert evidence.touched == 1
     for cut, error in (("reset", ConnectionResetError), ("close", http.client.RemoteDisconnected)):
-        with make("http", on="web", cut=cut).inject(world) as evidence:
+        with make("http", on="web", cut=cut).inject(context) as evidence:
             with pytest.raises(error):
                 ask(client, "/")
             client.close()
@@ -270,25 +270,27 @@ def test_delay_and_cut(world: World, web: list[str], client: http.client.HTTPCon
     assert web == ["/"]
 
 
-def test_a_share_of_the_requests(world: World, web: list[str], client: http.client.HTTPConnection) -> None:
+def test_a_share_of_the_requests(context: FaultContext, web: list[str], client: http.client.HTTPConnection) -> None:
     """Some are taken, some are not."""
-    with make("http", on="web", status=503, share="50%").inject(world):
+    with make("http", on="web", status=503, share="50%").inject(context):
         statuses = [ask(client, "/") for _ in range(100)]
     assert 20 <= statuses.count(503) <= 80
     assert len(web) == statuses.count(200)
 
 
-def test_no_request_matched(world: World, client: http.client.HTTPConnection) -> None:
+def test_no_request_matched(context: FaultContext, client: http.client.HTTPConnection) -> None:
     """Traffic alone is no evidence."""
-    with make("http", on="web", status=503, path="/never").inject(world) as evidence:
+    with make("http", on="web", status=503, path="/never").inject(context) as evidence:
         assert ask(client, "/") == 200
     assert evidence.touched == 0
 
 
-def test_beside_a_toxic_of_the_original(world: World, web: list[str], client: http.client.HTTPConnection) -> None:
+def test_beside_a_toxic_of_the_original(
+    context: FaultContext, web: list[str], client: http.client.HTTPConnection
+) -> None:
     """Both act, each tells its own, and the end of one leaves the other."""
-    with make("latency", on="web", delay="100ms").inject(world) as slow:
-        with make("http", on="web", status=503, path="/bad").inject(world) as bad:
+    with make("latency", on="web", delay="100ms").inject(context) as slow:
+        with make("http", on="web", status=503, path="/bad").inject(context) as bad:
             assert ask(client, "/bad") == 503
             began = now()
             assert ask(client, "/good") == 200
@@ -302,23 +304,23 @@ def test_beside_a_toxic_of_the_original(world: World, web: list[str], client: ht
 
 
 @pytest.fixture
-def planned() -> Iterator[Callable[[Window], None]]:
+def planned() -> Iterator[Callable[[FaultWindow], None]]:
     """``planned(window)`` says what the engine would, until the end of the test."""
     # The fixture's end runs in another context than the test, so what was set is undone by value.
-    yield lambda window: WINDOW.set(window) and None
-    WINDOW.set(None)
+    yield lambda window: FAULT_WINDOW.set(window) and None
+    FAULT_WINDOW.set(None)
 
 
 def test_a_lease_lifts_the_fault(
-    world: World, connect: Connect, planned: Callable[[Window], None], monkeypatch: pytest.MonkeyPatch
+    context: FaultContext, connect: Connect, planned: Callable[[FaultWindow], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An engine that hangs: the toxics are gone soon after the planned end. The fault that comes late is told so."""
     monkeypatch.setattr(_toxic, "_MARGIN", 0.1)
-    planned(Window("slow/ä", 0.4))
+    planned(FaultWindow("slow/ä", 0.4))
     talker = connect()
     fault = make("latency", delay="100ms", connections={"first": 9})
     with ExitStack() as stack:
-        evidence = stack.enter_context(fault.inject(world))
+        evidence = stack.enter_context(fault.inject(context))
         assert talker.say() >= 0.1
         wait_for(lambda: talker.say() < 0.08, what="the lease to end", limit=5)
         with pytest.raises(BrokenError, match="was gone before its time"):
@@ -332,16 +334,16 @@ def test_an_unplanned_fault_has_a_lease_too(start: Callable[..., ToxiproxyContro
 
     control = start("embedded")
     control.create_proxy("echo", "127.0.0.1:1")
-    world: Any = type("World", (), {"toxiproxy": control})()
+    context: Any = type("FaultContext", (), {"toxiproxy": control})()
     url = control._consumer.url
-    with make("latency", delay="1s").inject(world):
+    with make("latency", delay="1s").inject(context):
         (toxic,) = requests.get(f"{url}/proxies/echo/toxics", timeout=5).json()
     assert toxic["ttl"] == 610_000
 
 
 @pytest.mark.parametrize("seeds", [(7, 7), (7, 8)], ids=["same seed", "another seed"])
 def test_the_seed_repeats_the_choice(
-    seeds: tuple[int, int], start: Callable[..., ToxiproxyControl], echo: Echo, planned: Callable[[Window], None]
+    seeds: tuple[int, int], start: Callable[..., ToxiproxyControl], echo: Echo, planned: Callable[[FaultWindow], None]
 ) -> None:
     """The same connections are hit again in another run with the same seed, and others with another."""
     from tests.faults.conftest import Talker
@@ -355,9 +357,9 @@ def test_the_seed_repeats_the_choice(
     for seed in seeds:
         control = start("embedded", seed)
         made = control.create_proxy("echo", f"127.0.0.1:{echo.port}")
-        world: Any = type("World", (), {"toxiproxy": control})()
-        planned(Window("flaky", 5.0))
-        with make("refuse", share="50%").inject(world):
+        context: Any = type("FaultContext", (), {"toxiproxy": control})()
+        planned(FaultWindow("flaky", 5.0))
+        with make("refuse", share="50%").inject(context):
             patterns += [outcome(partial(knock, (made.host, made.port)), 5) for _ in range(24)]
         for talker in talkers:
             talker.close()

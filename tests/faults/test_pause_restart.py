@@ -9,73 +9,73 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.faults.pause import Pause
 from chaoskit.faults.restart import Restart
 
 if TYPE_CHECKING:
     from chaoskit.services.base import Service
-    from tests.faults.conftest import World
+    from tests.faults.conftest import FaultContext
 
 Ask = Callable[..., tuple[int, dict[str, Any]]]
 
 
-def test_paused(world: World, ask: Ask) -> None:
+def test_paused(context: FaultContext, ask: Ask) -> None:
     """Connections are accepted and nothing answers; afterwards the same process does; all is in the journal."""
-    worker = world.add_worker()
-    before = [kind for kind, _ in world.journal.open_entries()]
-    with Pause(service="worker").inject(world) as evidence:
-        assert [kind for kind, _ in world.journal.open_entries()] == [*before, "signal"]
+    worker = context.add_worker()
+    before = [kind for kind, _ in context.journal.open_entries()]
+    with Pause(service="worker").inject(context) as evidence:
+        assert [kind for kind, _ in context.journal.open_entries()] == [*before, "signal"]
         with pytest.raises(TimeoutError):
             ask(worker, limit=0.3)
     assert ask(worker)[0] == 200
     assert (evidence.touched, evidence.facts["pid"]) == (1, worker.pid)
     assert 0.3 <= evidence.facts["seconds"] < 5
-    assert [kind for kind, _ in world.journal.open_entries()] == before
+    assert [kind for kind, _ in context.journal.open_entries()] == before
 
 
-def test_goes_on_when_the_body_raises(world: World, ask: Ask) -> None:
+def test_goes_on_when_the_body_raises(context: FaultContext, ask: Ask) -> None:
     """An exception does not leave it stopped."""
-    worker = world.add_worker()
-    with pytest.raises(ZeroDivisionError), Pause(service="worker").inject(world):
+    worker = context.add_worker()
+    with pytest.raises(ZeroDivisionError), Pause(service="worker").inject(context):
         raise ZeroDivisionError
     assert ask(worker)[0] == 200
 
 
-def test_killed_while_paused(world: World) -> None:
+def test_killed_while_paused(context: FaultContext) -> None:
     """The cure does not mind that it is gone, and says so."""
-    worker = world.add_worker()
-    with Pause(service="worker").inject(world) as evidence:
+    worker = context.add_worker()
+    with Pause(service="worker").inject(context) as evidence:
         worker.kill()
     assert evidence.facts["gone"] is True
 
 
-def test_nobody_to_pause(world: World) -> None:
+def test_nobody_to_pause(context: FaultContext) -> None:
     """A dead service is not touched."""
-    world.add_worker().kill()
-    with Pause(service="worker").inject(world) as evidence:
+    context.add_worker().kill()
+    with Pause(service="worker").inject(context) as evidence:
         pass
     assert evidence.touched == 0
 
 
-def test_postgres_with_all_its_sessions(world: World, postgres: Service) -> None:
+def test_postgres_with_all_its_sessions(context: FaultContext, postgres: Service) -> None:
     """Sessions are processes of their own; they stand still as well."""
     import psycopg
 
-    world.adopt("db", postgres)
+    context.adopt("db", postgres)
     with psycopg.connect(postgres.url(), autocommit=True) as session, ThreadPoolExecutor(1) as pool:
-        with Pause(service="db").inject(world):
+        with Pause(service="db").inject(context):
             answer = pool.submit(session.execute, "select 1")
             with pytest.raises(TimeoutError):
                 answer.result(0.3)
         assert answer.result(5).fetchone() == (1,)
 
 
-def test_restarted(world: World, ask: Ask) -> None:
+def test_restarted(context: FaultContext, ask: Ask) -> None:
     """Another process answers at the same address when the window ends."""
-    worker = world.add_worker()
+    worker = context.add_worker()
     pid = worker.pid
-    with Restart(service="worker").inject(world) as evidence:
+    with Restart(service="worker").inject(context) as evidence:
         pass
     status, told = ask(worker)
     assert (status, told["pid"]) == (200, worker.pid)
@@ -90,19 +90,19 @@ def test_restarted(world: World, ask: Ask) -> None:
     assert evidence.over is not None, "recovery counts from when it was ready, not from the end of the window"
 
 
-def test_restart_ends_when_the_body_raises(world: World, ask: Ask) -> None:
+def test_restart_ends_when_the_body_raises(context: FaultContext, ask: Ask) -> None:
     """The service is up again before the exception goes on."""
-    worker = world.add_worker()
-    with pytest.raises(ZeroDivisionError), Restart(service="worker").inject(world):
+    worker = context.add_worker()
+    with pytest.raises(ZeroDivisionError), Restart(service="worker").inject(context):
         raise ZeroDivisionError
     assert ask(worker)[0] == 200
 
 
-def test_a_restart_that_fails_is_broken(world: World) -> None:
+def test_a_restart_that_fails_is_broken(context: FaultContext) -> None:
     """The service's own words are in the error."""
-    worker = world.add_worker()
+    worker = context.add_worker()
     worker.spec = worker.spec.model_copy(update={"command": ["python", "-c", "raise SystemExit('no luck')"]})
-    with pytest.raises(BrokenError, match="no luck"), Restart(service="worker").inject(world):
+    with pytest.raises(BrokenError, match="no luck"), Restart(service="worker").inject(context):
         pass
 
 

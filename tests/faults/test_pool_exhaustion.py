@@ -11,13 +11,13 @@ import psycopg
 import pytest
 from pydantic import ValidationError
 
-from chaoskit.clock import wait_for
-from chaoskit.errors import BrokenError
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import BrokenError
 from chaoskit.faults.pool_exhaustion import PoolExhaustion, _Holding
 
 if TYPE_CHECKING:
     from chaoskit.services.base import Service
-    from tests.faults.conftest import Talker, World
+    from tests.faults.conftest import FaultContext, Talker
 
 
 def exhaust(**arguments: Any) -> PoolExhaustion:
@@ -25,10 +25,10 @@ def exhaust(**arguments: Any) -> PoolExhaustion:
 
 
 @pytest.fixture
-def db(world: World, postgres: Service) -> Service:
+def db(context: FaultContext, postgres: Service) -> Service:
     """PostgreSQL for 20 sessions, none of which is left from the test before."""
     wait_for(lambda: foreign(postgres) == 0, what="the sessions of the test before to end", limit=10)
-    return world.adopt("db", postgres)
+    return context.adopt("db", postgres)
 
 
 def foreign(postgres: Service) -> int:
@@ -44,18 +44,18 @@ def foreign(postgres: Service) -> int:
 
 
 @pytest.fixture
-def cache(world: World) -> Service:
+def cache(context: FaultContext) -> Service:
     """Redis for 30 clients."""
-    return world.add("db", provider="redis", args={"maxclients": 30})
+    return context.add("db", provider="redis", args={"maxclients": 30})
 
 
 @pytest.fixture
-def client(world: World) -> Iterator[Callable[[], psycopg.Connection[Any]]]:
+def client(context: FaultContext) -> Iterator[Callable[[], psycopg.Connection[Any]]]:
     """Sessions of a service's own, through the proxy."""
     sessions: list[psycopg.Connection[Any]] = []
 
     def make() -> psycopg.Connection[Any]:
-        url = world.service("db").url(*world.proxied("db"))
+        url = context.service("db").url(*context.proxied("db"))
         sessions.append(psycopg.connect(url, connect_timeout=5, autocommit=True, application_name="orders"))
         return sessions[-1]
 
@@ -72,10 +72,10 @@ def ours(session: psycopg.Connection[Any]) -> int:
     return int(row[0])
 
 
-def test_a_number(world: World, db: Service, client: Callable[[], psycopg.Connection[Any]]) -> None:
+def test_a_number(context: FaultContext, db: Service, client: Callable[[], psycopg.Connection[Any]]) -> None:
     """So many sessions are there when the window opens, and none after it; what others have they keep."""
     own = client()
-    with exhaust(hold=5).inject(world) as evidence:
+    with exhaust(hold=5).inject(context) as evidence:
         assert ours(own) == 5
     wait_for(lambda: ours(own) == 0, what="the sessions to end", limit=5)
     assert evidence.unit == "connections"
@@ -85,10 +85,10 @@ def test_a_number(world: World, db: Service, client: Callable[[], psycopg.Connec
     assert 0 < evidence.facts["seconds"] < 5
 
 
-def test_everything(world: World, db: Service, client: Callable[[], psycopg.Connection[Any]]) -> None:
+def test_everything(context: FaultContext, db: Service, client: Callable[[], psycopg.Connection[Any]]) -> None:
     """With all of them taken nobody gets in; what is freed by others is taken too; then there is room again."""
     own = client()
-    with exhaust(hold="100%").inject(world) as evidence:
+    with exhaust(hold="100%").inject(context) as evidence:
         with pytest.raises(psycopg.OperationalError, match="too many clients"):
             client()
         own.close()
@@ -110,10 +110,10 @@ def can_connect(client: Callable[[], psycopg.Connection[Any]]) -> bool:
     return True
 
 
-def test_evict(world: World, db: Service, client: Callable[[], psycopg.Connection[Any]]) -> None:
+def test_evict(context: FaultContext, db: Service, client: Callable[[], psycopg.Connection[Any]]) -> None:
     """The service's own sessions are ended, and their places are taken."""
     sessions = [client() for _ in range(3)]
-    with exhaust(hold="100%", evict=True).inject(world) as evidence:
+    with exhaust(hold="100%", evict=True).inject(context) as evidence:
         wait_for(lambda: not can_connect(client), what="all places to be taken", limit=5)
         for session in sessions:
             with pytest.raises(psycopg.OperationalError):
@@ -122,9 +122,11 @@ def test_evict(world: World, db: Service, client: Callable[[], psycopg.Connectio
     assert evidence.facts["evicted"] >= 3
 
 
-def test_a_share_leaves_the_rest(world: World, db: Service, client: Callable[[], psycopg.Connection[Any]]) -> None:
+def test_a_share_leaves_the_rest(
+    context: FaultContext, db: Service, client: Callable[[], psycopg.Connection[Any]]
+) -> None:
     """90% of 20 are 18: two get in, and a third does not."""
-    with exhaust(hold="90%").inject(world) as evidence:
+    with exhaust(hold="90%").inject(context) as evidence:
         client()
         client()
         with pytest.raises(psycopg.OperationalError):
@@ -132,29 +134,31 @@ def test_a_share_leaves_the_rest(world: World, db: Service, client: Callable[[],
     assert evidence.touched == 18
 
 
-def test_released_when_the_body_raises(world: World, db: Service) -> None:
+def test_released_when_the_body_raises(context: FaultContext, db: Service) -> None:
     """An exception frees them all."""
-    with pytest.raises(ZeroDivisionError), exhaust(hold="100%").inject(world):
+    with pytest.raises(ZeroDivisionError), exhaust(hold="100%").inject(context):
         raise ZeroDivisionError
-    wait_for(lambda: world.toxiproxy.counters()["db"].active == 0, what="the sessions to end", limit=5)
+    wait_for(lambda: context.toxiproxy.counters()["db"].active == 0, what="the sessions to end", limit=5)
 
 
-def test_lost_and_taken_again(world: World, db: Service, client: Callable[[], psycopg.Connection[Any]]) -> None:
+def test_lost_and_taken_again(
+    context: FaultContext, db: Service, client: Callable[[], psycopg.Connection[Any]]
+) -> None:
     """Sessions that a fault cuts are counted as lost and opened anew."""
-    with exhaust(hold=4).inject(world) as evidence:
-        world.toxiproxy.set_enabled("db", False)
+    with exhaust(hold=4).inject(context) as evidence:
+        context.toxiproxy.set_enabled("db", False)
         threading.Event().wait(0.2)
-        world.toxiproxy.set_enabled("db", True)
+        context.toxiproxy.set_enabled("db", True)
         own = client()
         wait_for(lambda: ours(own) == 4, what="the sessions to come back", limit=5)
     assert (evidence.touched, evidence.facts["lost"], evidence.facts["held_at_end"]) == (4, 4, 4)
     assert evidence.facts["refused"] >= 1
 
 
-def test_nothing_could_be_held(world: World, db: Service) -> None:
+def test_nothing_could_be_held(context: FaultContext, db: Service) -> None:
     """A server that cannot be reached was not exhausted."""
-    world.toxiproxy.set_enabled("db", False)
-    with exhaust(hold=4).inject(world) as evidence:
+    context.toxiproxy.set_enabled("db", False)
+    with exhaust(hold=4).inject(context) as evidence:
         pass
     assert evidence.touched == 0
     assert evidence.facts["refused"] >= 1
@@ -177,18 +181,18 @@ def test_interrupted_while_it_releases(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wait_for(lambda: process.poll() is not None, what="its end", limit=10)
 
 
-def test_redis(world: World, cache: Service) -> None:
+def test_redis(context: FaultContext, cache: Service) -> None:
     """Redis accepts and then says no: only clients that it took are held."""
-    with exhaust(hold="100%").inject(world) as evidence:
-        answer = ask_redis(world)
+    with exhaust(hold="100%").inject(context) as evidence:
+        answer = ask_redis(context)
         assert b"max number of clients" in answer
-    wait_for(lambda: ask_redis(world) == b"+PONG\r\n", what="room", limit=5)
+    wait_for(lambda: ask_redis(context) == b"+PONG\r\n", what="room", limit=5)
     assert (evidence.touched, evidence.facts["asked"], evidence.facts["limit"]) == (30, 30, 30)
 
 
-def ask_redis(world: World) -> bytes:
+def ask_redis(context: FaultContext) -> bytes:
     """What Redis says to a PING."""
-    with socket.create_connection(world.proxied("db"), timeout=5) as connection:
+    with socket.create_connection(context.proxied("db"), timeout=5) as connection:
         try:
             connection.sendall(b"PING\r\n")
             return connection.recv(100)
@@ -196,38 +200,38 @@ def ask_redis(world: World) -> bytes:
             return b"-ERR max number of clients reached (reset)"
 
 
-def test_redis_evict(world: World, cache: Service) -> None:
+def test_redis_evict(context: FaultContext, cache: Service) -> None:
     """Clients of others are ended, ours are not."""
-    with socket.create_connection(world.proxied("db"), timeout=5) as own:
+    with socket.create_connection(context.proxied("db"), timeout=5) as own:
         own.sendall(b"PING\r\n")
         assert own.recv(100) == b"+PONG\r\n"
-        with exhaust(hold="100%", evict=True).inject(world) as evidence:
+        with exhaust(hold="100%", evict=True).inject(context) as evidence:
             assert own.recv(100) == b""
     assert evidence.touched == 30
     assert evidence.facts["evicted"] >= 1
     assert evidence.facts["held_at_end"] == 30
 
 
-def test_plain_connections(world: World, connect: Callable[..., Talker]) -> None:
+def test_plain_connections(context: FaultContext, connect: Callable[..., Talker]) -> None:
     """Any server: connections that say nothing."""
-    world.services["echo"] = world.add("db", provider="noop")  # the echo server has no process; its proxy counts
-    with exhaust(on="echo", hold=7).inject(world) as evidence:
-        wait_for(lambda: world.toxiproxy.counters()["echo"].active == 7, what="the proxy to accept them", limit=5)
+    context.services["echo"] = context.add("db", provider="noop")  # the echo server has no process; its proxy counts
+    with exhaust(on="echo", hold=7).inject(context) as evidence:
+        wait_for(lambda: context.toxiproxy.counters()["echo"].active == 7, what="the proxy to accept them", limit=5)
     assert (evidence.touched, evidence.facts["limit"]) == (7, None)
-    wait_for(lambda: world.toxiproxy.counters()["echo"].active == 0, what="their ends", limit=5)
+    wait_for(lambda: context.toxiproxy.counters()["echo"].active == 0, what="their ends", limit=5)
 
 
-def test_what_cannot_be_done(world: World, connect: Callable[..., Talker]) -> None:
+def test_what_cannot_be_done(context: FaultContext, connect: Callable[..., Talker]) -> None:
     """A share of nobody knows what, and eviction where there are no sessions: broken, in words."""
-    world.services["echo"] = world.add("db", provider="noop")
+    context.services["echo"] = context.add("db", provider="noop")
     with (
         pytest.raises(BrokenError, match="echo tells no limit of connections; give hold as a number"),
-        exhaust(on="echo", hold="50%").inject(world),
+        exhaust(on="echo", hold="50%").inject(context),
     ):
         raise AssertionError("not reached")
     with (
         pytest.raises(BrokenError, match="PostgreSQL and Redis only"),
-        exhaust(on="echo", hold=1, evict=True).inject(world),
+        exhaust(on="echo", hold=1, evict=True).inject(context),
     ):
         raise AssertionError("not reached")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from chaoskit.faults.base import FAULTS
+from chaoskit.language.fault import FAULTS
 
 GOOD: list[tuple[str, dict[str, Any], dict[str, int]]] = [
     ("latency", {"delay": "800ms", "jitter": "100ms"}, {"latency": 800, "jitter": 100}),

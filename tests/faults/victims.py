@@ -15,12 +15,12 @@ from urllib.parse import urlencode
 
 import pytest
 
-from chaoskit.scenario.service import ReadySpec, ServiceSpec
+from chaoskit.language.service import ReadySpec, ServiceSpec
 from chaoskit.services.base import Service
 from chaoskit.services.create import create
 
 if TYPE_CHECKING:
-    from tests.faults.conftest import World
+    from tests.faults.conftest import FaultContext
 
 IMAGE = "python:3.11-slim"
 
@@ -120,10 +120,10 @@ def tell(service: Service, what: str = "fine", limit: float = 10.0, **arguments:
         connection.close()
 
 
-def add_process(world: World, name: str = "victim", **spec: Any) -> Service:
+def add_process(context: FaultContext, name: str = "victim", **spec: Any) -> Service:
     """A victim as a process of this machine, behind a proxy."""
     ready = ReadySpec(http="/fine", within="20s")
-    return world.add(name, command=[sys.executable, "-c", PROGRAM], **{"ready": ready, **spec})
+    return context.add(name, command=[sys.executable, "-c", PROGRAM], **{"ready": ready, **spec})
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may do this")
@@ -140,24 +140,24 @@ def docker_missing() -> str:
 
 
 @pytest.fixture
-def contain(world: World) -> Iterator[Callable[..., Service]]:
+def contain(context: FaultContext) -> Iterator[Callable[..., Service]]:
     """Makes victims that are containers of one network."""
     if reason := docker_missing():
         pytest.skip(reason)
     from chaoskit.services.docker.network import Network
     from chaoskit.services.docker.runtime import ContainerRuntime
 
-    network = Network(f"chaoskit-test-{os.getpid()}-{next(_numbers)}", world.journal)
+    network = Network(f"chaoskit-test-{os.getpid()}-{next(_numbers)}", context.journal)
     network.create()
     made: list[Service] = []
 
     def make(name: str = "victim", aliases: list[str] | None = None, **given: Any) -> Service:
         command = ["python3", "-c", PROGRAM]
         spec = ServiceSpec(**{"image": IMAGE, "command": command, "ready": ReadySpec(http="/fine"), **given})
-        runtime = ContainerRuntime(name, spec, network, world.journal, aliases=aliases or [name], note=print)
-        folder = world.folder
-        service = create(name, spec, folder=folder, journal=world.journal, emit=world.rows.append, runtime=runtime)
-        world.services[name] = service
+        runtime = ContainerRuntime(name, spec, network, context.journal, aliases=aliases or [name], note=print)
+        folder = context.folder
+        service = create(name, spec, folder=folder, journal=context.journal, emit=context.rows.append, runtime=runtime)
+        context.services[name] = service
         made.append(service)
         service.start()
         return service
@@ -172,8 +172,8 @@ KILLED_RUN = """
 import json, os, pathlib, signal, sys
 from types import SimpleNamespace
 from chaoskit.failpoints.client import FailpointClient
-from chaoskit.faults.base import FAULTS
-from chaoskit.journal import Journal
+from chaoskit.language.fault import FAULTS
+from chaoskit.system.journal import Journal
 from chaoskit.toxiproxy.client import ToxiproxyControl
 
 said = json.loads(sys.argv[1])
@@ -189,7 +189,7 @@ def victim(name):
     return SimpleNamespace(**{**facts, "folder": pathlib.Path(facts["folder"])}, **more)
 
 
-world = SimpleNamespace(
+context = SimpleNamespace(
     journal=Journal(pathlib.Path(said["journal"])),
     service=victim,
     toxiproxy=ToxiproxyControl(said["toxiproxy"]),
@@ -202,7 +202,7 @@ for number, kind, arguments in said["steps"]:
     if number in active:
         active.pop(number).__exit__(None, None, None)
     else:
-        active[number] = FAULTS.get(kind).model_validate(arguments).inject(world)
+        active[number] = FAULTS.get(kind).model_validate(arguments).inject(context)
         active[number].__enter__()
 print("injected", flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -213,20 +213,20 @@ Step = tuple[int, str, dict[str, Any]]
 second."""
 
 
-def injected_by_a_killed_run(world: World, fault: str, *victims: Service, **arguments: object) -> Path:
+def injected_by_a_killed_run(context: FaultContext, fault: str, *victims: Service, **arguments: object) -> Path:
     """A run injects a fault and is killed with SIGKILL; gives the folder with its journal."""
-    return killed_after(world, [(0, fault, arguments)], *victims)
+    return killed_after(context, [(0, fault, arguments)], *victims)
 
 
-def killed_after(world: World, steps: list[Step], *victims: Service) -> Path:
+def killed_after(context: FaultContext, steps: list[Step], *victims: Service) -> Path:
     """A run begins and ends faults and is killed with SIGKILL; gives the folder with its journal."""
-    folder = world.folder / f"killed-{next(_numbers)}"
+    folder = context.folder / f"killed-{next(_numbers)}"
     folder.mkdir()
     container = victims[0].container
     said = {
         "steps": steps,
         "journal": str(folder / "undo.journal"),
-        "toxiproxy": world.toxiproxy.places("")[0][0],
+        "toxiproxy": context.toxiproxy.places("")[0][0],
         "failpoints": victims[0].failpoints_url or "",
         "victims": {
             it.name: {"name": it.name, "pid": it.pid, "port": it.port, "folder": str(folder / it.name)}

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.history import files
 from chaoskit.history.files import open_kept, read_kept, read_object, refuse_planted, write_kept
 

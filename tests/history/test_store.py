@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
+from chaoskit.base.mask import mask, secrets_in
 from chaoskit.history import rows as r
 from chaoskit.history.store import History, load
-from chaoskit.mask import mask, secrets_in
-from chaoskit.processes import CUT
+from chaoskit.system.processes import CUT
 
 
 def sample(value: float) -> r.Sample:
@@ -33,8 +33,8 @@ def test_what_was_added_is_read_back(tmp_path: Path) -> None:
         history.add(row)
     history.close()
     again = load(tmp_path / "run")
-    assert again.of(r.Sample) == [rows[0], rows[2]]
-    assert again.of(r.Log) == [rows[1]]
+    assert again.rows(r.Sample) == [rows[0], rows[2]]
+    assert again.rows(r.Log) == [rows[1]]
     assert again.counts() == {"samples": 2, "logs": 1} == history.counts()
     assert {file.name for file in (tmp_path / "run").iterdir()} == {"samples.jsonl", "logs.jsonl"}
 
@@ -46,7 +46,7 @@ def test_a_sample_that_is_no_finite_number_is_read_back(tmp_path: Path) -> None:
     for row in rows:
         history.add(row)
     history.close()
-    read = [row.value for row in load(tmp_path).of(r.Sample)]
+    read = [row.value for row in load(tmp_path).rows(r.Sample)]
     assert read[:2] + read[3:] == [math.inf, -math.inf, 2.0]
     assert math.isnan(read[2])
 
@@ -55,7 +55,7 @@ def test_rows_can_be_followed(tmp_path: Path) -> None:
     """``since`` gives what came after an index, and copies: they do not change later."""
     history = History()
     history.add(sample(1))
-    seen = history.of(r.Sample)
+    seen = history.rows(r.Sample)
     history.add(sample(2))
     assert len(seen) == 1
     assert history.since(r.Sample, 1) == [sample(2)]
@@ -67,7 +67,7 @@ def test_what_was_flushed_survives_a_crash(tmp_path: Path) -> None:
     history = History(tmp_path)
     history.add(sample(1))
     history.flush()
-    assert load(tmp_path).of(r.Sample) == [sample(1)]
+    assert load(tmp_path).rows(r.Sample) == [sample(1)]
     history.close()
 
 
@@ -79,7 +79,7 @@ def test_a_history_has_an_end(tmp_path: Path) -> None:
     history.add(sample(2))
     history.flush()
     history.close()
-    assert history.of(r.Sample) == load(tmp_path).of(r.Sample) == [sample(1)]
+    assert history.rows(r.Sample) == load(tmp_path).rows(r.Sample) == [sample(1)]
 
 
 @pytest.mark.parametrize("kept", range(1, 12))
@@ -87,7 +87,7 @@ def test_a_last_line_that_was_cut_is_dropped(tmp_path: Path, kept: int) -> None:
     """A process killed in mid-line leaves a piece of a row: the rows before it count."""
     whole = msgspec.json.encode(sample(1)) + b"\n"
     (tmp_path / "samples.jsonl").write_bytes(whole + whole[: kept * len(whole) // 12])
-    assert load(tmp_path).of(r.Sample) == [sample(1)]
+    assert load(tmp_path).rows(r.Sample) == [sample(1)]
 
 
 @pytest.mark.parametrize("bad", [b"{", b'{"service": 3}', b"null", b"\xff\xfe", b"[]", b"{}"])
@@ -119,8 +119,8 @@ def test_rows_from_several_threads(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     history.close()
-    assert sorted(row.value for row in load(tmp_path).of(r.Sample)) == list(range(2000))
-    assert load(tmp_path).of(r.Sample) == history.of(r.Sample)
+    assert sorted(row.value for row in load(tmp_path).rows(r.Sample)) == list(range(2000))
+    assert load(tmp_path).rows(r.Sample) == history.rows(r.Sample)
 
 
 TEXT = st.text(string.printable + "äß☃\u2028\x00", max_size=10)
@@ -171,7 +171,7 @@ def test_any_rows_survive(tmp_path_factory: pytest.TempPathFactory, rows: list[r
     history.close()
     again = load(folder)
     for kind in r.KINDS.values():
-        assert again.of(kind) == [row for row in rows if type(row) is kind]
+        assert again.rows(kind) == [row for row in rows if type(row) is kind]
 
 
 def told(type_: Any) -> Any:
@@ -217,7 +217,7 @@ def test_what_differed_in_a_secret_still_differs(tmp_path: Path) -> None:
     for token in ("a", "b", "a"):
         history.add(r.Sample(service="orders", name=f'x{{token="{token}"}}', at=1, value=1))
     history.close()
-    first, second, third = (row.name for row in load(tmp_path).of(r.Sample))
+    first, second, third = (row.name for row in load(tmp_path).rows(r.Sample))
     assert first == third != second
     assert mask(first) == mask(second) == 'x{token="***"}'
 
@@ -227,7 +227,7 @@ def test_a_line_that_was_cut_off_still_is(tmp_path: Path) -> None:
     history = History(tmp_path)
     history.add(r.Log(service="orders", at=1, line='{"token": {"a": "hunter2' + CUT))
     history.close()
-    line = load(tmp_path).of(r.Log)[0].line
+    line = load(tmp_path).rows(r.Log)[0].line
     assert "hunter2" not in line
     assert line.endswith(CUT)
 
@@ -238,7 +238,7 @@ def test_what_an_alert_is_called_is_no_secret(tmp_path: Path) -> None:
     history = History(tmp_path)
     history.add(row)
     history.close()
-    assert load(tmp_path).of(r.Rules) == [row]
+    assert load(tmp_path).rows(r.Rules) == [row]
 
 
 def test_secrets_are_not_written(tmp_path: Path) -> None:
@@ -250,9 +250,9 @@ def test_secrets_are_not_written(tmp_path: Path) -> None:
         r.Alert(name="A", state="delivered", at=1, source="prometheus", fingerprint="f", labels={"token": "abcdef"})
     )
     history.close()
-    assert history.of(r.Log)[0].line == line
+    assert history.rows(r.Log)[0].line == line
     written = "".join(file.read_text() for file in (tmp_path / "run").iterdir())
     assert not [secret for secret in ("hunter2hunter2", "s3cret-value", "abcdef") if secret in written]
-    again = load(tmp_path / "run").of(r.Log)[0].line
+    again = load(tmp_path / "run").rows(r.Log)[0].line
     assert secrets_in(again) == secrets_in(line) != []
     assert mask(again) == mask(line)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
-from chaoskit.history.view import OperationFacts, View
 from chaoskit.history.windows import Window, inside, merge, percentile
+from chaoskit.language.view import OperationFacts, View
 
 
 def request(op: str, intended: float) -> r.Request:

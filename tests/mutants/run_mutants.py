@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from mutants import MUTANTS, Mutant
 
-from chaoskit.engine.record import rejudge
-from chaoskit.engine.verdict import judge_control
-from chaoskit.pids import OURS
+from chaoskit.engine.run_folder import rejudge
+from chaoskit.judge.verdict import judge_control
+from chaoskit.system.pids import OURS
 
 # Embedded servers: nothing that a machine may have or lack decides.
 COMMAND = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mutants import MUTANTS, SHOP, Mutant
 
-from chaoskit.scenario.loader import load
+from chaoskit.language.loader import load
 
 each_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.mutant for mutant in MUTANTS])
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chaoskit.blast_radius import BlastRadius
+from chaoskit.base.blast_radius import BlastRadius
 from chaoskit.history.alerts import fingerprint
 from chaoskit.history.rows import Alert, Row, Rules
 from chaoskit.observers.alert_rules import AlertRules

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 from chaoskit.observers._families import Families
 from chaoskit.observers.process_sampler import ProcessSampler
-from chaoskit.pids import MARK, signal_all, stragglers
+from chaoskit.system.pids import MARK, signal_all, stragglers
 
 LEAKING = """
 import sys, threading, time

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from chaoskit.clock import now, wait_for
+from chaoskit.base.clock import now, wait_for
 from chaoskit.history.rows import ASKED, Event, Sample
 from chaoskit.observers.process_sampler import ProcessSampler
 

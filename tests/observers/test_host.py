@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 from chaoskit.history import rows as r
 from chaoskit.observers.host import Host
-from chaoskit.pids import OURS
+from chaoskit.system.pids import OURS
 
 RUN = "made-up-run"
 BURN = "import time\nwhile time.process_time() < {seconds}: pass"

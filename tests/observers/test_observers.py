@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.blast_radius import BlastRadius
-from chaoskit.clock import wait_for
+from chaoskit.base.blast_radius import BlastRadius
+from chaoskit.base.clock import wait_for
 from chaoskit.history.rows import Connection, Sample
 from chaoskit.observers._own import OwnConnections, Place
 from chaoskit.observers.base import Observer

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 
 QUICK = (("steady: 1s", "steady: 500ms"), ("recovery: 5s", "recovery: 3s"), ("rate: 50/s", "rate: 80/s"))
 IDS = ("historyId", "testCaseId", "fullName", "titlePath", "name")

@@ -9,13 +9,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 
 TESTS = '''
 import contextlib
 import socket
 import pytest
-from chaoskit.errors import ChaosError
+from chaoskit.base.errors import ChaosError
 from chaoskit.history import rows as r
 
 pytestmark = pytest.mark.chaos_environment("small")
@@ -30,7 +30,7 @@ def test_held(chaos):
     chaos.expect("during", {"get": {"success_rate": ">= 90%", "p50": "< 2s"}})
     assert evidence.touched
     assert chaos.url("front").startswith("http://127.0.0.1:")
-    assert len(chaos.history.of(r.Request)) > 50
+    assert len(chaos.history.rows(r.Request)) > 50
     failed = [finding for finding in chaos.findings("during", {"get": {"p50": "< 10ms"}}) if not finding.held]
     assert [finding.id for finding in failed] == ["during.get.p50"]
 
@@ -49,8 +49,8 @@ def test_ids_and_lost_rows(chaos):
     chaos.live.poller.failed("the tap lost 3 rows")
     with pytest.raises(ChaosError, match="observing the proxies failed: the tap lost 3 rows"):
         chaos.findings("during", {"get": {"success_rate": ">= 90%"}})
-    sent = {row.id for row in chaos.history.of(r.Request)}
-    assert sent & {row.id for row in chaos.history.of(r.Exchange)}
+    sent = {row.id for row in chaos.history.rows(r.Request)}
+    assert sent & {row.id for row in chaos.history.rows(r.Exchange)}
 
 
 def test_overlapping(chaos):
@@ -91,7 +91,7 @@ def test_mistakes(chaos, kind, arguments):
 
 JUDGED = '''
 import pytest
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.history import rows as r
 
 pytestmark = pytest.mark.chaos_environment("small")
@@ -165,8 +165,8 @@ import signal
 from contextlib import ExitStack
 
 import pytest
-from chaoskit.clock import wait_for
-from chaoskit.errors import BrokenError, ChaosError
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import BrokenError, ChaosError
 from chaoskit.history import rows as r
 
 pytestmark = pytest.mark.chaos_environment("small")
@@ -200,7 +200,7 @@ def test_left_by_an_exception(chaos):
         with pytest.raises(Met), chaos.fault(kind, on="front", **({"delay": "60ms"} if kind == "latency" else {})):
             chaos.wait("500ms")
             raise Met
-    assert all(fault.touched for fault in chaos.history.of(r.Fault))
+    assert all(fault.touched for fault in chaos.history.rows(r.Fault))
     judged(chaos, "violated: during.get.success_rate")
 
 
@@ -216,7 +216,7 @@ def test_ended_after_it_was_judged(chaos):
         chaos.wait("500ms")
     judged(chaos)
     os.kill(chaos.live.services["front"].pid, signal.SIGKILL)
-    exited = lambda: any(event.what == "exited" for event in chaos.history.of(r.Event))
+    exited = lambda: any(event.what == "exited" for event in chaos.history.rows(r.Event))
     wait_for(exited, what="the end to be told", limit=20)
 
 
@@ -224,7 +224,7 @@ def test_ended_as_often_as_it_may(chaos):
     """What was expected to be allowed is no finding at the end."""
     with chaos.fault("latency", on="front", delay="60ms"):
         os.kill(chaos.live.services["idle"].pid, signal.SIGKILL)
-        exited = lambda: any(event.what == "exited" for event in chaos.history.of(r.Event))
+        exited = lambda: any(event.what == "exited" for event in chaos.history.rows(r.Event))
         wait_for(exited, what="the end to be told", limit=20)
         with pytest.raises(ChaosError, match="fault latency still lasts"):
             chaos.expect("services", {"idle": {"ends": "<= 1"}})
@@ -239,7 +239,7 @@ def test_a_fault_after_the_traffic(chaos):
     for _ in range(2):
         with chaos.fault("latency", on="front", delay="60ms"):
             chaos.wait("300ms")
-    assert [fault.name for fault in chaos.history.of(r.Fault)] == ["latency", "latency-2"]
+    assert [fault.name for fault in chaos.history.rows(r.Fault)] == ["latency", "latency-2"]
     judged(chaos)
     with pytest.raises(ChaosError, match="fault down may not begin any more"), chaos.fault("down", on="front"):
         pass
@@ -426,7 +426,7 @@ def test_ctrl_c_in_mid_fault_leaves_nothing_behind(project: Any) -> None:
     (folder,) = (project.folder / "reports" / "runs").glob("*/long")
     assert (folder / "requests.jsonl").stat().st_size
 
-    from chaoskit.engine.record import rejudge
+    from chaoskit.engine.run_folder import rejudge
 
     _, verdict, _ = rejudge(folder)
     assert (verdict.outcome, verdict.reason) == ("broken", "the run was interrupted")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from chaoskit.reporters.history_db import Database, Revision, folders
-from chaoskit.reporters.runs import read_run
+from chaoskit.report.runs import read_run
+from chaoskit.trend.history_db import Database, Revision, folders
 
 VIOLATED = (('get: {p90: "< 2s"}', 'get: {p90: "< 20ms"}'), ("The front answers", "The violated front answers"))
 MINOR = (("severity: critical", "severity: minor"),)
@@ -31,7 +31,7 @@ def gate(project: Any) -> dict[str, Any]:
 
 FAULT = """\
 from chaoskit.faults.noop import Noop
-from chaoskit.scenario.setting import Refusal
+from chaoskit.language.run_target import Refusal
 
 class Picky(Noop):
     def refusal(self, setting):

@@ -8,7 +8,7 @@ import pytest
 
 FAULT = """\
 from chaoskit.faults.noop import Noop
-from chaoskit.scenario.setting import Refusal
+from chaoskit.language.run_target import Refusal
 
 class Picky(Noop):
     def refusal(self, setting):

@@ -287,7 +287,7 @@ def test_allure_files_of_the_run(rehearsal: Any) -> None:
 
 def test_the_runs_folder(rehearsal: Any) -> None:
     """One folder for each scenario, with its history, that can be judged again: to the same verdict."""
-    from chaoskit.engine.record import rejudge
+    from chaoskit.engine.run_folder import rejudge
 
     (run,) = (rehearsal.folder / "reports" / "runs").iterdir()
     recorded = {folder.name: folder for folder in run.iterdir() if (folder / "run.json").exists()}

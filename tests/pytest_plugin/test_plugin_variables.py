@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from chaoskit.language.loader import load_environment
+from chaoskit.language.model import Environment
 from chaoskit.pytest_plugin.reproduce import reproduce
 from chaoskit.pytest_plugin.variables import variables
-from chaoskit.scenario.loader import load_environment
-from chaoskit.scenario.model import Environment
 
 ENVIRON = {
     "PATH": "/bin",

@@ -13,7 +13,7 @@ import yaml
 
 from chaoskit.rules.promql.evaluate import Query
 from chaoskit.rules.promql.series import NAME, Sample, Store
-from chaoskit.rules.subset import lacking, parsed
+from chaoskit.rules.supported_promql import lacking, parsed
 from chaoskit.rules.template import expand, go_number
 
 STEP = 15_000

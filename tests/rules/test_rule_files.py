@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chaoskit.errors import InputError
-from chaoskit.rules import durations, files, hasten, matchers, routing, subset
+from chaoskit.base.errors import InputError
+from chaoskit.rules import durations, files, matchers, routing, speed_up, supported_promql
 
 SHOP = Path(__file__).parents[2] / "examples/shop/alerts"
 
@@ -121,7 +121,7 @@ def test_every_mistake_of_a_rule_file_is_told(tmp_path) -> None:
 def test_what_the_stand_in_does_not_understand_is_shown(tmp_path, expression: str, marked: str) -> None:
     """The expression, marked where it is beyond; not marked where the same word stands twice."""
     text = "alert: A\n        expr: " + repr(expression).replace("\\'", "''")
-    (problem,) = subset.beyond(files.load(written(tmp_path, group(text))))
+    (problem,) = supported_promql.beyond(files.load(written(tmp_path, group(text))))
     _, shown, *marks = problem.what.splitlines()
     assert shown == f"    {expression}"
     assert [expression[mark.index("^") - 4 : len(mark) - 4] for mark in marks] == ([marked] if marked else [])
@@ -142,15 +142,15 @@ def test_what_the_stand_in_does_not_understand_is_shown(tmp_path, expression: st
 )
 def test_ranges_are_divided(expression: str, hastened: str) -> None:
     """Ranges, steps and offsets; not what looks like one in a text or comment."""
-    assert hasten.hastened(expression, 30) == hastened
-    assert hasten.hastened(expression, 1) == expression
+    assert speed_up.hastened(expression, 30) == hastened
+    assert speed_up.hastened(expression, 1) == expression
 
 
 def test_the_copy_differs_only_where_it_says(tmp_path) -> None:
     """The team's file is untouched; without speed-up only intervals are."""
     text = "groups:\n  - name: g\n    interval: 1m\n    rules:\n      - {alert: A, expr: 'rate(x[5m]) > 1', for: 2m}\n"
     file = written(tmp_path, text)
-    slow, fast = (hasten.copied(files.load(file), factor, 0.2) for factor in (1, 10))
+    slow, fast = (speed_up.copied(files.load(file), factor, 0.2) for factor in (1, 10))
     rule = {"alert": "A", "expr": "rate(x[5m]) > 1", "for": "2m"}
     assert yaml.safe_load(slow.text) == {"groups": [{"name": "g", "rules": [rule]}]}
     assert [change.rpartition("team.rules.yml")[2] for change in slow.changes] == [":3: interval of group g 1m → 200ms"]
@@ -164,10 +164,10 @@ def test_a_range_of_too_few_scrapes_is_refused(tmp_path) -> None:
     file = files.load(
         written(tmp_path, group("{alert: A, expr: 'rate(x[1m]) > 1'}", "{alert: B, expr: 'rate(x[5m]) > 1'}"))
     )
-    (problem,) = hasten.too_hasty(file, 100, 0.2)
+    (problem,) = speed_up.too_hasty(file, 100, 0.2)
     assert "rule A" in str(problem)
     assert "[1m] 600ms; at least 800ms" in str(problem)
-    assert hasten.too_hasty(file, 75, 0.2) == []
+    assert speed_up.too_hasty(file, 75, 0.2) == []
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_range_of_too_few_scrapes_is_refused(tmp_path) -> None:
 )
 def test_what_the_stand_in_does_not_understand_is_refused(tmp_path, rule: str, what: str) -> None:
     """With file, line, the reason, and Prometheus named."""
-    (problem, *_) = subset.beyond(files.load(written(tmp_path, group(rule))))
+    (problem, *_) = supported_promql.beyond(files.load(written(tmp_path, group(rule))))
     assert problem.line == 4
     assert what in problem.what
     assert "--chaos-alerting=prometheus" in problem.what
@@ -198,8 +198,8 @@ def test_what_the_stand_in_does_not_understand_is_refused(tmp_path, rule: str, w
 def test_the_shop_keeps_to_the_documented_part() -> None:
     """Its alerts can be rehearsed without Prometheus."""
     for file in sorted(SHOP.glob("*.rules.yaml")):
-        assert subset.beyond(files.load(file)) == []
-    assert subset.beyond_routing(routing.load(SHOP / "alertmanager.yml")) == []
+        assert supported_promql.beyond(files.load(file)) == []
+    assert supported_promql.beyond_routing(routing.load(SHOP / "alertmanager.yml")) == []
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from chaoskit.history.rows import Event, Log
-from chaoskit.journal import Journal
 from chaoskit.services.create import create
 from chaoskit.services.spec import ServiceSpec
+from chaoskit.system.journal import Journal
 
 
 class Bench:

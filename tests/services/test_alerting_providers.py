@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from chaoskit.clock import wait_for
-from chaoskit.errors import BrokenError, ChaosError
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import BrokenError, ChaosError
 from chaoskit.services.base import Neighbours
-from chaoskit.services.providers import _alerting, _settling
+from chaoskit.services.providers import _alerting
+from chaoskit.services.providers import prometheus as prometheus_provider
 from chaoskit.services.spec import ServiceSpec
 
 RULES = "groups:\n  - name: g\n    rules:\n      - {alert: Down, expr: up == 0, keep_firing_for: 10s}\n"
@@ -88,7 +89,7 @@ def test_a_service_without_metrics_cannot_be_scraped(team) -> None:
 
 def test_a_target_that_does_not_answer(team, monkeypatch) -> None:
     """The error names it, and what was seen of it."""
-    monkeypatch.setattr(_settling, "DISCOVERY", 1.0)
+    monkeypatch.setattr(prometheus_provider, "DISCOVERY", 1.0)
     prometheus = team().prometheus
     prometheus.start()
     with pytest.raises(BrokenError, match=r"prometheus to scrape web .*last seen: web: .*Connection refused"):

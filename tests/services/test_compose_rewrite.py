@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.services.docker.compose.rewrite import facts_of, rewrite
 
 CONFIG = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.services.docker import daemon, endpoint
 from chaoskit.services.docker.compose import tool
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.faults._container import give_back
-from chaoskit.journal import sweep
 from chaoskit.services.docker import daemon
 from chaoskit.services.docker.endpoint import USUAL
+from chaoskit.system.journal import sweep
 
 pytest.importorskip("docker", reason="Docker's client is not installed (pip install 'chaoskit[docker]')")
 
@@ -29,7 +29,7 @@ OWNER = """
 import os, sys
 from pathlib import Path
 from chaoskit.faults._container import register_kind  # the kinds of container faults
-from chaoskit.journal import Journal
+from chaoskit.system.journal import Journal
 from chaoskit.services.docker import undo
 journal = Journal(Path(sys.argv[1]), run_id="killed")
 undo.add(journal, "container", "chaoskit-killed-orders")

@@ -13,13 +13,13 @@ import psycopg
 import pytest
 from pydantic import ValidationError
 
-from chaoskit.clock import wait_for
-from chaoskit.errors import BrokenError, ChaosError
-from chaoskit.journal import sweep
-from chaoskit.pids import read_pidfile
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import BrokenError, ChaosError
 from chaoskit.services.base import Neighbours
 from chaoskit.services.providers.postgres import Postgres, PostgresArgs
 from chaoskit.services.spec import ServiceSpec
+from chaoskit.system.journal import sweep
+from chaoskit.system.pids import read_pidfile
 
 FAILOVER = 0.5
 IN_RECOVERY = "select pg_is_in_recovery()"
@@ -79,8 +79,8 @@ def test_the_replica_follows(pair):
     wait_for(lambda: pair.replica.read("select id from orders") == [], what="the deletion", limit=10)
     pair.primary.restore(snapshot)
     wait_for(lambda: pair.replica.read("select id from orders") == [[1]], what="the row again", limit=10)
-    assert not pair.primary.worn
-    assert not pair.replica.worn
+    assert not pair.primary.needs_recreate
+    assert not pair.replica.needs_recreate
 
 
 def test_a_dead_primary_is_replaced(bench, pair):
@@ -103,11 +103,11 @@ def test_the_old_primary_is_fenced(bench, pair):
     pair.primary.start()
     assert not pair.primary.alive()
     assert "db-replica is the primary now" in bench.event("not started").detail
-    assert pair.primary.worn
-    assert pair.replica.worn
+    assert pair.primary.needs_recreate
+    assert pair.replica.needs_recreate
     for service in (pair.primary, pair.replica):
         service.stop()
-        assert not service.worn
+        assert not service.needs_recreate
     pair.start()
     assert pair.primary.read("select to_regclass('orders')::text") == [[None]]
     assert (pair.primary.read(IN_RECOVERY), pair.replica.read(IN_RECOVERY)) == ([[False]], [[True]])
@@ -185,7 +185,7 @@ def test_arguments(bench):
 
 OWNER = """
 import pathlib, sys, time
-from chaoskit.journal import Journal
+from chaoskit.system.journal import Journal
 from chaoskit.services.base import Neighbours
 from chaoskit.services.create import create
 from chaoskit.services.providers.postgres import Postgres

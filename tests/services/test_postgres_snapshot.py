@@ -8,7 +8,7 @@ import time
 import psycopg
 import pytest
 
-from chaoskit.errors import BrokenError, NotRestorable
+from chaoskit.base.errors import BrokenError, NotRestorable
 from chaoskit.services import postgres_snapshot
 from chaoskit.services.postgres_snapshot import PostgresSnapshot
 

@@ -14,8 +14,8 @@ import time
 
 import pytest
 
-from chaoskit.clock import wait_for
-from chaoskit.errors import BrokenError, ChaosError
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import BrokenError, ChaosError
 from chaoskit.history.rows import ASKED, Event, Log
 
 SERVER = textwrap.dedent("""

@@ -14,15 +14,15 @@ import psycopg
 import pytest
 import redis
 
-from chaoskit.clock import wait_for
-from chaoskit.errors import BrokenError, ChaosError
-from chaoskit.journal import Journal
-from chaoskit.pids import family, identify
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import BrokenError, ChaosError
 from chaoskit.services.create import PROVIDERS
 from chaoskit.services.providers import _postgres_server
 from chaoskit.services.providers import redis as redis_provider
 from chaoskit.services.providers.base import shipped
 from chaoskit.services.providers.http_stub import Route
+from chaoskit.system.journal import Journal
+from chaoskit.system.pids import family, identify
 
 
 def test_the_shipped_providers():

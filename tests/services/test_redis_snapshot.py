@@ -9,7 +9,7 @@ import threading
 import pytest
 import redis
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.services import redis_snapshot
 
 

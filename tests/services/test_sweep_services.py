@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.journal import sweep
-from chaoskit.pids import identify, read_pidfile
+from chaoskit.system.journal import sweep
+from chaoskit.system.pids import identify, read_pidfile
 
 OWNER = """
 import pathlib, sys, time
-from chaoskit.journal import Journal
+from chaoskit.system.journal import Journal
 from chaoskit.services.create import create
 from chaoskit.services.spec import ServiceSpec
 folder = pathlib.Path(sys.argv[1])

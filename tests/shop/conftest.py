@@ -23,7 +23,7 @@ import psycopg
 import pytest
 import requests
 
-from chaoskit.clock import now, wait_for
+from chaoskit.base.clock import now, wait_for
 from chaoskit.services.providers._postgres_server import find_binaries
 from chaoskit.services.providers.redis import find_server
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import requests
 
-from chaoskit.clock import now, wait_for
+from chaoskit.base.clock import now, wait_for
 
 _OURS = "pg_stat_activity WHERE application_name = 'shop-orders'"
 

@@ -7,7 +7,7 @@ import socket
 import pytest
 import requests
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 
 FEATURE = "/admin/features/recommendations"
 

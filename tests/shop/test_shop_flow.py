@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from chaoskit.clock import now, wait_for
+from chaoskit.base.clock import now, wait_for
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import signal
 import pytest
 import requests
 
-from chaoskit.clock import now, wait_for
+from chaoskit.base.clock import now, wait_for
 
 CLEAN = {"error": "Internal server error"}
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 import requests
 
-from chaoskit.clock import now, wait_for
+from chaoskit.base.clock import now, wait_for
 
 PENDING = (201, "payment_pending")
 

@@ -8,7 +8,7 @@ import uuid
 import psycopg
 import pytest
 
-from chaoskit.clock import now, wait_for
+from chaoskit.base.clock import now, wait_for
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from chaoskit.alerting.otlp import PREFIX, OtlpTaker
 from chaoskit.alerting.receiver import Receiver
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 from chaoskit.history.rows import Span
 from chaoskit.history.store import History
 

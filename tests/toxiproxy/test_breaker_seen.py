@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from chaoskit.clock import now, sleep_until, wait_for
-from chaoskit.expectations.base import EXPECTATIONS
+from chaoskit.base.clock import now, sleep_until, wait_for
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
-from chaoskit.history.view import OperationFacts, View
+from chaoskit.language.expectation import EXPECTATIONS
+from chaoskit.language.view import OperationFacts, View
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.toxiproxy.facts import ProxyAddress
 
@@ -87,10 +87,10 @@ def test_a_breaker_is_judged_by_its_own_time_limit(
     with ThreadPoolExecutor(32) as pool:
 
         def traffic(until: float) -> None:
-            while (due := start + len(history.of(r.Request)) / RATE) < until:
+            while (due := start + len(history.rows(r.Request)) / RATE) < until:
                 sleep_until(due)
                 pool.submit(breaker)
-                seq = len(history.of(r.Request))
+                seq = len(history.rows(r.Request))
                 history.add(
                     r.Request(
                         op="pay", seq=seq, stream="base:pay", intended=due, sent=due, ended=due + LIMIT, status=200,

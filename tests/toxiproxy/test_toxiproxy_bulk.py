@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from chaoskit.clock import now, wait_for
+from chaoskit.base.clock import now, wait_for
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.toxiproxy.server.reactor import READ, Reactor
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from chaoskit.clock import wait_for
-from chaoskit.errors import BrokenError
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import BrokenError
 from chaoskit.observers.tap_poller import TapPoller
 from chaoskit.toxiproxy.client import ToxiproxyControl
 

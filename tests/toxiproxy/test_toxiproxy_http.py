@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 from chaoskit.toxiproxy.launch import address_in, server_command
 
 COMMAND = [sys.executable, "-m", "chaoskit.toxiproxy.server"]

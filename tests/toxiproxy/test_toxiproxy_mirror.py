@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 from chaoskit.toxiproxy.client import ToxiproxyControl
 
 

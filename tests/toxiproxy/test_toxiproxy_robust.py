@@ -17,7 +17,7 @@ from threading import Thread
 from typing import Any
 from urllib.parse import quote
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 from chaoskit.toxiproxy.launch import server_command
 
 SECONDS = float(os.environ.get("CHAOSKIT_FUZZ_SECONDS", "3"))

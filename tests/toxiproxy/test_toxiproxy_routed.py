@@ -7,11 +7,11 @@ import subprocess
 
 import pytest
 
-from chaoskit.clock import wait_for
-from chaoskit.errors import BrokenError
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import BrokenError
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.toxiproxy.launch import address_in, server_command
-from chaoskit.toxiproxy.routed import RoutedToxiproxy
+from chaoskit.toxiproxy.sharded import RoutedToxiproxy
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_one_numbering(routed):
 def test_old_rows_are_told_as_dropped(routed, monkeypatch):
     """What was forgotten is counted for whoever asks for it."""
     control, proxies = routed
-    monkeypatch.setattr("chaoskit.toxiproxy.routed.KEPT", 2)
+    monkeypatch.setattr("chaoskit.toxiproxy.sharded.KEPT", 2)
     for _ in range(5):
         visit(proxies["a"])
     wait_for(lambda: control.events(0).next == 5, what="the rows", limit=5)

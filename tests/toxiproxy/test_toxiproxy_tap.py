@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 from chaoskit.history.rows import Connection, Exchange
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.toxiproxy.facts import ProxyAddress

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from chaoskit.clock import wait_for
-from chaoskit.errors import BrokenError
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import BrokenError
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.toxiproxy.facts import ProxyAddress
 from chaoskit.toxiproxy.launch import server_command

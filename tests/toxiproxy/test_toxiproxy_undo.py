@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from chaoskit.ports import free_port
+from chaoskit.system.ports import free_port
+from chaoskit.system.undo import Entry
 from chaoskit.toxiproxy import undo as _registers  # noqa: F401
-from chaoskit.undo import Entry
 
 
 def test_a_toxic_is_removed(server, control):

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.toxiproxy.client import ToxiproxyControl
-from chaoskit.toxiproxy.fronted import FrontedToxiproxy
 from chaoskit.toxiproxy.launch import server_command
+from chaoskit.toxiproxy.tapped_original import FrontedToxiproxy
 
 
 def shout(sock: socket.socket) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from chaoskit.clock import now, sleep_until
+from chaoskit.base.clock import now, sleep_until
 from chaoskit.history.rows import Request, Row, Schedule
 from chaoskit.traffic.generator import TrafficGenerator
 from chaoskit.traffic.spec import Operation, Stream

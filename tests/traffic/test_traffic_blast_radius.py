@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from chaoskit.clock import now, wait_for
-from chaoskit.errors import BrokenError
+from chaoskit.base.clock import now, wait_for
+from chaoskit.base.errors import BrokenError
 from chaoskit.history.rows import Request
 from chaoskit.traffic.commands import Begin
 from chaoskit.traffic.generator import TrafficGenerator, spawn_worker

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chaoskit.clock import now, wait_for
+from chaoskit.base.clock import now, wait_for
 from chaoskit.history.rows import Request
 from chaoskit.traffic.spec import Operation, Stream
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from chaoskit.clock import now, sleep_until, wait_for
+from chaoskit.base.clock import now, sleep_until, wait_for
 from chaoskit.traffic.spec import Operation, Stream
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from chaoskit.clock import now, wait_for
-from chaoskit.errors import BrokenError, ChaosError
+from chaoskit.base.clock import now, wait_for
+from chaoskit.base.errors import BrokenError, ChaosError
 from chaoskit.traffic.spec import Fallback, Stream
 
 

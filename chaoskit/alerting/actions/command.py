@@ -8,14 +8,14 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from chaoskit.alerting.actions.base import Action, Job
-from chaoskit.blast_radius import beyond
-from chaoskit.clock import now
-from chaoskit.errors import BrokenError, ChaosError
-from chaoskit.processes import start_process
-from chaoskit.scenario.reach import beyond_in
-from chaoskit.scenario.template import constants_and_names
-from chaoskit.scenario.types import Duration, ServiceName, problem
+from chaoskit.base.blast_radius import beyond
+from chaoskit.base.clock import now
+from chaoskit.base.errors import BrokenError, ChaosError
+from chaoskit.language.action import Action, Job
+from chaoskit.language.named_hosts import beyond_in
+from chaoskit.language.template import constants_and_names
+from chaoskit.language.types import Duration, ServiceName, problem
+from chaoskit.system.processes import start_process
 
 INTERPRETERS = {"bash", "dash", "ksh", "node", "perl", "php", "python", "ruby", "sh", "zsh"}
 """Programs that run the file named in their first argument, and give it all others as they are."""

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from chaoskit.alerting.actions.base import Action, Job
-from chaoskit.http_calls import CallFailed, Outgoing
-from chaoskit.scenario.types import Duration, ServiceName, problem
+from chaoskit.base.http_calls import CallFailed, Outgoing
+from chaoskit.language.action import Action, Job
+from chaoskit.language.types import Duration, ServiceName, problem
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from chaoskit.alerting.actions.base import Action, Job
-from chaoskit.http_calls import CallFailed, Outgoing
-from chaoskit.scenario.types import Duration
+from chaoskit.base.http_calls import CallFailed, Outgoing
+from chaoskit.language.action import Action, Job
+from chaoskit.language.types import Duration
 
 
 class Notify(Action):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from chaoskit.alerting.actions.base import Action, Job
-from chaoskit.scenario.types import ServiceName
+from chaoskit.language.action import Action, Job
+from chaoskit.language.types import ServiceName
 
 
 class Scale(Action):

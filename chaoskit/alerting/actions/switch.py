@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from chaoskit.alerting.actions.base import Action, Job
-from chaoskit.blast_radius import BlastRadius
-from chaoskit.errors import BrokenError
-from chaoskit.http_calls import CallFailed, Outgoing
-from chaoskit.journal import Facts, register_kind
-from chaoskit.scenario.types import Duration, ServiceName
-from chaoskit.sockets import listens, still_listens
+from chaoskit.base.blast_radius import BlastRadius
+from chaoskit.base.errors import BrokenError
+from chaoskit.base.http_calls import CallFailed, Outgoing
+from chaoskit.language.action import Action, Job
+from chaoskit.language.types import Duration, ServiceName
+from chaoskit.system.journal import Facts, register_kind
+from chaoskit.system.sockets import listens, still_listens
 
 KIND = "switch"
 

@@ -8,7 +8,7 @@ import sys
 from chaoskit.alerting.evaluator.server import Evaluator
 from chaoskit.alerting.evaluator.settings import read
 from chaoskit.alerting.receiver import Receiver
-from chaoskit.errors import ChaosError
+from chaoskit.base.errors import ChaosError
 
 
 def main() -> int:

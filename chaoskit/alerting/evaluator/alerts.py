@@ -10,7 +10,7 @@ from chaoskit.rules.files import Rule
 from chaoskit.rules.promql.evaluate import Query
 from chaoskit.rules.promql.operators import EvaluationError, without_name
 from chaoskit.rules.promql.series import Labels, Sample, Store
-from chaoskit.rules.subset import parsed
+from chaoskit.rules.supported_promql import parsed
 from chaoskit.rules.template import expand
 
 RETENTION = 15 * 60.0

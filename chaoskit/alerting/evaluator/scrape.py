@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 
 from chaoskit.alerting.evaluator.settings import Target
-from chaoskit.clock import now
+from chaoskit.base.clock import now
 from chaoskit.rules.promql.series import NAME, Labels, Store
 
 

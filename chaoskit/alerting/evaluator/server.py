@@ -12,9 +12,9 @@ from chaoskit.alerting.evaluator.api import Api, rfc3339
 from chaoskit.alerting.evaluator.notify import Notifier
 from chaoskit.alerting.evaluator.scrape import Scraper
 from chaoskit.alerting.evaluator.settings import Settings
-from chaoskit.clock import now
-from chaoskit.rules.hasten import ranges
+from chaoskit.base.clock import now
 from chaoskit.rules.promql.series import Store
+from chaoskit.rules.speed_up import ranges
 
 LIVES = 4
 """Intervals that a notification holds unless it is repeated."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from chaoskit.alerting.router.alerts import Alert, Alerts
 from chaoskit.alerting.router.settings import Route, Settings, Webhook
 from chaoskit.alerting.router.webhook import post
-from chaoskit.clock import now
+from chaoskit.base.clock import now
 from chaoskit.rules.promql.series import Labels
 
 LEAST = 10.0

@@ -1,51 +1,27 @@
-"""A team's own SOP platform: the call to it, and the actions that it calls back."""
+"""The actions that a team's own SOP platform calls back."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
-from chaoskit.alerting.actions.base import ACTIONS, Action, Job
-from chaoskit.alerting.receiver import Answer
-from chaoskit.alerting.receiver import Call as Incoming
+from chaoskit.alerting.receiver import Answer, Call
 from chaoskit.alerting.sops.incident import Work
-from chaoskit.clock import now
-from chaoskit.errors import ChaosError, unknown
-from chaoskit.http_calls import CallFailed, Outgoing
-from chaoskit.mask import mask
-from chaoskit.scenario.sop import Endpoint
-
-if TYPE_CHECKING:
-    from chaoskit.alerting.sops.runner import SopRunner
+from chaoskit.alerting.sops.runner import SopRunner
+from chaoskit.base.clock import now
+from chaoskit.base.errors import ChaosError, unknown
+from chaoskit.base.mask import mask
+from chaoskit.language.action import ACTIONS, Action
+from chaoskit.language.sop import Endpoint
 
 PREFIX = "/sops"
 ACTIONS_PATH = f"{PREFIX}/actions"
 
 
-class Call(Action):
-    """Posts what happened to the platform, as JSON; any 2xx means that it has taken over."""
-
-    request: str
-    headers: dict[str, str]
-    timeout: float
-    payload: dict[str, Any]
-    service: str | None = None
-
-    def execute(self, job: Job) -> str:
-        """Call it."""
-        method, _, url = self.request.partition(" ")
-        headers = {name: job.text(value) for name, value in self.headers.items()}
-        outgoing = Outgoing.of_json(method, job.text(url.strip()), self.payload, headers=headers, timeout=self.timeout)
-        reply = outgoing.send(job.stage.radius)
-        if not reply.ok:
-            raise CallFailed(f"{self.request}: {reply}")
-        return f"{self.request}: {reply.status}"
-
-
-def refuse(_call: Incoming) -> Answer:
+def refuse(_call: Call) -> Answer:
     """The answer while no scenario with SOPs runs."""
     return _answer(409, error="no scenario with SOPs is running")
 
@@ -61,7 +37,7 @@ class CallBacks:
         self._runner = runner
         self._services = services
 
-    def take(self, call: Incoming) -> Answer:
+    def take(self, call: Call) -> Answer:
         """Do what the call asks for."""
         path, _, kind = call.path.partition("?")[0].rstrip("/").rpartition("/")
         if path != ACTIONS_PATH or call.method != "POST":

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from chaoskit.alerting.fault_report import Procedure, Step
 from chaoskit.alerting.report_facts import Clock
+from chaoskit.base.mask import mask, mask_values
 from chaoskit.history.rows import Alert, SopRun
-from chaoskit.mask import mask, mask_values
-from chaoskit.scenario.sop import Endpoint, PlannedSop
+from chaoskit.language.sop import Endpoint, PlannedSop
 
 OWN = "chaoskit"
 Outcome = Literal["queued", "running", "done", "failed", "skipped", "open"]

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
+from chaoskit.base.mask import mask_values
+from chaoskit.base.plain_files import MOST_TEXT
 from chaoskit.history.rows import Alert
-from chaoskit.mask import mask_values
-from chaoskit.plain_files import MOST_TEXT
-from chaoskit.scenario.sop import PRIORITIES, PlannedSop
-from chaoskit.sweep import is_owner, lives, number_in, opened, owner_line, read_lines
+from chaoskit.language.sop import PRIORITIES, PlannedSop
+from chaoskit.system.sweep import is_owner, lives, number_in, opened, owner_line, read_lines
 
 FILE = "sops.queue"
 """Its name in a scenario's folder: one JSON object a line, its owner first."""

@@ -14,10 +14,10 @@ from chaoskit.alerting.fault_report import EMBEDDED, FOLDER, FORMAT, FaultReport
 from chaoskit.alerting.report_metrics import metrics
 from chaoskit.alerting.report_text import markdown
 from chaoskit.alerting.sops.incident import Incident
-from chaoskit.clock import now
+from chaoskit.base.clock import now
+from chaoskit.base.mask import mask, mask_values
 from chaoskit.history.files import make_folder, write_kept
 from chaoskit.history.store import History
-from chaoskit.mask import mask, mask_values
 
 
 class FaultReports:

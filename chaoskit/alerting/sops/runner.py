@@ -7,17 +7,17 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from chaoskit.alerting.actions.base import Action, Job, Stage
-from chaoskit.alerting.sops.endpoint import Call
 from chaoskit.alerting.sops.incident import Incident, Work
+from chaoskit.alerting.sops.platform_call import PlatformCall
 from chaoskit.alerting.sops.queue import Queue, Queued
 from chaoskit.alerting.sops.reports import FaultReports
-from chaoskit.clock import now
-from chaoskit.errors import BrokenError, ChaosError
+from chaoskit.base.clock import now
+from chaoskit.base.errors import BrokenError, ChaosError
+from chaoskit.base.units import counted, format_duration
 from chaoskit.history.rows import Alert, Row
-from chaoskit.scenario.severity import level_of
-from chaoskit.scenario.sop import Endpoint, PlannedSop, PlannedStep
-from chaoskit.units import counted, format_duration
+from chaoskit.language.action import Action, ActionContext, Job
+from chaoskit.language.severity import level_of
+from chaoskit.language.sop import Endpoint, PlannedSop, PlannedStep
 
 REPORTED = 2
 """The lowest severity (P2) whose incidents get a fault report though no SOP is for them."""
@@ -36,7 +36,7 @@ class SopRunner:
     def __init__(
         self,
         sops: Sequence[PlannedSop],
-        stage: Stage,
+        stage: ActionContext,
         queue: Queue,
         reports: FaultReports,
         emit: Callable[[Row], None],
@@ -205,7 +205,7 @@ class SopRunner:
             return work.sop.steps
         extra = {"callback": self._call_back, "actions": list(model.allow)} if self._call_back else {}
         work.payload |= extra
-        action = Call(
+        action = PlatformCall(
             request=model.endpoint, headers=model.headers, timeout=model.timeout, payload=work.payload,
             service=model.service,
         )  # fmt: skip

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from chaoskit.base.errors import ChaosError
 from chaoskit.cli._doctor.parts import NotThere, Part, share, told
-from chaoskit.errors import ChaosError
-from chaoskit.scenario.service import ServiceSpec
+from chaoskit.language.service import ServiceSpec
 from chaoskit.services.create import PROVIDERS
 from chaoskit.services.docker.daemon import connect
 
@@ -65,7 +65,7 @@ def _images() -> str:
 
 def _named() -> list[str]:
     """The images that the environments of the project in this folder name."""
-    from chaoskit.scenario.environments import load_environment
+    from chaoskit.language.environments import load_environment
 
     names = []
     for file in sorted(Path("scenarios/environments").glob("*.yaml")):

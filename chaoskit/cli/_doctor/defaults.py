@@ -11,8 +11,8 @@ import socket
 import sys
 from pathlib import Path
 
+from chaoskit.base.errors import BrokenError
 from chaoskit.cli._doctor.parts import NotThere, Part, told
-from chaoskit.errors import BrokenError
 
 OPEN_FILES = 1024
 """Below this a run with many connections may end in "too many open files"."""
@@ -72,7 +72,7 @@ def _version(server: Path) -> str:
 
 def _free_ports() -> str:
     """Counted without reserving any."""
-    from chaoskit.ports import FIRST, LAST
+    from chaoskit.system.ports import FIRST, LAST
 
     free = 0
     for port in range(FIRST, LAST + 1):

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from chaoskit.cli._doctor.parts import NotThere, Part, program, told
-from chaoskit.faults._machine import faketime_library, lacking
-from chaoskit.scenario.setting import Need
+from chaoskit.faults._host_capabilities import faketime_library, lacking
+from chaoskit.language.run_target import Need
 
 
 def _meets(need: Need) -> None:

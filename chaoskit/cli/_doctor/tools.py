@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from chaoskit.cli._doctor.parts import NotThere, Part, program, told, versioned
-from chaoskit.reporters.allure.commandline import NEEDS, candidates
+from chaoskit.report.allure.commandline import NEEDS, candidates
 from chaoskit.services.providers._alerting import PROGRAMS
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from chaoskit.engine.docker.platform import DockerPlatform
 from chaoskit.engine.platform import Proxy
-from chaoskit.journal import Journal
-from chaoskit.scenario.compose import ComposedSpec
-from chaoskit.scenario.model import Environment
+from chaoskit.language.compose import ComposedSpec
+from chaoskit.language.model import Environment
 from chaoskit.services.base import Service
 from chaoskit.services.docker.compose.project import ComposeProject
 from chaoskit.services.docker.compose.runtime import ComposeRuntime
@@ -18,6 +17,7 @@ from chaoskit.services.docker.images import Note
 from chaoskit.services.docker.runtime import EVERYWHERE
 from chaoskit.services.runtime import Runtime
 from chaoskit.services.spec import ServiceSpec
+from chaoskit.system.journal import Journal
 
 
 class ComposePlatform(DockerPlatform):

@@ -6,10 +6,9 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
+from chaoskit.base.errors import BrokenError
 from chaoskit.engine.docker.proxy_server import ProxyServer
 from chaoskit.engine.platform import Platform, Proxy, together
-from chaoskit.errors import BrokenError
-from chaoskit.journal import Journal
 from chaoskit.services.base import Service
 from chaoskit.services.create import PROVIDERS
 from chaoskit.services.docker import daemon
@@ -18,8 +17,9 @@ from chaoskit.services.docker.network import Network
 from chaoskit.services.docker.runtime import EVERYWHERE, ContainerRuntime
 from chaoskit.services.runtime import ONLY_A_COMMAND, Runtime
 from chaoskit.services.spec import ServiceSpec
+from chaoskit.system.journal import Journal
 from chaoskit.toxiproxy.client import ToxiproxyControl
-from chaoskit.toxiproxy.routed import RoutedToxiproxy
+from chaoskit.toxiproxy.sharded import RoutedToxiproxy
 
 
 def direct(name: str) -> str:

@@ -6,12 +6,9 @@ import contextlib
 import secrets
 from typing import Any
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import BrokenError
 from chaoskit.engine.docker.toxiproxy import IMAGE
-from chaoskit.errors import BrokenError
-from chaoskit.journal import Journal
-from chaoskit.ports import free_port
-from chaoskit.priority import SHARES
 from chaoskit.services.docker import undo
 from chaoskit.services.docker.container import Container
 from chaoskit.services.docker.daemon import ask, client
@@ -22,9 +19,12 @@ from chaoskit.services.docker.runtime import EVERYWHERE, ContainerRuntime
 from chaoskit.services.own_code import ENVIRONMENT, PYTHON_IMAGE, own_code
 from chaoskit.services.runtime import ContainerPlan
 from chaoskit.services.spec import ServiceSpec
+from chaoskit.system.journal import Journal
+from chaoskit.system.ports import free_port
+from chaoskit.system.priority import SHARES
 from chaoskit.toxiproxy.client import ToxiproxyControl
-from chaoskit.toxiproxy.fronted import FrontedToxiproxy
 from chaoskit.toxiproxy.server.onlink import ON_LINK
+from chaoskit.toxiproxy.tapped_original import FrontedToxiproxy
 
 START_LIMIT = 20.0
 """Seconds until a proxy's container must answer."""
@@ -77,7 +77,7 @@ class ProxyServer:
             PYTHON_IMAGE,
             entrypoint=["python3"],
             command=command,
-            files=own_code("api_guard.py", "blast_radius.py", "toxiproxy/server"),
+            files=own_code("base/api_guard.py", "base/blast_radius.py", "toxiproxy/server"),
         )
         env = {**ENVIRONMENT, "TOXIPROXY_AUTH_TOKEN": self._token}
         ports = dict(self.ports.values())

@@ -5,16 +5,16 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from chaoskit.clock import wait_for
-from chaoskit.errors import BrokenError
-from chaoskit.journal import Journal
-from chaoskit.pids import Pid, identify
-from chaoskit.ports import free_port
-from chaoskit.priority import SHARES
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import BrokenError
 from chaoskit.services.docker import undo
 from chaoskit.services.docker.daemon import ask, client
 from chaoskit.services.docker.images import ensure
 from chaoskit.services.runtime import ContainerPlan
+from chaoskit.system.journal import Journal
+from chaoskit.system.pids import Pid, identify
+from chaoskit.system.ports import free_port
+from chaoskit.system.priority import SHARES
 from chaoskit.toxiproxy.client import ToxiproxyControl
 
 IMAGE = "ghcr.io/shopify/toxiproxy:2.12.0"

@@ -9,7 +9,7 @@ from typing import Any
 from chaoskit.rules.promql.evaluate import Query
 from chaoskit.rules.promql.operators import COMPARISONS
 from chaoskit.rules.promql.series import Store
-from chaoskit.rules.subset import lacking, parsed
+from chaoskit.rules.supported_promql import lacking, parsed
 
 _SWAPPED = {">": "<", "<": ">", ">=": "<=", "<=": ">="}
 

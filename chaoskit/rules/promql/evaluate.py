@@ -13,7 +13,7 @@ _OPERATORS = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~"
 
 
 class Query:
-    """An expression of the documented part of PromQL, which :mod:`chaoskit.rules.subset` has let through."""
+    """An expression of the documented part of PromQL, which :mod:`chaoskit.rules.supported_promql` has let through."""
 
     def __init__(self, tree: Any) -> None:
         self._tree = tree

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chaoskit.rules.promql.series import NAME
-from chaoskit.rules.subset import parsed
+from chaoskit.rules.supported_promql import parsed
 
 ABSENCE = frozenset({"absent", "absent_over_time"})
 

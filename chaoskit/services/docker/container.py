@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chaoskit.clock import now
+from chaoskit.base.clock import now
 from chaoskit.services.docker.daemon import ask, client
 
 BORN = 1.0

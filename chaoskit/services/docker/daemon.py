@@ -12,8 +12,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from chaoskit.errors import BrokenError
-from chaoskit.mask import mask
+from chaoskit.base.errors import BrokenError
+from chaoskit.base.mask import mask
 from chaoskit.services.docker.endpoint import UNIX, USUAL, endpoint, here
 
 ANSWER = 20.0

@@ -13,9 +13,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from chaoskit.errors import BrokenError
-from chaoskit.mask import mask
-from chaoskit.plain_files import read_text
+from chaoskit.base.errors import BrokenError
+from chaoskit.base.mask import mask
+from chaoskit.base.plain_files import read_text
 
 USUAL = "unix:///var/run/docker.sock"
 """Where it is asked when nothing is said."""

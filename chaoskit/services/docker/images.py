@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.services.docker.daemon import MissingError, ask, asking, client
 from chaoskit.services.runtime import ContainerPlan
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaoskit.errors import BrokenError
-from chaoskit.journal import Journal
+from chaoskit.base.errors import BrokenError
 from chaoskit.services.docker import undo
 from chaoskit.services.docker.daemon import ask, client
+from chaoskit.system.journal import Journal
 
 
 class Network:

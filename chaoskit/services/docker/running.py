@@ -8,15 +8,15 @@ import threading
 from collections import deque
 from typing import Any
 
-from chaoskit.clock import now
-from chaoskit.errors import BrokenError, TimeoutExpired
-from chaoskit.journal import Journal
-from chaoskit.pids import identify, inner_pid
-from chaoskit.processes import LineSplitter, OnLine
+from chaoskit.base.clock import now
+from chaoskit.base.errors import BrokenError, TimeoutExpired
 from chaoskit.services.docker import undo
 from chaoskit.services.docker.container import Container
 from chaoskit.services.docker.daemon import ANSWER, ConflictError, MissingError, ask, asking, client, close
 from chaoskit.services.runtime import OnExit
+from chaoskit.system.journal import Journal
+from chaoskit.system.pids import identify, inner_pid
+from chaoskit.system.processes import LineSplitter, OnLine
 
 LOST = -signal.SIGKILL
 """Exit status where the daemon can no longer tell it: its containers end with it."""

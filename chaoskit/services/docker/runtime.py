@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from chaoskit.errors import BrokenError
-from chaoskit.journal import Journal
-from chaoskit.pids import beside
-from chaoskit.ports import free_port
-from chaoskit.priority import SHARES
-from chaoskit.processes import OnLine
+from chaoskit.base.errors import BrokenError
 from chaoskit.services.docker import undo
 from chaoskit.services.docker.container import Container
 from chaoskit.services.docker.daemon import ask, client
@@ -19,6 +14,11 @@ from chaoskit.services.docker.network import Network
 from chaoskit.services.docker.running import RunningContainer
 from chaoskit.services.runtime import ContainerPlan, Launchable, OnExit, Running, Runtime
 from chaoskit.services.spec import ServiceSpec
+from chaoskit.system.journal import Journal
+from chaoskit.system.pids import own_mark
+from chaoskit.system.ports import free_port
+from chaoskit.system.priority import SHARES
+from chaoskit.system.processes import OnLine
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # of the container's own network
 
@@ -127,7 +127,7 @@ class ContainerRuntime(Runtime):
             entrypoint=plan.entrypoint,
             command=plan.command,
             user=plan.user or None,
-            environment={**plan.env, **env, **beside()},
+            environment={**plan.env, **env, **own_mark()},
             labels={**undo.labels(self._journal), "chaoskit.service": self._service},
             ports=list(ports),
             host_config=api.create_host_config(

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chaoskit.clock import now
-from chaoskit.journal import Journal
-from chaoskit.pids import identify
+from chaoskit.base.clock import now
 from chaoskit.services.docker.daemon import ConflictError, MissingError, Refused, asking, at, client, host
-from chaoskit.undo import Facts, Undo, register_kind
+from chaoskit.system.journal import Journal
+from chaoskit.system.pids import identify
+from chaoskit.system.undo import Facts, Undo, register_kind
 
 IN_FLIGHT = 2.0
 """Seconds after its journal entry in which what is not there may yet come: asked for, by a process that then died."""

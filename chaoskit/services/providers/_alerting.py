@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from chaoskit.errors import BrokenError, ChaosError, unknown
+from chaoskit.base.errors import BrokenError, ChaosError, unknown
 from chaoskit.services.base import Neighbours
 from chaoskit.services.providers.base import Provider
 

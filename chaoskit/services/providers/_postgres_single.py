@@ -10,7 +10,7 @@ import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from chaoskit.errors import BrokenError
+from chaoskit.base.errors import BrokenError
 from chaoskit.services.postgres_snapshot import PostgresSnapshot
 from chaoskit.services.providers._postgres_args import PostgresArgs
 from chaoskit.services.providers._postgres_server import Binaries, RunAs, find_binaries, run_as

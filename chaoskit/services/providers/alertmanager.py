@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import Field
 
-from chaoskit.errors import InputError, Problem
-from chaoskit.rules import routing, subset
-from chaoskit.rules.hasten import Copy
-from chaoskit.scenario.types import Duration, Model
+from chaoskit.base.errors import InputError, Problem
+from chaoskit.language.types import Duration, Model
+from chaoskit.rules import routing, supported_promql
+from chaoskit.rules.speed_up import Copy
 from chaoskit.services.providers._alerting import AlertingProvider
 from chaoskit.services.readiness import http_answers
 from chaoskit.services.runtime import ContainerPlan
@@ -47,7 +47,7 @@ class Alertmanager(AlertingProvider):
             found = routing.load(folder / args.config)
         except InputError as error:
             return list(error.problems)
-        return subset.beyond_routing(found) if embedded else []
+        return supported_promql.beyond_routing(found) if embedded else []
 
     @property
     def args(self) -> AlertmanagerArgs:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
-from chaoskit.errors import ChaosError, Problem
-from chaoskit.scenario.types import Model
+from chaoskit.base.errors import ChaosError, Problem
+from chaoskit.language.types import Model
 from chaoskit.services.managed import ManagedService
 from chaoskit.services.spec import ServiceSpec
 

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from chaoskit.errors import BrokenError
-from chaoskit.scenario.types import Duration, Model, problem
+from chaoskit.base.errors import BrokenError
+from chaoskit.language.types import Duration, Model, problem
 from chaoskit.services.own_code import ENVIRONMENT, FOLDER, PYTHON_IMAGE, own_code
 from chaoskit.services.providers.base import Provider
 from chaoskit.services.readiness import http_answers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from chaoskit.scenario.types import Model
+from chaoskit.language.types import Model
 from chaoskit.services.own_code import PYTHON_IMAGE
 from chaoskit.services.providers.base import Provider
 from chaoskit.services.runtime import ContainerPlan

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from chaoskit.errors import BrokenError, InputError, Problem
-from chaoskit.rules import durations, files, hasten, subset
-from chaoskit.rules.hasten import Copy
-from chaoskit.scenario.source import shown
-from chaoskit.scenario.types import Duration, Model, ServiceName
+from chaoskit.base.clock import now, wait_for
+from chaoskit.base.errors import BrokenError, InputError, Problem, TimeoutExpired
+from chaoskit.language.source import shown
+from chaoskit.language.types import Duration, Model, ServiceName
+from chaoskit.rules import durations, files, speed_up, supported_promql
+from chaoskit.rules.speed_up import Copy
 from chaoskit.services.providers._alerting import AlertingProvider
-from chaoskit.services.providers._settling import Settling
 from chaoskit.services.readiness import http_answers
 from chaoskit.services.runtime import ContainerPlan
 from chaoskit.services.spec import ServiceSpec
 
 _CONFIG = "prometheus.yml"
+DISCOVERY = 20.0
+"""Seconds until targets and Alertmanager are known: Prometheus looks 5 s after its start at the earliest."""
+MARGIN = 3.0
+"""Seconds beyond what the rules themselves need until the alerts of the scenario before are over."""
+_FORGET = "/api/v1/admin/tsdb/delete_series?match[]=%7B__name__%3D~%22.%2B%22%7D"
+
+Labels = frozenset[tuple[str, str]]
 
 
 class PrometheusArgs(Model):
@@ -59,8 +68,8 @@ class Prometheus(AlertingProvider):
             except InputError as error:
                 problems += error.problems
                 continue
-            problems += hasten.too_hasty(loaded, args.speed_up, args.scrape_every)
-            problems += subset.beyond(loaded) if embedded else []
+            problems += speed_up.too_hasty(loaded, args.speed_up, args.scrape_every)
+            problems += supported_promql.beyond(loaded) if embedded else []
         return problems
 
     def __init__(self, name: str, spec: Any, **rest: Any) -> None:
@@ -156,7 +165,7 @@ class Prometheus(AlertingProvider):
         found, _ = files.find(self.args.rules, self.base)
         loaded = [files.load(file) for file in found]
         return {
-            f"{number}-{file.page.file.name}": hasten.copied(file, self.args.speed_up, self.args.evaluate_every)
+            f"{number}-{file.page.file.name}": speed_up.copied(file, self.args.speed_up, self.args.evaluate_every)
             for number, file in enumerate(loaded)
         }
 
@@ -205,3 +214,101 @@ class Prometheus(AlertingProvider):
             "version": self.version(),
             "changes": [f"{self.name}: {every}{durations.write(args.evaluate_every * 1000)}", *changes],
         }
+
+
+class Settling:
+    """Getting it ready for a scenario: it sees every service, and nothing of the scenario before.
+
+    ``stale``: its data belongs to a scenario that is over.
+    """
+
+    def __init__(self, prometheus: Prometheus) -> None:
+        self._prometheus = prometheus
+        self._always: frozenset[Labels] = frozenset()
+        self._new = True
+        self.stale = False
+        self._seen = ""
+
+    def settle(self) -> None:
+        """See :meth:`Prometheus.settle`."""
+        if self._new:
+            self._wait_for_targets(0.0)
+            self._wait_for_silence()
+            self._always = self._alerts()  # a watchdog fires all the time
+            self._new = self.stale = False
+            return
+        if not self.stale:
+            self._wait_for_targets(0.0)
+            return
+        self._prometheus.call("POST", _FORGET)
+        self._wait_for_targets(time.time())
+        if not self._wait_for_silence():
+            self._prometheus.stop()
+            self._prometheus.start()
+            self._wait_for_targets(0.0)
+            self._wait_for_silence()
+            self._always = self._alerts()
+        self._wait_until_told()
+        self.stale = False
+
+    def _wait_for_targets(self, since: float) -> None:
+        """Until each target was scraped successfully after ``since`` (Unix time), and somebody is told of alerts."""
+        try:
+            wait_for(
+                lambda: not self._lacking(since),
+                what=f"{self._prometheus.name} to scrape {', '.join(self._prometheus.targets)} and find whom to tell",
+                limit=DISCOVERY,
+                every=0.05,
+                last_seen=lambda: self._seen,
+            )
+        except TimeoutExpired as error:
+            lines = "\n  ".join(self._prometheus.last_lines()[-10:])
+            raise BrokenError(f"{error}\n  {lines}" if lines else str(error)) from None
+
+    def _lacking(self, since: float) -> str:
+        told = self._prometheus.call("GET", "/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
+        targets = self._prometheus.call("GET", "/api/v1/targets?state=active")["data"]["activeTargets"]
+        up = {target["labels"]["job"] for target in targets if target["health"] == "up" and _scraped(target) > since}
+        missing = sorted(set(self._prometheus.targets) - up)
+        errors = {target["labels"]["job"]: target["lastError"] for target in targets if target["lastError"]}
+        reasons = [f"{name}: {errors.get(name) or 'not scraped yet'}" for name in missing]
+        self._seen = "; ".join([*reasons, *([] if told else ["no Alertmanager discovered"])])
+        return self._seen
+
+    def _wait_for_silence(self) -> bool:
+        """Whether the alerts that were there went away, here and at Alertmanager."""
+        longest = self._prometheus.longest_firing
+        deadline = now() + MARGIN + longest
+        while now() < deadline:
+            if self._alerts() <= self._always and self._alertmanager_silent():
+                return True
+            time.sleep(0.05)
+        return False
+
+    def _wait_until_told(self) -> None:
+        """Until whoever was told that an alert fires was told that it does not, if that comes soon.
+
+        It need not come: an Alertmanager that was killed has forgotten.
+        """
+        deadline = now() + MARGIN
+        while now() < deadline:
+            firing = {frozenset(labels.items()) for labels in self._prometheus.neighbours.firing()}
+            if firing <= self._always:
+                return
+            time.sleep(0.02)
+
+    def _alertmanager_silent(self) -> bool:
+        name = self._prometheus.args.alertmanager
+        if name is None or self._always:
+            return True
+        alertmanager: Any = self._prometheus.neighbours.services[name]
+        return not alertmanager.alive() or bool(alertmanager.silent())
+
+    def _alerts(self) -> frozenset[Labels]:
+        alerts = self._prometheus.call("GET", "/api/v1/alerts")["data"]["alerts"]
+        return frozenset(frozenset(alert["labels"].items()) for alert in alerts)
+
+
+def _scraped(target: dict[str, Any]) -> float:
+    """Unix time of the latest scrape."""
+    return datetime.fromisoformat(target["lastScrape"]).timestamp()

@@ -10,8 +10,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from chaoskit.errors import BrokenError
-from chaoskit.scenario.types import Model
+from chaoskit.base.errors import BrokenError
+from chaoskit.language.types import Model
 from chaoskit.services.providers.base import RESET, Provider, shipped
 from chaoskit.services.redis_snapshot import RedisSnapshot
 from chaoskit.services.runtime import ContainerPlan

@@ -10,8 +10,8 @@ import socket
 import sys
 from time import monotonic
 
-from chaoskit.api_guard import Guard
-from chaoskit.blast_radius import BlastRadius
+from chaoskit.base.api_guard import Guard
+from chaoskit.base.blast_radius import BlastRadius
 from chaoskit.toxiproxy.server.address import AddressError, join, lookup
 from chaoskit.toxiproxy.server.api import VERSION, Api
 from chaoskit.toxiproxy.server.errors import ApiError

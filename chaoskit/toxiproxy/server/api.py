@@ -7,7 +7,7 @@ from collections.abc import Callable
 from json import dumps
 from typing import Any
 
-from chaoskit.api_guard import Guard
+from chaoskit.base.api_guard import Guard
 from chaoskit.toxiproxy.server.errors import ApiError
 from chaoskit.toxiproxy.server.state import PopulateError, State
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from socket import AddressFamily
 from threading import Thread
 
-from chaoskit.blast_radius import BeyondError, BlastRadius
+from chaoskit.base.blast_radius import BeyondError, BlastRadius
 from chaoskit.toxiproxy.server.address import AddressError, literal, lookup, split
 from chaoskit.toxiproxy.server.reactor import WRITE, Reactor
 

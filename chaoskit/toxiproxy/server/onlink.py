@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from chaoskit.blast_radius import BlastRadius, number_of
+from chaoskit.base.blast_radius import BlastRadius, number_of
 
 ON_LINK = "on-link"
 """What ``-upstreams`` says for it."""

@@ -19,7 +19,7 @@ from chaoskit.toxiproxy.server.log import Log
 from chaoskit.toxiproxy.server.reactor import READ, Reactor, Timer
 
 if TYPE_CHECKING:
-    from chaoskit.blast_radius import BlastRadius
+    from chaoskit.base.blast_radius import BlastRadius
     from chaoskit.toxiproxy.server.tap import TapConfig
 
 _ACCEPTS_PER_STEP = 64

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaoskit.blast_radius import beyond
+from chaoskit.base.blast_radius import beyond
 from chaoskit.toxiproxy.server.address import AddressError, literal, split
 from chaoskit.toxiproxy.server.declare import change, declared, read_toxic
 from chaoskit.toxiproxy.server.decode import BodyError, Fields, decode, mismatch

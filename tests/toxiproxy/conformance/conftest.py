@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 from chaoskit.toxiproxy.client import ToxiproxyControl
 
 COMMANDS = {

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 
 Run = Callable[..., Any]
 ENTRY = {"name": "a", "upstream": "127.0.0.1:1", "listen": "127.0.0.1:0"}

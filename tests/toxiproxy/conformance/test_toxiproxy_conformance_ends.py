@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.toxiproxy.facts import ProxyAddress
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from chaoskit.clock import wait_for
+from chaoskit.base.clock import wait_for
 
 PAGE = Path(__file__).parents[3] / "docs" / "toxiproxy.md"
 ENGINES = pytest.mark.parametrize("engine", ["embedded", *(["original"] if shutil.which("toxiproxy-server") else [])])

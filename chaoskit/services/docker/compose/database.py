@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from chaoskit.errors import BrokenError
-from chaoskit.scenario.compose import SqlSpec
+from chaoskit.base.errors import BrokenError
+from chaoskit.language.compose import SqlSpec
 from chaoskit.services.docker.compose.rewrite import Facts
 
 if TYPE_CHECKING:

@@ -10,13 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chaoskit.blast_radius import beyond
-from chaoskit.errors import BrokenError
-from chaoskit.journal import Journal
-from chaoskit.pids import beside
-from chaoskit.ports import free_port
-from chaoskit.scenario.compose import ComposedSpec
-from chaoskit.scenario.reach import outside_services
+from chaoskit.base.blast_radius import beyond
+from chaoskit.base.errors import BrokenError
+from chaoskit.language.compose import ComposedSpec
+from chaoskit.language.named_hosts import outside_services
 from chaoskit.services.docker import undo
 from chaoskit.services.docker.compose import rewrite, tool
 from chaoskit.services.docker.compose.container import ComposeContainer
@@ -24,6 +21,9 @@ from chaoskit.services.docker.compose.undo import KIND
 from chaoskit.services.docker.daemon import MissingError, ask, client
 from chaoskit.services.docker.images import Note, ensure
 from chaoskit.services.runtime import ContainerPlan
+from chaoskit.system.journal import Journal
+from chaoskit.system.pids import own_mark
+from chaoskit.system.ports import free_port
 
 MAKING = 300.0
 """Seconds that containers may take to be made (images are there by then)."""
@@ -176,7 +176,7 @@ class ComposeProject:
             labels=undo.labels(self._journal),
             proxied=self._proxied,
             ports={name: self._bindings(name) for name in self.facts},
-            environment={name: {**variables, **beside()} for name, variables in self._environment.items()},
+            environment={name: {**variables, **own_mark()} for name, variables in self._environment.items()},
         )
         file.write_text(json.dumps(data, indent=1), encoding="utf-8")  # JSON is YAML
         tool.run(

@@ -17,8 +17,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaoskit.errors import BrokenError
-from chaoskit.scenario.compose import HOST_NETWORK
+from chaoskit.base.errors import BrokenError
+from chaoskit.language.compose import HOST_NETWORK
 
 _DROPPED = ("container_name", "ports", "restart", "scale", "profiles", "extends", "links", "depends_on", "develop")
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from chaoskit.journal import Journal
-from chaoskit.processes import OnLine
-from chaoskit.scenario.compose import ComposedSpec
+from chaoskit.language.compose import ComposedSpec
 from chaoskit.services.docker.compose.container import ComposeContainer
 from chaoskit.services.docker.compose.project import ComposeProject
 from chaoskit.services.docker.compose.rewrite import Facts
 from chaoskit.services.docker.running import RunningContainer
 from chaoskit.services.runtime import Launchable, OnExit, Running, Runtime
+from chaoskit.system.journal import Journal
+from chaoskit.system.processes import OnLine
 
 
 class ComposeRuntime(Runtime):

@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from chaoskit.clock import wait_for
-from chaoskit.errors import BrokenError, TimeoutExpired
-from chaoskit.pids import describe_exit
-from chaoskit.scenario.compose import ComposedSpec
+from chaoskit.base.clock import wait_for
+from chaoskit.base.errors import BrokenError, TimeoutExpired
+from chaoskit.base.units import format_duration
+from chaoskit.language.compose import ComposedSpec
 from chaoskit.services.base import Neighbours, Service
 from chaoskit.services.docker.compose import database
 from chaoskit.services.docker.compose.runtime import ComposeRuntime
 from chaoskit.services.managed import ManagedService
 from chaoskit.services.postgres_snapshot import PostgresSnapshot
-from chaoskit.units import format_duration
+from chaoskit.system.pids import describe_exit
 
 if TYPE_CHECKING:
     import psycopg

@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from chaoskit.errors import BrokenError
-from chaoskit.journal import Journal
-from chaoskit.processes import start_process
+from chaoskit.base.errors import BrokenError
 from chaoskit.services.docker.endpoint import for_tools
+from chaoskit.system.journal import Journal
+from chaoskit.system.processes import start_process
 
 ANSWER = 60.0
 """Seconds in which it must have read a file."""

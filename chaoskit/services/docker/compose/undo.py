@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chaoskit.clock import now
+from chaoskit.base.clock import now
 from chaoskit.services.docker.daemon import ConflictError, MissingError, Refused, asking, client
 from chaoskit.services.docker.undo import IN_FLIGHT, LIMIT, remove_network, there
-from chaoskit.undo import Facts, register_kind
+from chaoskit.system.undo import Facts, register_kind
 
 KIND = "compose"
 """Facts: the project's ``name``, the daemon's ``host``; ``making``: the Compose tool may be at it."""

@@ -1,0 +1,32 @@
+"""Collects the mistakes of one file while it is being typed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from chaoskit.base.errors import Problem
+from chaoskit.language import pydantic_errors
+from chaoskit.language.source import Source, YamlPath
+
+
+class Check:
+    """The mistakes found so far in ``page``."""
+
+    def __init__(self, page: Source) -> None:
+        self.page = page
+        self.problems: list[Problem] = []
+
+    def validate(self, model: type[BaseModel], data: Any, path: YamlPath, context: Any = None) -> Any:
+        """``data`` as ``model``, or None with the mistakes noted."""
+        try:
+            return model.model_validate(data, context=context)
+        except ValidationError as error:
+            self.problems.extend(pydantic_errors.problems_of(error, model, self.page, path))
+        return None
+
+    def wrong(self, path: YamlPath, what: str, legal: Iterable[str] = (), found: str | None = None) -> None:
+        """Note a mistake at ``path`` of the file."""
+        self.problems.append(self.page.problem(path, what, sorted(legal), found))
