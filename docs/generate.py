@@ -26,8 +26,8 @@ from _generator.fields import Fields  # noqa: E402
 from chaoskit.base import units  # noqa: E402
 from chaoskit.expectations import _operations, _samples  # noqa: E402
 from chaoskit.faults._toxic import ProxyFault  # noqa: E402
-from chaoskit.language import compose, model, samples, service, sop, source  # noqa: E402
-from chaoskit.language.loader import room  # noqa: E402
+from chaoskit.language import compose, model, operation_bounds, samples, service, sop, source  # noqa: E402
+from chaoskit.language.plugins import registry  # noqa: E402
 from chaoskit.pytest_plugin.fixture import Chaos  # noqa: E402
 
 REFERENCE = DOCS / "reference.md"
@@ -61,10 +61,10 @@ def generate() -> str:
         keys=page.keys, units=_units, figures="\n\n".join(map(_tables_of, (_operations, samples))),
         rules=_paragraphs(_samples),
         toxic_facts=_paragraphs(ProxyFault), methods=_methods(Chaos, "chaos"),
-        faults=[page.fault(name) for name in room("faults")],
-        expectations=[page.expectation(name) for name in room("expectations")],
-        providers=[page.provider(name) for name in room("providers")],
-        actions=[page.action(name) for name in room("actions")],
+        faults=[page.fault(name) for name in registry("faults")],
+        expectations=[page.expectation(name) for name in registry("expectations")],
+        providers=[page.provider(name) for name in registry("providers")],
+        actions=[page.action(name) for name in registry("actions")],
     )  # fmt: skip
     if fields.unused:
         raise ValueError(f"meanings.yaml: no such keys: {', '.join(fields.unused)}")
@@ -82,11 +82,13 @@ class _Page:
 
     def keys(self, name: str) -> str:
         """The table of a model of the scenario language."""
-        return self._table(next(vars(room)[name] for room in (model, service, compose, sop) if name in vars(room)))
+        return self._table(
+            next(vars(room)[name] for room in (model, operation_bounds, service, compose, sop) if name in vars(room))
+        )
 
     def fault(self, name: str) -> dict[str, Any]:
         """A fault: its docstring with the list of arguments as a table."""
-        kind = room("faults").get(name)
+        kind = registry("faults").get(name)
         text, arguments, rest = split_arguments(prose(kind))
         gone = set(arguments) - set(kind.model_fields)
         if gone:
@@ -96,19 +98,19 @@ class _Page:
 
     def expectation(self, name: str) -> dict[str, Any]:
         """An expectation: docstrings of module and class, and its keys."""
-        kind = room("expectations").get(name)
+        kind = registry("expectations").get(name)
         keys = "" if issubclass(kind, RootModel) else self._table(kind)
         return self._entry("expectations", name, [prose(importlib.import_module(kind.__module__)), prose(kind), keys])
 
     def action(self, name: str) -> dict[str, Any]:
         """An action of SOPs: its docstring with the list of arguments as a table."""
-        kind = room("actions").get(name)
+        kind = registry("actions").get(name)
         text, arguments, rest = split_arguments(prose(kind))
         return {"name": name, "text": "\n\n".join(filter(None, [text, self._table(kind, arguments), rest]))}
 
     def provider(self, name: str) -> dict[str, Any]:
         """A provider: docstrings of module and class, and its arguments."""
-        kind = room("providers").get(name)
+        kind = registry("providers").get(name)
         about = [prose(importlib.import_module(kind.__module__)), prose(kind)]
         return self._entry("providers", name, [*about, self._table(kind.Args)])
 

@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "faults": {"base", "system", "history", "language", "failpoints", "toxiproxy", "traffic", "services"},
     "expectations": {"base", "system", "history", "language", "rules", "alerting"},
     "judge": {"base", "history", "language", "expectations"},
+    "api": {"base", "system", "history", "language", "toxiproxy", "services", "faults"},
     "engine": {
         *("base", "system", "history", "language", "failpoints", "toxiproxy", "traffic", "observers", "services"),
         *("alerting", "expectations", "judge"),

@@ -8,10 +8,15 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO, cast
 
 from chaoskit import __version__
 from chaoskit.base.errors import ChaosError
+from chaoskit.language.plugins import load_plugins, project_of
+
+_SPEAKING = ("validate", "plan", "judge", "schema")
+"""Commands to which the words of a project's own plug-ins mean something."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     out, err = cast(TextIO, _Plain(sys.stdout)), cast(TextIO, _Plain(sys.stderr))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
+            if arguments.command in _SPEAKING:
+                load_plugins(project_of(Path.cwd()))
             return int(arguments.run(arguments))
         except ChaosError as error:
             print(error, file=sys.stderr)

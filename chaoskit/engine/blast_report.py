@@ -10,7 +10,7 @@ from chaoskit.base.units import format_duration
 from chaoskit.language.compose import ComposedSpec
 from chaoskit.language.model import Environment
 from chaoskit.language.named_hosts import outside, unseen
-from chaoskit.language.registries import room
+from chaoskit.language.plugins import registry
 from chaoskit.language.run_target import Setting
 from chaoskit.language.scenario import Scenario
 from chaoskit.language.service import ServiceSpec
@@ -86,7 +86,7 @@ def _image(spec: ServiceSpec) -> str:
         return "an image built for it"
     if spec.provider is None:
         return "no image: it has only a command"
-    return str(room("providers").get(spec.provider).image_of(spec)) or f"the provider {spec.provider}'s image"
+    return str(registry("providers").get(spec.provider).image_of(spec)) or f"the provider {spec.provider}'s image"
 
 
 def _images(environment: Environment, setting: Setting) -> list[str]:

@@ -26,7 +26,7 @@ from chaoskit.expectations._fields import Count
 from chaoskit.history import rows as r
 from chaoskit.language.bounds import Bound
 from chaoskit.language.expectation import CollectContext, Expectation, Finding, Outcome, check
-from chaoskit.language.registries import room
+from chaoskit.language.plugins import registry
 from chaoskit.language.sop import PlannedSop, Priority
 from chaoskit.language.types import Duration, ServiceName, problem
 from chaoskit.language.view import View
@@ -43,8 +43,8 @@ def _known_sop(name: str | None, info: ValidationInfo) -> str | None:
 
 
 def _known_action(kind: str | None) -> str | None:
-    if kind is not None and kind != _CALL and kind not in room("actions"):
-        raise problem(f"unknown action {kind!r}", sorted([*room("actions").names(), _CALL]), kind)
+    if kind is not None and kind != _CALL and kind not in registry("actions"):
+        raise problem(f"unknown action {kind!r}", sorted([*registry("actions").names(), _CALL]), kind)
     return kind
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chaoskit.language.model import Environment
-from chaoskit.language.registries import room
+from chaoskit.language.plugins import registry
 from chaoskit.language.service import ServiceSpec
 from chaoskit.language.types import Lacks
 
@@ -50,7 +50,7 @@ def _declares_http(spec: ServiceSpec, provider: Any) -> bool:
 
 def _provider(spec: ServiceSpec) -> Any:
     """The class of its provider; None for a command or an image."""
-    return None if spec.provider is None else room("providers").get(spec.provider)
+    return None if spec.provider is None else registry("providers").get(spec.provider)
 
 
 def _readable(environment: Environment) -> tuple[str, ...]:

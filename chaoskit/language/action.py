@@ -64,7 +64,7 @@ class Job:
     An action that takes its time ends early when ``cancelled`` is set.
     """
 
-    stage: ActionContext
+    context: ActionContext
     names: Mapping[str, Any]
     folder: Path
     number: str
@@ -72,7 +72,7 @@ class Job:
 
     def text(self, template: str) -> str:
         """One text of the SOP's file, filled in."""
-        return self.stage.render(template, self.names)
+        return self.context.render(template, self.names)
 
     def value(self, template: Any) -> Any:
         """A JSON-like value of the SOP's file, all texts in it filled in."""

@@ -15,7 +15,7 @@ from chaoskit.language.check import Check
 from chaoskit.language.compose import composed_environment
 from chaoskit.language.model import Environment, EnvironmentFile, ServiceChange
 from chaoskit.language.names import mapping, reserved, slug, texts
-from chaoskit.language.registries import room
+from chaoskit.language.plugins import registry
 from chaoskit.language.service import ServiceSpec
 from chaoskit.language.source import Source
 
@@ -134,12 +134,14 @@ def _typed_environment(
             check.wrong(path, f"the service name {name!r} must consist of a-z, 0-9 and -", [slug(name) or "orders"])
         provider = mapping(spec).get("provider")
         if isinstance(provider, str):
-            if provider not in room("providers"):
-                check.wrong((*path, "provider"), f"unknown provider {provider!r}", room("providers").names(), provider)
+            if provider not in registry("providers"):
+                check.wrong(
+                    (*path, "provider"), f"unknown provider {provider!r}", registry("providers").names(), provider
+                )
             else:
                 arguments = mapping(spec).get("args", {})
                 context = {"in_file": True, "services": list(services)}
-                check.validate(room("providers").get(provider).Args, arguments, (*path, "args"), context)
+                check.validate(registry("providers").get(provider).Args, arguments, (*path, "args"), context)
         for where, text in texts(spec, path):
             for what, legal, found in template.mistakes(text, frozenset(services)):
                 check.wrong(where, what, legal, found)
@@ -201,19 +203,19 @@ def check_changes(check: Check, data: Mapping[str, Any], environment: Environmen
         for name in mapping(data, *path):
             spec = environment.services.get(name)
             changes = mapping(data, *path, name, "args")
-            if not changes or spec is None or spec.provider is None or spec.provider not in room("providers"):
+            if not changes or spec is None or spec.provider is None or spec.provider not in registry("providers"):
                 continue
             arguments = {**spec.args, **mapping(data, "with", name, "args"), **changes}
             context = {"in_file": True, "services": list(environment.services)}
-            check.validate(room("providers").get(spec.provider).Args, arguments, (*path, name, "args"), context)
+            check.validate(registry("providers").get(spec.provider).Args, arguments, (*path, name, "args"), context)
 
 
 def mistakes_in_files(environment: Environment, *, embedded: bool = False) -> list[Problem]:
     """What is wrong with the files that its providers' arguments name, ``embedded`` also what our stand-ins lack."""
     found: list[Problem] = []
     for name, spec in environment.services.items():
-        if spec.provider is not None and spec.provider in room("providers"):
-            provider = room("providers").get(spec.provider)
+        if spec.provider is not None and spec.provider in registry("providers"):
+            provider = registry("providers").get(spec.provider)
             problems = provider.mistakes_in_files(spec, environment.folder, embedded=embedded)
             found += [_where_named(environment, name, problem) for problem in problems]
     return found
@@ -241,9 +243,9 @@ def _where_named(environment: Environment, service: str, problem: Problem) -> Pr
 
 def companions(name: str, spec: ServiceSpec) -> Mapping[str, ServiceSpec]:
     """The services that a service brings along: a database its replica."""
-    if spec.provider is None or spec.provider not in room("providers"):
+    if spec.provider is None or spec.provider not in registry("providers"):
         return {}
-    found: Mapping[str, ServiceSpec] = room("providers").get(spec.provider).companions(name, spec)
+    found: Mapping[str, ServiceSpec] = registry("providers").get(spec.provider).companions(name, spec)
     return found
 
 

@@ -18,7 +18,7 @@ from chaoskit.language.environments import changed, check_changes, environment_o
 from chaoskit.language.model import ScenarioFile, Timeline
 from chaoskit.language.names import check_names, mapping, slug
 from chaoskit.language.planned import Given, PlannedFault
-from chaoskit.language.registries import room
+from chaoskit.language.plugins import registry
 from chaoskit.language.scenario import PlannedExpectation, Scenario
 from chaoskit.language.sop import NAMES, sops_of
 from chaoskit.language.source import Source
@@ -27,7 +27,7 @@ from chaoskit.language.types import Duration, Model
 if TYPE_CHECKING:
     from chaoskit.language.fault import Fault
 
-__all__ = ["SUFFIX", "changed", "find", "load", "load_environment", "names", "room", "slug", "without_proxy"]
+__all__ = ["SUFFIX", "changed", "find", "load", "load_environment", "names", "slug", "without_proxy"]
 
 SUFFIX = ".chaos.yaml"
 
@@ -171,12 +171,12 @@ def _fault(check: Check, entry: Any, path: tuple[str | int, ...], context: Any) 
     ((name, body),) = entry.items()
     path = (*path, name)
     kinds = [key for key in body if key not in ("at", "for")]
-    if name in room("faults") and not any(kind in room("faults") for kind in kinds):
+    if name in registry("faults") and not any(kind in registry("faults") for kind in kinds):
         check.wrong(path, f"{name} is a kind of fault; a fault has a name of its own, then its kind", [form])
         return None
     if len(kinds) != 1:
         what = "no kind of fault is given" if not kinds else f"one kind of fault is expected, found {', '.join(kinds)}"
-        check.wrong(path, what, room("faults").names())
+        check.wrong(path, what, registry("faults").names())
         return None
     kind = kinds[0]
     window = {"at": body.get("at", "0s"), "length": body.get("for")}
@@ -193,11 +193,11 @@ def _fault(check: Check, entry: Any, path: tuple[str | int, ...], context: Any) 
             check.wrong((*path, key), f"{key}: {item['msg']}", item.get("ctx", {}).get("legal", ()))
     if timed is not None and timed.length == 0:
         check.wrong((*path, "for"), "for: a fault of 0s touches nothing")
-    if kind not in room("faults"):
-        check.wrong((*path, kind), f"unknown fault {kind!r}", room("faults").names(), kind)
+    if kind not in registry("faults"):
+        check.wrong((*path, kind), f"unknown fault {kind!r}", registry("faults").names(), kind)
         return None
     arguments = {} if body[kind] is None else body[kind]
-    fault = check.validate(room("faults").get(kind), arguments, (*path, kind), context)
+    fault = check.validate(registry("faults").get(kind), arguments, (*path, kind), context)
     if fault is not None and (lacking := without_proxy(kind, fault, context["unproxied"])):
         check.wrong((*path, kind), *lacking)
         return None
@@ -215,10 +215,10 @@ def without_proxy(kind: str, fault: Fault, unproxied: Collection[str]) -> tuple[
 def _expectations(check: Check, kind: str, arguments: Any, context: Any) -> Iterator[PlannedExpectation]:
     """One expectation, or one for each block of a list of them."""
     path: tuple[str | int, ...] = ("expect", kind)
-    if kind not in room("expectations"):
-        check.wrong(path, f"unknown expectation {kind!r}", room("expectations").names(), kind)
+    if kind not in registry("expectations"):
+        check.wrong(path, f"unknown expectation {kind!r}", registry("expectations").names(), kind)
         return
-    model = room("expectations").get(kind)
+    model = registry("expectations").get(kind)
     if arguments == [] or (arguments == {} and issubclass(model, RootModel)):
         check.wrong(path, f"{kind}: nothing is expected here")
         return

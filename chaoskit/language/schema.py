@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from chaoskit.language.compose import ComposeEnvironmentFile
-from chaoskit.language.loader import room
 from chaoskit.language.model import EnvironmentFile, ScenarioFile
+from chaoskit.language.plugins import registry
 from chaoskit.language.sop import Endpoint, Procedure, SopFile
 from chaoskit.language.types import Duration, Model
 
@@ -34,7 +34,9 @@ def scenario_schema() -> dict[str, Any]:
     schema["properties"]["sops"]["items"] = {
         "anyOf": [{"type": "string"}, _sop(definitions), _procedure("endpoint", Endpoint, definitions)]
     }
-    expectations = {name: _part(name, room("expectations").get(name), definitions) for name in room("expectations")}
+    expectations = {
+        name: _part(name, registry("expectations").get(name), definitions) for name in registry("expectations")
+    }
     schema["properties"]["expect"] = {
         "type": "object",
         "properties": {
@@ -65,7 +67,7 @@ def _sop(definitions: dict[str, Any]) -> dict[str, Any]:
     schema = _procedure("sop", SopFile, definitions)
     schema["properties"]["steps"]["items"] = {
         "type": "object",
-        "properties": {name: _part(name, room("actions").get(name), definitions) for name in room("actions")},
+        "properties": {name: _part(name, registry("actions").get(name), definitions) for name in registry("actions")},
         "minProperties": 1,
         "maxProperties": 1,
         "additionalProperties": False,
@@ -75,14 +77,14 @@ def _sop(definitions: dict[str, Any]) -> dict[str, Any]:
 
 def _procedure(name: str, model: type[Procedure], definitions: dict[str, Any]) -> dict[str, Any]:
     schema = _part(name, model, definitions)
-    schema["properties"]["escalate"] = _part("notify", room("actions").get("notify"), definitions)
+    schema["properties"]["escalate"] = _part("notify", registry("actions").get("notify"), definitions)
     return schema
 
 
 def _fault(definitions: dict[str, Any]) -> dict[str, Any]:
     """A fault of the timeline: its window, and exactly one kind with its arguments."""
     window = _part("window", _Window, definitions)["properties"]
-    kinds = {name: _part(name, room("faults").get(name), definitions) for name in room("faults")}
+    kinds = {name: _part(name, registry("faults").get(name), definitions) for name in registry("faults")}
     for name, arguments in kinds.items():
         if not arguments.get("required"):
             kinds[name] = {"anyOf": [arguments, {"type": "null"}]}
@@ -99,12 +101,12 @@ def _environment(definitions: dict[str, Any]) -> dict[str, Any]:
     """An environment; what may stand under a service's ``args`` depends on its provider."""
     schema = _part("environment", EnvironmentFile, definitions)
     service = definitions["environment.ServiceSpec"]
-    providers = room("providers").names()
+    providers = registry("providers").names()
     service["properties"]["provider"] = {"enum": providers}
     service["allOf"] = [
         {
             "if": {"properties": {"provider": {"const": name}}, "required": ["provider"]},
-            "then": {"properties": {"args": _part(name, room("providers").get(name).Args, definitions)}},
+            "then": {"properties": {"args": _part(name, registry("providers").get(name).Args, definitions)}},
         }
         for name in providers
     ]

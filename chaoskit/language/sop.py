@@ -14,7 +14,7 @@ from chaoskit.language import source, template
 from chaoskit.language.alert_names import check_triggers
 from chaoskit.language.check import Check
 from chaoskit.language.names import texts
-from chaoskit.language.registries import room
+from chaoskit.language.plugins import registry
 from chaoskit.language.severity import LEVELS, Level, level_of
 from chaoskit.language.source import Source, YamlPath
 from chaoskit.language.types import Duration, Model, ServiceName, problem
@@ -251,10 +251,12 @@ def _step(check: Check, entry: Any, path: YamlPath, context: Any) -> PlannedStep
         check.wrong(path, "a step is one action with its arguments", ["restart: {service: NAME}"])
         return None
     ((kind, arguments),) = entry.items()
-    if kind not in room("actions"):
-        check.wrong((*path, kind), f"unknown action {kind!r}", room("actions").names(), kind)
+    if kind not in registry("actions"):
+        check.wrong((*path, kind), f"unknown action {kind!r}", registry("actions").names(), kind)
         return None
-    action = check.validate(room("actions").get(kind), {} if arguments is None else arguments, (*path, kind), context)
+    action = check.validate(
+        registry("actions").get(kind), {} if arguments is None else arguments, (*path, kind), context
+    )
     return PlannedStep(kind, action, (*path, kind)) if action is not None else None
 
 
@@ -262,5 +264,5 @@ def _escalation(check: Check, data: Mapping[str, Any], base: YamlPath, context: 
     if data.get("escalate") is None:
         return None
     path = (*base, "escalate")
-    action = check.validate(room("actions").get("notify"), data["escalate"], path, context)
+    action = check.validate(registry("actions").get("notify"), data["escalate"], path, context)
     return PlannedStep("notify", action, path) if action is not None else None

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaoskit.language.loader import room
 from chaoskit.language.model import Environment
 from chaoskit.language.named_hosts import allowed_hosts
+from chaoskit.language.plugins import load_plugins
 from chaoskit.language.refusals import runtime_of
 from chaoskit.language.run_target import Setting
 
@@ -36,10 +36,7 @@ class ChaosRun:
         self.controls: bool = config.getoption("--chaos-controls")
         for name in ("chaos", "control"):
             self.register_marker(name)
-        plugins = Path(config.rootpath, "plugins")
-        for kind in ("faults", "expectations"):
-            if (plugins / kind).is_dir():
-                room(kind).add_folder(plugins / kind)
+        load_plugins(config.rootpath)
         self._default_to_allure()
 
     def _default_to_allure(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from chaoskit.language import source
-from chaoskit.language.loader import room
+from chaoskit.language.plugins import registry
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ def _placed(kind: str, text: str) -> str:
 
 def _check(kind: str, name: str, text: str) -> None:
     """Whether an example is what it is said to be, and right."""
-    if name not in room(kind):
+    if name not in registry(kind):
         raise ValueError(f"meanings.yaml: examples: {kind}: there is no {name}")
     ((_, body),) = source.read(Path("meanings.yaml"), text).data.items()
-    model = room(kind).get(name)
+    model = registry(kind).get(name)
     if kind == "faults":
         body = body[name] or {}
     elif kind == "providers":

@@ -67,7 +67,7 @@ class Desk:
     def __init__(self, folder):
         self.folder = folder / "scenario"
         self.history = History(self.folder)
-        self.stage = ActionContext(folder)
+        self.context = ActionContext(folder)
         self.runner = None
         self.servers = ()
 
@@ -82,7 +82,7 @@ class Desk:
     def open(self, *sops, call_back=""):
         reports = FaultReports(self.folder, self.history, scenario="a test", environment="test", servers=self.servers)
         self.runner = SopRunner(
-            self.load(*sops), self.stage, Queue(self.folder / FILE), reports, self.history.add, call_back
+            self.load(*sops), self.context, Queue(self.folder / FILE), reports, self.history.add, call_back
         )
         self.runner.start()
         return self.runner
@@ -96,11 +96,11 @@ class Desk:
         wait_for(lambda: not self.runner.busy, what="the SOPs to end", limit=15)
 
     def close(self):
-        self.stage.gate.set()
+        self.context.gate.set()
         if self.runner is not None:
             self.runner.close()
-        self.stage.journal.undo_all()
-        self.stage.journal.close()
+        self.context.journal.undo_all()
+        self.context.journal.close()
         self.history.close()
 
 

@@ -107,7 +107,7 @@ def test_all_that_belongs_into_it(desk):
 
 def test_every_step_is_told(desk):
     """Action, target, tries, result and times of each, in JSON and in Markdown, not only of the last."""
-    desk.stage.failures = 2
+    desk.context.failures = 2
     steps = [RESTART, {"notify": {"to": "orders-team", "message": "it was restarted"}}]
     report, text = report_of(desk, steps, retry={"attempts": 3, "backoff": "10ms"})
     (sop,) = report["sops"]
@@ -127,7 +127,7 @@ def test_every_step_is_told(desk):
 
 def test_a_step_that_failed_says_so(desk):
     """With how often it was tried, and why."""
-    desk.stage.failures = 9
+    desk.context.failures = 9
     report, text = report_of(desk, retry={"attempts": 1})
     (step,) = report["sops"][0]["steps"]
     assert (step["outcome"], step["attempts"]) == ("failed", 1)
@@ -211,10 +211,10 @@ def test_what_really_delivered_is_named(desk, servers, source, served_by, text):
 
 def test_the_first_version_is_there_before_the_sop_acts(desk):
     """Who works on the incident can read it meanwhile; it says that the SOP is queued."""
-    desk.stage.gate.clear()
+    desk.context.gate.clear()
     runner = desk.open({"sop": "s", "steps": [{"restart": {"service": "orders"}}]})
     runner.alert(alert())
-    while not desk.stage.done:
+    while not desk.context.done:
         pass
     (file,) = (desk.folder / "fault-reports").glob("*.json")
     assert json.loads(file.read_text())["sops"][0]["outcome"] == "queued"

@@ -75,7 +75,7 @@ def test_command_gives_each_template_to_one_argument(desk):
 )
 def test_command_is_not_given_what_leads_beyond(desk, step, leads):
     """As a URL, or as a host by the variable's name; the service's own address it may have."""
-    desk.stage.url = "http://127.0.0.1:9"
+    desk.context.url = "http://127.0.0.1:9"
     script = desk.folder / "touch.sh"
     script.write_text("#!/bin/sh\ntouch ran\n")
     script.chmod(0o755)
@@ -214,7 +214,7 @@ def test_http_sends_values_and_follows_no_redirect(desk):
         return (302, {}, {"location": "/elsewhere"}) if path == "/moved" else (201, {})
 
     with http_server(answer) as url:
-        desk.stage.url = url
+        desk.context.url = url
         step = {"request": "POST {{ orders.url }}/tickets", "headers": {"x-incident": "{{ incident }}"},
                 "json": {"note": "{{ alert.labels.note }}", "list": ["{{ sop }}", 1]}}  # fmt: skip
         row = run(desk, {"http": step}, {"http": {**step, "request": "POST {{ orders.url }}/moved"}}, note=HOSTILE)
@@ -245,7 +245,7 @@ def test_http_goes_nowhere_that_an_alert_could_lead_it(desk, place):
 def test_http_refuses_a_header_that_an_alert_broke(desk):
     """A line end in a label makes no second header."""
     with http_server(lambda *_: (200, {})) as url:
-        desk.stage.url = url
+        desk.context.url = url
         step = {"request": "GET {{ orders.url }}/", "headers": {"x-note": "{{ alert.labels.note }}"}}
         row = run(desk, {"http": step}, note="a\r\nx-admin: yes")
     assert row.outcome == "failed"
@@ -259,35 +259,35 @@ def test_switch_is_journaled_first_and_put_back(desk):
 
     def answer(method, path, headers, body):
         if method == "PUT":
-            entries.append([kind for kind, _ in desk.stage.journal.open_entries()])
+            entries.append([kind for kind, _ in desk.context.journal.open_entries()])
             state[path] = json.loads(body)
         return 200, state[path]
 
     with http_server(answer) as url:
-        desk.stage.url = url
+        desk.context.url = url
         row = run(desk, {"switch": {"service": "orders", "feature": "extra"}})
         assert row.outcome == "done", row.detail
         assert (row.action_type, row.target_service) == ("switch", "orders")
         assert state["/admin/features/extra"] == {"enabled": False}
         assert entries == [["switch"]]
-        desk.stage.held.pop()()
+        desk.context.held.pop()()
         assert state["/admin/features/extra"] == {"enabled": True, "share": 0.5}
-        assert desk.stage.journal.open_entries() == []
+        assert desk.context.journal.open_entries() == []
 
 
 def test_switch_of_a_service_that_is_gone_needs_no_undoing(desk):
     """It has forgotten the switch with its life."""
     with http_server(lambda *_: (200, {"enabled": True})) as url:
-        desk.stage.url = url
+        desk.context.url = url
         run(desk, {"switch": {"service": "orders", "feature": "extra"}})
-    desk.stage.held.pop()()
-    assert desk.stage.journal.open_entries() == []
+    desk.context.held.pop()()
+    assert desk.context.journal.open_entries() == []
 
 
 def test_switch_that_is_refused_fails_and_undoes(desk):
     """An unknown feature: the step fails with the answer."""
     with http_server(lambda *_: (404, {"error": "unknown_feature"})) as url:
-        desk.stage.url = url
+        desk.context.url = url
         row = run(desk, {"switch": {"service": "orders", "feature": "nope"}})
     assert row.outcome == "failed"
     assert "404" in row.detail
@@ -297,7 +297,7 @@ def test_notify_posts_or_is_only_told(desk):
     """With a URL a document is posted; without one it stands in the row."""
     seen = []
     with http_server(lambda method, path, headers, body: (seen.append(json.loads(body)), (200, {}))[1]) as url:
-        desk.stage.url = url
+        desk.context.url = url
         row = run(
             desk,
             {"notify": {"to": "team", "message": "see {{ alert.labels.note }}", "url": "{{ orders.url }}/page"}},
@@ -317,8 +317,8 @@ def test_scale_and_restart_reach_the_stage(desk):
         {"scale": {"service": "payments", "env": {"POOL": 20, "FAST": True, "BY": "{{ alert.name }}"}}},
         {"restart": {"service": "orders"}},
     )
-    assert desk.stage.done[0] == ("scale", "payments", {"POOL": "20", "FAST": "true", "BY": "OrdersPanics"})
-    assert desk.stage.done[1][:2] == ("restart", "orders")
+    assert desk.context.done[0] == ("scale", "payments", {"POOL": "20", "FAST": "true", "BY": "OrdersPanics"})
+    assert desk.context.done[1][:2] == ("restart", "orders")
 
 
 def test_a_label_that_is_missing_fails_the_step(desk):

@@ -38,7 +38,7 @@ def post(url, document):
 
 
 def open_desk(desk, **more):
-    """A runner that calls the platform at ``desk.stage.url``; the URL of its actions."""
+    """A runner that calls the platform at ``desk.context.url``; the URL of its actions."""
     sop = {
         "endpoint": "POST {{ orders.url }}/incidents",
         "on": {"alert": "OrdersPanics"},
@@ -65,7 +65,7 @@ def test_the_platform_is_called_and_calls_back(desk):
         return 202, {}
 
     with http_server(platform) as url:
-        desk.stage.url = url
+        desk.context.url = url
         open_desk(desk)
         desk.runner.alert(alert(labels={"token": "abc"}))
         desk.runner.alert(alert())
@@ -92,7 +92,7 @@ def test_the_platform_is_called_and_calls_back(desk):
 def test_the_platform_may_do_only_what_it_was_allowed(desk):
     """Neither other actions, nor other incidents, nor templates, nor arguments that do not fit."""
     with http_server(lambda *_: (200, {})) as url:
-        desk.stage.url = url
+        desk.context.url = url
         actions = open_desk(desk, allow=["restart", "scale"])
         desk.runner.alert(alert())
         desk.settle()
@@ -111,18 +111,18 @@ def test_the_platform_may_do_only_what_it_was_allowed(desk):
             ("restart", [1], 400),
         ):
             assert post(f"{actions}/{kind}", document)[0] == status, (kind, document)
-    assert desk.stage.done == []
+    assert desk.context.done == []
     assert len(desk.rows()) == 1
 
 
 def test_an_action_that_fails_is_told_to_the_platform(desk):
     """502 with the reason, and a row."""
     with http_server(lambda *_: (200, {})) as url:
-        desk.stage.url = url
+        desk.context.url = url
         actions = open_desk(desk)
         desk.runner.alert(alert())
         desk.settle()
-        desk.stage.failures = 1
+        desk.context.failures = 1
         status, said = post(f"{actions}/restart", {"incident": desk.rows()[0].incident, "service": "orders"})
     assert status == 502
     assert said["detail"] == "orders is not ready, password=***"
@@ -133,7 +133,7 @@ def test_a_platform_that_does_not_answer_is_tried_again_and_escalated(desk):
     """As any other step."""
     answers = iter([500, 500, 204])
     with http_server(lambda *_: (next(answers), {})) as url:
-        desk.stage.url = url
+        desk.context.url = url
         open_desk(desk, retry={"attempts": 2, "backoff": "10ms"}, escalate={"to": "on-call"})
         desk.runner.alert(alert())
         desk.settle()
@@ -144,31 +144,31 @@ def test_a_platform_that_does_not_answer_is_tried_again_and_escalated(desk):
 def test_after_the_scenario_nothing_is_called_back(desk):
     """The incident is over."""
     with http_server(lambda *_: (200, {})) as url:
-        desk.stage.url = url
+        desk.context.url = url
         actions = open_desk(desk)
         desk.runner.alert(alert())
         desk.settle()
         desk.runner.close()
         assert post(f"{actions}/restart", {"incident": desk.rows()[0].incident, "service": "orders"})[0] == 403
-    assert desk.stage.done == []
+    assert desk.context.done == []
 
 
 def test_an_action_that_outlives_the_scenario_is_recorded_once(desk):
     """As open, when the scenario ends; that it is done later is nothing for the history."""
     with http_server(lambda *_: (200, {})) as url:
-        desk.stage.url = url
+        desk.context.url = url
         actions = open_desk(desk)
         desk.runner.alert(alert())
         desk.settle()
         (called,) = desk.rows()
-        desk.stage.gate.clear()
+        desk.context.gate.clear()
         asked = threading.Thread(
             target=post, args=(f"{actions}/restart", {"incident": called.incident, "service": "orders"})
         )
         asked.start()
-        wait_for(lambda: desk.stage.done, what="the action to begin", limit=10)
+        wait_for(lambda: desk.context.done, what="the action to begin", limit=10)
         desk.runner.close()
-        desk.stage.gate.set()
+        desk.context.gate.set()
         asked.join(10)
     assert [(row.action_type, row.outcome) for row in desk.rows()] == [("call", "done"), ("restart", "open")]
 
@@ -176,7 +176,7 @@ def test_an_action_that_outlives_the_scenario_is_recorded_once(desk):
 def test_an_action_is_not_begun_when_the_scenario_has_ended(desk):
     """The call came in time, and was still being read."""
     with http_server(lambda *_: (200, {})) as url:
-        desk.stage.url = url
+        desk.context.url = url
         open_desk(desk)
         desk.runner.alert(alert())
         desk.settle()

@@ -78,7 +78,7 @@ def test_severity_decides(desk, severity, starts):
     (row,) = desk.rows()
     assert (row.outcome == "done") is starts
     assert starts or "severity" in row.detail
-    assert bool(desk.stage.done) is starts
+    assert bool(desk.context.done) is starts
 
 
 def test_what_was_not_delivered_starts_nothing(desk):
@@ -112,14 +112,14 @@ def test_the_queue_is_taken_by_priority(desk):
     names = ("low", "normal", "high", "critical", "high")
     sops = [restart(on={"alert": f"A{i}"}, priority=name, service="payments") for i, name in enumerate(names)]
     runner = desk.open(restart(), *sops)
-    desk.stage.gate.clear()
+    desk.context.gate.clear()
     runner.alert(alert())
-    wait_for(lambda: desk.stage.done, what="the first to run", limit=5)
+    wait_for(lambda: desk.context.done, what="the first to run", limit=5)
     for i in range(len(names)):
         runner.alert(alert(f"A{i}"))
     lines = [json.loads(line) for line in (desk.folder / FILE).read_text().splitlines()]
     assert [line["priority"] for line in lines if "queued" in line] == ["normal", *names]
-    desk.stage.gate.set()
+    desk.context.gate.set()
     desk.settle()
     order = sorted(desk.rows("done"), key=lambda row: row.started)
     assert [row.alert for row in order] == ["OrdersPanics", "A3", "A2", "A4", "A1", "A0"]
@@ -127,13 +127,13 @@ def test_the_queue_is_taken_by_priority(desk):
 
 def test_a_failing_step_is_tried_again_with_growing_gaps(desk):
     """Three attempts, 0.1 s and then 0.2 s apart, and then it is done."""
-    desk.stage.failures = 2
+    desk.context.failures = 2
     runner = desk.open(restart(retry={"attempts": 3, "backoff": "100ms", "factor": 2}))
     runner.alert(alert())
     desk.settle()
     (row,) = desk.rows()
     assert (row.outcome, row.attempts) == ("done", 3)
-    first, second, third = [at for _, _, at in desk.stage.done]
+    first, second, third = [at for _, _, at in desk.context.done]
     assert 0.1 <= second - first < 0.19 + 0.5
     assert third - second >= 0.2
     assert third - second > second - first
@@ -141,7 +141,7 @@ def test_a_failing_step_is_tried_again_with_growing_gaps(desk):
 
 def test_a_step_that_fails_for_good_ends_the_run_and_escalates(desk):
     """Later steps are not done; who is told stands in the row; nothing secret does."""
-    desk.stage.failures = 9
+    desk.context.failures = 9
     sop = restart(
         retry={"attempts": 2, "backoff": "10ms"},
         escalate={"to": "on-call", "message": "{{ alert.name }} is not mended"},
@@ -152,7 +152,7 @@ def test_a_step_that_fails_for_good_ends_the_run_and_escalates(desk):
     desk.settle()
     (row,) = desk.rows()
     assert (row.outcome, row.attempts, row.escalated) == ("failed", 2, "on-call")
-    assert {service for _, service, _ in desk.stage.done} == {"orders"}
+    assert {service for _, service, _ in desk.context.done} == {"orders"}
     assert row.steps[-1]["detail"] == "told on-call: OrdersPanics is not mended"
     runner.close()
     for file in desk.folder.rglob("*"):
@@ -161,17 +161,17 @@ def test_a_step_that_fails_for_good_ends_the_run_and_escalates(desk):
 
 def test_what_the_end_finds_is_open(desk):
     """Closing begins nothing more: what waited, and what was waiting to be tried again, is written down as open."""
-    desk.stage.failures = 9
+    desk.context.failures = 9
     runner = desk.open(restart(retry={"attempts": 5, "backoff": "1h", "max": "1h"}), restart(priority="low"))
     runner.alert(alert())
-    wait_for(lambda: desk.stage.done, what="the first attempt", limit=5)
+    wait_for(lambda: desk.context.done, what="the first attempt", limit=5)
     began = now()
     runner.close()
     assert now() - began < 5
     assert [(row.outcome, row.started is None) for row in desk.rows()] == [("open", False), ("open", True)]
     runner.alert(alert("OrdersPanics", fingerprint="later"))
     assert len(desk.rows()) == 2
-    assert len(desk.stage.done) == 1
+    assert len(desk.context.done) == 1
 
 
 KILLED = """
@@ -180,11 +180,11 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from sop_stage import Desk, alert
 desk = Desk(Path(sys.argv[2]))
-desk.stage.gate.clear()
+desk.context.gate.clear()
 stop = {"sop": "s", "on": {"alert": ["OrdersPanics", "OrdersDown"]}, "steps": [{"restart": {"service": "orders"}}]}
 runner = desk.open(stop)
 runner.alert(alert())
-while not desk.stage.done:
+while not desk.context.done:
     time.sleep(0.01)
 runner.alert(alert("OrdersDown"))
 print("up", flush=True)

@@ -12,8 +12,8 @@ import pytest
 
 from chaoskit.language import source
 from chaoskit.language.compose import ComposedSpec
-from chaoskit.language.loader import room
 from chaoskit.language.model import Control
+from chaoskit.language.plugins import registry
 from chaoskit.language.service import ServiceSpec
 
 ROOT = Path(__file__).parents[2]
@@ -124,14 +124,14 @@ def test_fragments_are_right(page):
         for spec in services.values():
             (ComposedSpec if "compose" in data else ServiceSpec).model_validate(spec)
             if "provider" in spec:
-                room("providers").get(spec["provider"]).Args.model_validate(spec.get("args", {}))
+                registry("providers").get(spec["provider"]).Args.model_validate(spec.get("args", {}))
         for fault in data.get("timeline", {}).get("faults", []):
             ((_, body),) = fault.items()
             ((kind, arguments),) = ((key, value) for key, value in body.items() if key not in ("at", "for"))
-            room("faults").get(kind).model_validate(arguments or {})
+            registry("faults").get(kind).model_validate(arguments or {})
         for kind, blocks in data.get("expect", {}).items():
             for block in blocks if isinstance(blocks, list) else [blocks]:
-                room("expectations").get(kind).model_validate(block)
+                registry("expectations").get(kind).model_validate(block)
         if "control" in data:
             Control.model_validate(data["control"])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.language.loader import room
+from chaoskit.language.plugins import registry
 
 ROOT = Path(__file__).parents[2]
 GENERATE = ROOT / "docs" / "generate.py"
@@ -75,7 +75,7 @@ def test_everything_has_its_section(kind):
     """Each fault, expectation and provider has a heading and an example below it."""
     text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
     chapter = text.partition(f"\n## {kind.capitalize()}\n")[2].partition("\n## ")[0]
-    for name in room(kind):
+    for name in registry(kind):
         section = chapter.partition(f"\n### {name}\n")[2].partition("\n### ")[0]
         assert "```yaml" in section, f"{kind}: {name} has no section with an example"
 

@@ -138,11 +138,11 @@ class Marker(Fault):
 INJECTING = """
 import os, pathlib, sys
 from chaoskit.system.journal import Journal
-from chaoskit.language.registries import room
+from chaoskit.language.plugins import registry
 project, folder = map(pathlib.Path, sys.argv[1:])
 if (project / "plugins" / "faults").is_dir():
-    room("faults").add_folder(project / "plugins" / "faults")
-room("faults").get("marker")
+    registry("faults").add_folder(project / "plugins" / "faults")
+registry("faults").get("marker")
 journal = Journal(folder / "dead.journal")
 journal.add("marker", name=str(folder / "marker"))
 (folder / "marker").touch()

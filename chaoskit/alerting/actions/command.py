@@ -114,11 +114,11 @@ class Command(Action):
         env = {name: job.text(value) for name, value in self.env.items()}
         if any("\0" in text for text in (*argv, *env.values())):
             raise BrokenError(f"{self.run[0]}: an argument holds a NUL, which no program can be given")
-        for host in beyond_in(argv, env, job.stage.radius):
+        for host in beyond_in(argv, env, job.context.radius):
             raise ChaosError(f"{self.run[0]} was not run: {beyond(host)}")
-        pidfile = job.stage.folder / f"sop-{job.number}.pid"
+        pidfile = job.context.folder / f"sop-{job.number}.pid"
         process = start_process(
-            argv, name=f"command {PurePath(self.run[0]).name}", journal=job.stage.journal, pidfile=pidfile,
+            argv, name=f"command {PurePath(self.run[0]).name}", journal=job.context.journal, pidfile=pidfile,
             on_line=lambda *_: None, env=env, cwd=job.folder,
         )  # fmt: skip
         try:

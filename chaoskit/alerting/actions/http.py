@@ -53,7 +53,7 @@ class Http(Action):
         if self.json_ is not None:
             headers.setdefault("content-type", "application/json")
             body = json.dumps(job.value(self.json_)).encode()
-        reply = Outgoing(method, job.text(url.strip()), headers, body, self.timeout).send(job.stage.radius)
+        reply = Outgoing(method, job.text(url.strip()), headers, body, self.timeout).send(job.context.radius)
         wanted = [self.status] if isinstance(self.status, int) else self.status
         if not (reply.ok if wanted is None else reply.status in wanted):
             raise CallFailed(f"{self.request}: {reply}")

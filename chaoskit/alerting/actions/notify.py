@@ -36,7 +36,9 @@ class Notify(Action):
                 "to": self.to, "message": message, "incident": job.names["incident"], "sop": job.names["sop"],
                 "alert": alert["name"], "severity": alert["severity"],
             }  # fmt: skip
-            reply = Outgoing.of_json("POST", job.text(self.url), document, timeout=self.timeout).send(job.stage.radius)
+            reply = Outgoing.of_json("POST", job.text(self.url), document, timeout=self.timeout).send(
+                job.context.radius
+            )
             if not reply.ok:
                 raise CallFailed(f"{self.to} could not be told: {reply}")
         return f"told {self.to}: {message}" if message else f"told {self.to}"

@@ -18,4 +18,4 @@ class Restart(Action):
 
     def execute(self, job: Job) -> str:
         """Restart it."""
-        return job.stage.restart(self.service)
+        return job.context.restart(self.service)

@@ -28,4 +28,4 @@ class Scale(Action):
         words = {
             name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in self.env.items()
         }
-        return job.stage.scale(self.service, {name: job.text(word) for name, word in words.items()})
+        return job.context.scale(self.service, {name: job.text(word) for name, word in words.items()})

@@ -65,18 +65,18 @@ class Switch(Action):
 
     def execute(self, job: Job) -> str:
         """Write down how it was, then switch it."""
-        base = job.stage.address(self.service)
+        base = job.context.address(self.service)
         url = base.rstrip("/") + self.path.replace("{feature}", self.feature)
         wanted, other = (self.off, self.on) if self.to == "off" else (self.on, self.off)
         host = base.partition("://")[2].rpartition(":")[0].strip("[]")
-        before = Outgoing("GET", url, timeout=self.timeout).send(job.stage.radius)
+        before = Outgoing("GET", url, timeout=self.timeout).send(job.context.radius)
         known = before.document() if before.ok else None
-        entry = job.stage.journal.add(
+        entry = job.context.journal.add(
             KIND, name=f"{self.feature} of {self.service}", method=self.method, url=url, host=host,
             listens=listens(url), body=json.dumps(other if known is None else known),
         )  # fmt: skip
-        job.stage.hold(lambda: job.stage.journal.undo(entry))
-        reply = Outgoing.of_json(self.method, url, wanted, timeout=self.timeout).send(job.stage.radius)
+        job.context.hold(lambda: job.context.journal.undo(entry))
+        reply = Outgoing.of_json(self.method, url, wanted, timeout=self.timeout).send(job.context.radius)
         if not reply.ok:
             raise CallFailed(f"{self.method} {url}: {reply}")
         return f"{self.feature} of {self.service} is {self.to}"

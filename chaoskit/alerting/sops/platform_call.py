@@ -22,7 +22,7 @@ class PlatformCall(Action):
         method, _, url = self.request.partition(" ")
         headers = {name: job.text(value) for name, value in self.headers.items()}
         outgoing = Outgoing.of_json(method, job.text(url.strip()), self.payload, headers=headers, timeout=self.timeout)
-        reply = outgoing.send(job.stage.radius)
+        reply = outgoing.send(job.context.radius)
         if not reply.ok:
             raise CallFailed(f"{self.request}: {reply}")
         return f"{self.request}: {reply.status}"

@@ -36,14 +36,14 @@ class SopRunner:
     def __init__(
         self,
         sops: Sequence[PlannedSop],
-        stage: ActionContext,
+        context: ActionContext,
         queue: Queue,
         reports: FaultReports,
         emit: Callable[[Row], None],
         call_back: str = "",
     ) -> None:
         self.sops = sops
-        self.stage = stage
+        self.context = context
         self.reports = reports
         self._queue = queue
         self._emit = emit
@@ -245,7 +245,7 @@ class SopRunner:
         with self._lock:
             self._jobs += 1
             number = f"{work.incident.number}-{self._jobs}"
-        job = Job(self.stage, work.names(), work.sop.folder, number, self._cancelled)
+        job = Job(self.context, work.names(), work.sop.folder, number, self._cancelled)
         try:
             return action.execute(job)
         except (OSError, ValueError, TypeError, KeyError) as error:  # a plug-in's mistake, or what an alert made of it
