@@ -61,8 +61,8 @@ ROOMS = [
 ]
 SHARED = {"base", "installed"}
 PLAIN_TOOLS = {
-    # The short facts of a result, a recorded run, its score and what follows from what are used by every reporter.
-    "report": {"summary", "runs", "score", "causes"},
+    # The short facts of a result, a recorded run and its score are used by every reporter.
+    "report": {"summary", "runs", "score"},
 }
 
 

@@ -27,8 +27,8 @@ SETTLE = 10.0
 """Seconds that a scenario waits at its end for SOPs that are queued or running."""
 
 
-class LiveStage:
-    """The running environment as actions see it. It is their :class:`~chaoskit.language.action.Stage`."""
+class LiveActionContext:
+    """The running environment as actions see it. It is their :class:`~chaoskit.language.action.ActionContext`."""
 
     def __init__(self, live: LiveEnvironment, scenario: Scenario) -> None:
         self._live = live
@@ -101,7 +101,7 @@ class Sops:
             servers=[str(told["version"]) for service in live.services.values() if (told := service.told())],
         )  # fmt: skip
         runner = SopRunner(
-            scenario.sops, LiveStage(live, scenario), Queue(folder / FILE), reports, self._history.add,
+            scenario.sops, LiveActionContext(live, scenario), Queue(folder / FILE), reports, self._history.add,
             call_back=str(live.receiver.addresses()["sops_url"]) + "/actions",
         )  # fmt: skip
         self._runner = runner

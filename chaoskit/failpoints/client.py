@@ -40,10 +40,6 @@ class FailpointClient:
         """Switch the failpoint on; its count starts at 0."""
         self._request("PUT", name, terms)
 
-    def put_all(self, items: dict[str, str]) -> None:
-        """Switch several failpoints on, in one request."""
-        self._request("PUT", "failpoints", ";".join(f"{name}={terms}" for name, terms in items.items()))
-
     def delete(self, name: str) -> None:
         """Switch the failpoint off. One that is off already, or is not known, is fine."""
         try:

@@ -23,11 +23,11 @@ from chaoskit.history import rows as r
 from chaoskit.history.ends import DiedOf
 from chaoskit.history.store import History
 from chaoskit.history.windows import Window
-from chaoskit.judge.consequences import following
+from chaoskit.judge.consequences import following, linked
 from chaoskit.judge.disturbed import excused, lag_explained
 from chaoskit.judge.operation_figures import Measured, during
 from chaoskit.judge.unrehearsed import unrehearsed
-from chaoskit.judge.verdict import SERVICES, STEADY_STATE, Judged, Verdict, linked
+from chaoskit.judge.verdict import SERVICES, STEADY_STATE, Judged, Verdict
 from chaoskit.language.expectation import Expectation, Finding, Outcome
 from chaoskit.language.fault import Fault
 from chaoskit.language.scenario import Scenario

@@ -133,34 +133,6 @@ def attempt(before: Sequence[Mapping[str, str]]) -> list[str]:
 _ORDINALS = {1: "st", 2: "nd", 3: "rd"}
 
 
-def linked(findings: Sequence[Judged]) -> list[Judged]:
-    """The findings with ``because`` as the whole id of the one behind it all, empty where none of these failed.
-
-    Only a finding that is at least as bad takes others with it.
-    """
-    failed = [judged.finding for judged in findings if not judged.finding.held]
-
-    def cause(found: Finding) -> Finding | None:
-        if found.held or not found.because:
-            return None
-        named = (
-            other
-            for other in failed
-            if f"{other.id}.".startswith(f"{found.because}.")
-            and other.because != found.because
-            and ORDER.index(other.outcome) <= ORDER.index(found.outcome)
-        )
-        return next(named, None)
-
-    def root(found: Finding) -> str:
-        chain = [found]
-        while (behind := cause(chain[-1])) is not None and behind not in chain:
-            chain.append(behind)
-        return "" if len(chain) == 1 else chain[-1].id
-
-    return [replace(judged, finding=replace(judged.finding, because=root(judged.finding))) for judged in findings]
-
-
 @dataclass(frozen=True)
 class ControlVerdict:
     """Whether a control was caught: the scenario had to be violated where the control names it.

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from chaoskit.base.mask import mask
 from chaoskit.base.units import counted, format_duration
+from chaoskit.judge.consequences import folded
 from chaoskit.judge.verdict import attempt
 from chaoskit.language.expectation import Outcome
 from chaoskit.report._evidence import counters
 from chaoskit.report._hints import circumstances
 from chaoskit.report._moments import ZERO, window
-from chaoskit.report.causes import folded
 from chaoskit.report.summary import heading, recovered
 
 if TYPE_CHECKING:

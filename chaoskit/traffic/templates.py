@@ -11,11 +11,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from chaoskit.base.errors import ChaosError, nearest
+from chaoskit.base.errors import ChaosError
 
 if TYPE_CHECKING:
     from jinja2 import nodes
@@ -168,30 +168,6 @@ def render(text: str, variables: Mapping[str, Any], *, seed: int = 0) -> str:
     return str(renderer(templates.names(**{"op": "", "seq": 0, **own})))
 
 
-def check(text: str, names: Iterable[str]) -> list[str]:
-    """What is wrong with ``text`` when only ``names`` and the template functions exist; nothing is rendered.
-
-    One sentence per mistake: a syntax error, an unknown filter, or an unknown name with the nearest legal one.
-    """
-    if not _is_template(text):
-        return []
-    from jinja2 import TemplateSyntaxError, meta
-
-    environment = _checker()
-    try:
-        tree = environment.parse(text)
-        environment.compile(tree)  # finds unknown filters and tests
-    except TemplateSyntaxError as error:
-        return [f"template {text!r}: {error.message}"]
-    legal = {*names, *RESERVED}
-    problems = []
-    for name in sorted(meta.find_undeclared_variables(tree) - legal - set(environment.globals)):
-        near = nearest(name, legal)
-        hint = f"; did you mean {near!r}?" if near else f"; known: {', '.join(sorted(legal))}"
-        problems.append(f"template {text!r}: unknown name {name!r}{hint}")
-    return problems
-
-
 def stable_seed(*parts: object) -> int:
     """A number that depends on ``parts`` only, the same in every process and Python version."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "big")
@@ -223,8 +199,3 @@ def _new_environment() -> ImmutableSandboxedEnvironment:
     )
     del environment.globals["lipsum"]  # draws from no seed
     return environment
-
-
-@functools.cache
-def _checker() -> ImmutableSandboxedEnvironment:
-    return _new_environment()

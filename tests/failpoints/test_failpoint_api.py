@@ -199,7 +199,8 @@ def test_the_client(api: FailpointClient) -> None:
     failpoint("orders/charge")
     assert api.count("orders/charge") == 1
     assert api.get("orders/charge") == "return(1)"
-    api.put_all({"b": 'return("ü;=")', "orders/charge": "off"})
+    api.put("b", 'return("ü;=")')
+    api.put("orders/charge", "off")
     assert api.list() == {"b": 'return("ü;=")', "orders/charge": "off"}
     for _ in range(2):
         api.delete("orders/charge")

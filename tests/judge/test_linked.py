@@ -8,8 +8,9 @@ import pytest
 
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
+from chaoskit.judge.consequences import linked
 from chaoskit.judge.judging import judge
-from chaoskit.judge.verdict import Judged, linked
+from chaoskit.judge.verdict import Judged
 from chaoskit.language.expectation import Finding, Outcome
 from chaoskit.language.loader import load
 

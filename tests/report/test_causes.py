@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from test_html_page import written
 
 from chaoskit.engine.session import Result
+from chaoskit.judge.consequences import folded
 from chaoskit.judge.verdict import Judged, Verdict
 from chaoskit.language.bounds import Bound
 from chaoskit.language.expectation import Finding, Outcome, check, too_few
 from chaoskit.report.allure.steps import Steps
 from chaoskit.report.allure.words import message, sentence
-from chaoskit.report.causes import folded
 
 Told = tuple[str, str]
 

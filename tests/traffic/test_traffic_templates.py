@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chaoskit.traffic.templates import TemplateError, Templates, check, render
+from chaoskit.traffic.templates import TemplateError, Templates, render
 
 VARIABLES: dict[str, Any] = {"skus": ["a", "b", "c"], "orders": {"url": "http://shop"}, "n": 7}
 
@@ -147,25 +147,11 @@ def test_render() -> None:
     assert render(text, VARIABLES, seed=3) != render(text, VARIABLES, seed=4)
 
 
-def test_check() -> None:
-    """Unknown names (with the nearest), filters and syntax are found without rendering; local names are fine."""
-    assert check("{{ orders.url }}{{ pick(skus) }}{{ faker.name() }}{{ range(2) }}", VARIABLES) == []
-    assert check("{% for x in skus %}{{ x }}{% endfor %}", VARIABLES) == []
-    assert check("plain", []) == []
-    (unknown,) = check("{{ order.url }}", VARIABLES)
-    assert "unknown name 'order'" in unknown
-    assert "did you mean 'orders'" in unknown
-    assert len(check("{{ x }} {{ y }}", VARIABLES)) == 2
-    assert "nofilter" in check("{{ n | nofilter }}", VARIABLES)[0]
-    assert check("{{ n", VARIABLES)
-    assert "unknown name 'lipsum'" in check("{{ lipsum() }}", VARIABLES)[0]
-
-
 def test_heavy_imports_wait_for_a_template() -> None:
     """Importing the module and rendering plain text load neither Jinja2 nor Faker."""
     code = (
         "import sys; from chaoskit.traffic import generator, spec, templates as t;"
-        "t.render('plain', {}); t.check('plain', []); assert not {'jinja2', 'faker', 'aiohttp'} & set(sys.modules);"
+        "t.render('plain', {}); assert not {'jinja2', 'faker', 'aiohttp'} & set(sys.modules);"
         "t.render('{{ 1 }}', {}); assert 'jinja2' in sys.modules and 'faker' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

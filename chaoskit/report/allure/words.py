@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from chaoskit.base.mask import bare, mask
 from chaoskit.base.units import counted
+from chaoskit.judge.consequences import folded
 from chaoskit.language.expectation import Outcome
 from chaoskit.report import summary
 from chaoskit.report._hints import circumstances
-from chaoskit.report.causes import folded
 from chaoskit.report.figures.style import SIGN
 
 if TYPE_CHECKING:

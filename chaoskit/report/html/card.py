@@ -17,9 +17,9 @@ from chaoskit.base.units import counted
 from chaoskit.engine.run_folder import META, read_meta
 from chaoskit.history.files import read_kept
 from chaoskit.history.rows import Fault, Phase
+from chaoskit.judge.consequences import folded
 from chaoskit.language.names import mapping
 from chaoskit.report import sources
-from chaoskit.report.causes import folded
 from chaoskit.report.figures.style import SIGN
 from chaoskit.report.html import incidents, pictures
 from chaoskit.report.html.clean import clip
