@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from chaoskit.base.errors import BrokenError, ChaosError
 from chaoskit.base.units import counted, format_duration
 from chaoskit.expectations._cured import Cure, cured
 from chaoskit.expectations._lasting import settled
@@ -105,6 +106,10 @@ def judge_expectation(kind: str, expectation: Expectation, view: View, *, ill: b
             yield from expectation.judge(view)
         except MaskedError as error:
             yield Finding(kind, Outcome.VACUOUS, "what was seen", str(error), 0, certain=True)
+        except ChaosError:
+            raise
+        except Exception as error:  # a plug-in's own mistake, most likely: say whose
+            raise BrokenError(f"expectation {kind}: {type(error).__name__}: {error}") from error
 
     findings = list(judge(view))
     if not ill:
@@ -146,7 +151,8 @@ def _verdict(
         concluded = _conclude(findings, view)
     except Exception as error:
         # A judge that crashed has said nothing; it must never look like a pass.
-        broken = broken or f"judging failed: {type(error).__name__}: {error}"
+        what = str(error) if isinstance(error, ChaosError) else f"{type(error).__name__}: {error}"
+        broken = broken or f"judging failed: {what}"
     if broken is not None:
         outcome = Outcome.INCONCLUSIVE if disturbed else Outcome.BROKEN
         return Verdict(outcome, broken, findings, view.faults, recovery, samples, operations, by_sop)

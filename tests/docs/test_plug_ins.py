@@ -89,5 +89,5 @@ def test_the_public_names_are_there() -> None:
     """Each that is told, once, in order, and nothing else."""
     names = chaoskit.api.__all__
     assert names == sorted(set(names))
-    public = {name for name in vars(chaoskit.api) if not name.startswith("_") and name != "annotations"}
+    public = {name for name in vars(chaoskit.api) if re.match("[A-Za-z]", name) and name != "annotations"}
     assert public == set(names)
