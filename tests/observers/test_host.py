@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -193,6 +194,11 @@ if "wait" in sys.argv: print("on disk", flush=True); sys.stdin.readline()
 WRITTEN = 64 << 20
 
 
+def dirty() -> int:
+    """Bytes in memory that no disk has yet, of everybody."""
+    return 1024 * int(re.search(r"^Dirty: *(\d+)", Path("/proc/meminfo").read_text(), re.MULTILINE)[1])
+
+
 @pytest.mark.parametrize("before", [True, False])
 def test_what_ours_wrote_is_ours_when_it_reaches_the_disk(tmp_path: Path, before: bool) -> None:
     """Written to memory, before we looked or since; the disk has it with the fsync, whoever else writes meanwhile."""
@@ -206,11 +212,12 @@ def test_what_ours_wrote_is_ours_when_it_reaches_the_disk(tmp_path: Path, before
             if not before:
                 writer.stdout.readline()
             wait_for(lambda: len(rows) > 3, what="looks while it lies in memory", limit=20.0)
-            until = len(rows)
+            if before and dirty() < WRITTEN:
+                pytest.skip("somebody else's sync has written it to the disk before we looked")
             writer.stdin.write(b"\n")
             writer.stdin.flush()
             writer.stdout.readline()
-    assert used(rows[until:], "own_disk") > 0.7 * WRITTEN
+    assert used(rows, "own_disk") > 0.7 * WRITTEN
     assert used(rows, "own_disk") < 1.5 * WRITTEN, "once"
 
 
