@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     from chaoskit.engine.plan import describe, plan
     from chaoskit.engine.toxiproxy_server import resolve
     from chaoskit.language.loader import find, load
-    from chaoskit.language.named_hosts import allowed_hosts
+    from chaoskit.language.named_hosts import allowed_hosts, outside
     from chaoskit.language.refusals import refused, runtime_of
     from chaoskit.language.run_target import Setting
     from chaoskit.language.shortages import refuse_too_few
@@ -39,4 +39,5 @@ def run(arguments: argparse.Namespace) -> int:
             for each in refused(scenario, setting):
                 print(f"  {'skipped' if each.accepted else 'refused'}      {each}")
                 status |= not each.accepted
+            status |= any(True for _ in outside(scenario, allowed))
     return int(status)

@@ -132,11 +132,20 @@ def test_plan_says_what_cannot_be_injected_here(chaoskit: Chaoskit, tmp_path: Pa
     assert "  skipped      two.chaos.yaml:5: fault slow (disconnect) is refused here: " in answer.out
 
 
+def test_a_plan_with_a_host_beyond_is_refused(chaoskit: Chaoskit, tmp_path: Path) -> None:
+    """As a run would be; what is allowed by name is none."""
+    write(tmp_path, one=SCENARIO.replace("{{ stub.url }}", "http://far.example.com"))
+    answer = chaoskit("plan", "one.chaos.yaml")
+    assert answer.status == 1
+    assert "  refused      one.chaos.yaml:3: the request of ask leads to far.example.com" in answer.out
+    assert chaoskit("plan", "one.chaos.yaml", "--allow", "far.example.com").status == 0
+
+
 def test_plan_says_what_is_touched_in_each_runtime(chaoskit: Chaoskit, tmp_path: Path) -> None:
     """Asked as the run would be; without touching Docker, which need not be there."""
     write(tmp_path, one=SCENARIO.replace("noop}", "noop, env: {A_URL: http://far.example.com}}"))
     answer = chaoskit("plan", "one.chaos.yaml")
-    assert answer.status == 0
+    assert answer.status == 1, "as the run would be"
     assert "  containers   none" in answer.out
     assert "  refused      one.chaos.yaml:2: A_URL of stub leads to far.example.com" in answer.out
     answer = chaoskit("plan", "--runtime", "docker", "--allow", "far.example.com", "one.chaos.yaml")
