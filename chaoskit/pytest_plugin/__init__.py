@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -94,6 +95,21 @@ def pytest_configure(config: pytest.Config) -> None:
             from chaoskit.pytest_plugin.collect import ALLURE_RESULTS
 
             config.pluginmanager.register(AllureResults(config), ALLURE_RESULTS)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
+    """Where nothing was collected from a place that holds scenarios: say how they are run."""
+    nothing = (pytest.ExitCode.NO_TESTS_COLLECTED, pytest.ExitCode.USAGE_ERROR)
+    if exitstatus not in nothing or config.pluginmanager.hasplugin("chaoskit-run"):
+        return
+    for named in config.invocation_params.args:
+        place = Path(config.invocation_params.dir, str(named).partition("::")[0])
+        is_one = place.is_file() and place.name.endswith(".chaos.yaml")
+        if is_one or (place.is_dir() and next(place.rglob("*.chaos.yaml"), None) is not None):
+            terminalreporter.write_line(
+                f"chaoskit: scenarios are run with --chaos: pytest --chaos {named}", yellow=True
+            )
+            return
 
 
 @pytest.fixture

@@ -50,6 +50,19 @@ def test_without_chaos_nothing_is_collected(project: Any) -> None:
     assert "chaos.yaml" not in outcome.out
 
 
+def test_whoever_forgets_chaos_is_told(project: Any) -> None:
+    """Where scenarios were named and nothing was collected; not where tests ran, nor where there are no scenarios."""
+    (project.folder / "other").mkdir()
+    project.write(slow=project.scenario)
+    (project.folder / "test_it.py").write_text("def test_it(): pass\n")
+    for named in ("scenarios", "scenarios/slow.chaos.yaml"):
+        outcome = project.run(named)
+        assert outcome.status in (pytest.ExitCode.NO_TESTS_COLLECTED, pytest.ExitCode.USAGE_ERROR)
+        assert f"chaoskit: scenarios are run with --chaos: pytest --chaos {named}" in outcome.out
+    for named in ("other", "test_it.py"):
+        assert "--chaos" not in project.run(named).out
+
+
 def test_without_chaos_nothing_heavy_is_imported(project: Any) -> None:
     """The plugin's door costs next to nothing: no third party's package, and one module of our own."""
     (project.folder / "loaded.py").write_text(LOADED)
