@@ -42,6 +42,7 @@ from chaoskit.language.fault import Evidence, Fault, FaultContext, FaultWindow, 
 from chaoskit.language.planned import Given
 from chaoskit.language.run_target import Refusal, Setting
 from chaoskit.language.samples import Demand
+from chaoskit.language.service import ServiceSpec
 from chaoskit.language.types import (
     CountBound,
     Duration,
@@ -63,7 +64,6 @@ from chaoskit.language.view import View
 from chaoskit.services.providers.base import Provider
 from chaoskit.services.readiness import http_answers, tcp_open
 from chaoskit.services.runtime import ContainerPlan
-from chaoskit.services.spec import ServiceSpec
 from chaoskit.system.layers import State, layer
 from chaoskit.system.undo import register_kind
 from chaoskit.toxiproxy.facts import Toxic

@@ -11,9 +11,9 @@ from typing import Any
 
 from chaoskit.base.blast_radius import LOOPBACK, BlastRadius
 from chaoskit.engine.toxiproxy_server import Interposer
+from chaoskit.language.service import ServiceSpec
 from chaoskit.services.base import Service
 from chaoskit.services.runtime import ProcessRuntime, Runtime
-from chaoskit.services.spec import ServiceSpec
 from chaoskit.system.journal import Journal
 from chaoskit.system.ports import free_port
 from chaoskit.toxiproxy.client import ToxiproxyControl

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaoskit.base.clock import now
 from chaoskit.history.rows import Event, Row
-from chaoskit.services.spec import ServiceSpec
+from chaoskit.language.service import ServiceSpec
 from chaoskit.system.journal import Journal
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from chaoskit.base.registry import Registry
+from chaoskit.language.service import ServiceSpec
 from chaoskit.services.base import Emit, Service
 from chaoskit.services.managed import ManagedService
 from chaoskit.services.providers.base import Provider
 from chaoskit.services.runtime import Runtime
-from chaoskit.services.spec import ServiceSpec
 from chaoskit.system.journal import Journal
 
 PROVIDERS: Registry[type[Provider]] = Registry("provider", "chaoskit.services.providers")

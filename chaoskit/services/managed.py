@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from chaoskit.base.clock import now
 from chaoskit.base.errors import BrokenError, ChaosError
 from chaoskit.history.rows import ASKED, TAKEN, Log
+from chaoskit.language.service import ServiceSpec
 from chaoskit.services.base import Emit, Service
 from chaoskit.services.readiness import await_ready, http_answers, tcp_open
 from chaoskit.services.runtime import ContainerPlan, ProcessRuntime, Running, Runtime
-from chaoskit.services.spec import ServiceSpec
 from chaoskit.services.supervisor import Supervisor
 from chaoskit.system.journal import Journal
 from chaoskit.system.pids import describe_exit

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from chaoskit.base.errors import BrokenError
-from chaoskit.services.spec import ServiceSpec
+from chaoskit.language.service import ServiceSpec
 from chaoskit.system.journal import Journal
 from chaoskit.system.pids import Pid
 from chaoskit.system.ports import free_port

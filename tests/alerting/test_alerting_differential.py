@@ -13,10 +13,10 @@ import pytest
 
 from chaoskit.alerting.receiver import Answer, Receiver
 from chaoskit.base.clock import now, sleep_until, wait_for
+from chaoskit.language.service import ServiceSpec
 from chaoskit.services.base import Neighbours
 from chaoskit.services.create import create
 from chaoskit.services.providers._alerting import PROGRAMS, find_program
-from chaoskit.services.spec import ServiceSpec
 from chaoskit.system.journal import Journal
 
 EVERY = 0.2

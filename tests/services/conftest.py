@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chaoskit.history.rows import Event, Log
+from chaoskit.language.service import ServiceSpec
 from chaoskit.services.create import create
-from chaoskit.services.spec import ServiceSpec
 from chaoskit.system.journal import Journal
 
 

@@ -9,10 +9,10 @@ import yaml
 
 from chaoskit.base.clock import wait_for
 from chaoskit.base.errors import BrokenError, ChaosError
+from chaoskit.language.service import ServiceSpec
 from chaoskit.services.base import Neighbours
 from chaoskit.services.providers import _alerting
 from chaoskit.services.providers import prometheus as prometheus_provider
-from chaoskit.services.spec import ServiceSpec
 
 RULES = "groups:\n  - name: g\n    rules:\n      - {alert: Down, expr: up == 0, keep_firing_for: 10s}\n"
 ROUTES = "route: {receiver: chat}\nreceivers: [{name: chat, slack_configs: [{channel: '#a'}]}]\n"

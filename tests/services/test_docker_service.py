@@ -13,13 +13,13 @@ import pytest
 from chaoskit.base.clock import wait_for
 from chaoskit.base.errors import BrokenError
 from chaoskit.history.rows import Log, Sample
+from chaoskit.language.service import ServiceSpec
 from chaoskit.observers.process_sampler import ProcessSampler
 from chaoskit.services.create import PROVIDERS, create
 from chaoskit.services.docker import daemon
 from chaoskit.services.docker.network import Network
 from chaoskit.services.docker.runtime import ContainerRuntime
 from chaoskit.services.own_code import PYTHON_IMAGE
-from chaoskit.services.spec import ServiceSpec
 from chaoskit.system.pids import family, identify, inner_pid
 
 REFUSAL = daemon.refusal()

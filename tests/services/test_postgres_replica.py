@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from chaoskit.base.clock import wait_for
 from chaoskit.base.errors import BrokenError, ChaosError
+from chaoskit.language.service import ServiceSpec
 from chaoskit.services.base import Neighbours
 from chaoskit.services.providers.postgres import Postgres, PostgresArgs
-from chaoskit.services.spec import ServiceSpec
 from chaoskit.system.journal import sweep
 from chaoskit.system.pids import read_pidfile
 
@@ -189,7 +189,7 @@ from chaoskit.system.journal import Journal
 from chaoskit.services.base import Neighbours
 from chaoskit.services.create import create
 from chaoskit.services.providers.postgres import Postgres
-from chaoskit.services.spec import ServiceSpec
+from chaoskit.language.service import ServiceSpec
 folder = pathlib.Path(sys.argv[1])
 journal = Journal(folder / "owner.journal")
 spec = ServiceSpec(provider="postgres", args={"replica": True, "failover_after": "50ms"})

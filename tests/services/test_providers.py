@@ -166,8 +166,8 @@ def test_the_other_way_not_to_be_root(tmp_path_factory, bench, monkeypatch):
     import tempfile
     from pathlib import Path
 
+    from chaoskit.language.service import ServiceSpec
     from chaoskit.services.create import create
-    from chaoskit.services.spec import ServiceSpec
 
     if os.geteuid() != 0:
         pytest.skip("only root has to become someone else")

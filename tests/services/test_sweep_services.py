@@ -18,7 +18,7 @@ OWNER = """
 import pathlib, sys, time
 from chaoskit.system.journal import Journal
 from chaoskit.services.create import create
-from chaoskit.services.spec import ServiceSpec
+from chaoskit.language.service import ServiceSpec
 folder = pathlib.Path(sys.argv[1])
 journal = Journal(folder / "owner.journal")
 print("begin", flush=True)

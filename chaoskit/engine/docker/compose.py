@@ -10,13 +10,13 @@ from chaoskit.engine.docker.platform import DockerPlatform
 from chaoskit.engine.platform import Proxy
 from chaoskit.language.compose import ComposedSpec
 from chaoskit.language.model import Environment
+from chaoskit.language.service import ServiceSpec
 from chaoskit.services.base import Service
 from chaoskit.services.docker.compose.project import ComposeProject
 from chaoskit.services.docker.compose.runtime import ComposeRuntime
 from chaoskit.services.docker.images import Note
 from chaoskit.services.docker.runtime import EVERYWHERE
 from chaoskit.services.runtime import Runtime
-from chaoskit.services.spec import ServiceSpec
 from chaoskit.system.journal import Journal
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from chaoskit.base.errors import BrokenError
 from chaoskit.engine.docker.proxy_server import ProxyServer
 from chaoskit.engine.platform import Platform, Proxy, together
+from chaoskit.language.service import ServiceSpec
 from chaoskit.services.base import Service
 from chaoskit.services.create import PROVIDERS
 from chaoskit.services.docker import daemon
@@ -16,7 +17,6 @@ from chaoskit.services.docker.images import Note
 from chaoskit.services.docker.network import Network
 from chaoskit.services.docker.runtime import EVERYWHERE, ContainerRuntime
 from chaoskit.services.runtime import ONLY_A_COMMAND, Runtime
-from chaoskit.services.spec import ServiceSpec
 from chaoskit.system.journal import Journal
 from chaoskit.toxiproxy.client import ToxiproxyControl
 from chaoskit.toxiproxy.sharded import RoutedToxiproxy

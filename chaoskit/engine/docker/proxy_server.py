@@ -9,6 +9,7 @@ from typing import Any
 from chaoskit.base.clock import wait_for
 from chaoskit.base.errors import BrokenError
 from chaoskit.engine.docker.toxiproxy import IMAGE
+from chaoskit.language.service import ServiceSpec
 from chaoskit.services.docker import undo
 from chaoskit.services.docker.container import Container
 from chaoskit.services.docker.daemon import ask, client
@@ -18,7 +19,6 @@ from chaoskit.services.docker.running import RunningContainer
 from chaoskit.services.docker.runtime import EVERYWHERE, ContainerRuntime
 from chaoskit.services.own_code import ENVIRONMENT, PYTHON_IMAGE, own_code
 from chaoskit.services.runtime import ContainerPlan
-from chaoskit.services.spec import ServiceSpec
 from chaoskit.system.journal import Journal
 from chaoskit.system.ports import free_port
 from chaoskit.system.priority import SHARES

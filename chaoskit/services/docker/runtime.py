@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chaoskit.base.errors import BrokenError
+from chaoskit.language.service import ServiceSpec
 from chaoskit.services.docker import undo
 from chaoskit.services.docker.container import Container
 from chaoskit.services.docker.daemon import ask, client
@@ -13,7 +14,6 @@ from chaoskit.services.docker.images import Note, ensure
 from chaoskit.services.docker.network import Network
 from chaoskit.services.docker.running import RunningContainer
 from chaoskit.services.runtime import ContainerPlan, Launchable, OnExit, Running, Runtime
-from chaoskit.services.spec import ServiceSpec
 from chaoskit.system.journal import Journal
 from chaoskit.system.pids import own_mark
 from chaoskit.system.ports import free_port

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from chaoskit.base.errors import BrokenError
+from chaoskit.language.service import ServiceSpec
 from chaoskit.services.postgres_snapshot import PostgresSnapshot
 from chaoskit.services.providers._postgres_args import PostgresArgs
 from chaoskit.services.providers._postgres_server import Binaries, RunAs, find_binaries, run_as
 from chaoskit.services.providers.base import Provider
 from chaoskit.services.runtime import ContainerPlan
-from chaoskit.services.spec import ServiceSpec
 
 if TYPE_CHECKING:
     import psycopg

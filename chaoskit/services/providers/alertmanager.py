@@ -10,13 +10,13 @@ from typing import Any
 from pydantic import Field
 
 from chaoskit.base.errors import InputError, Problem
+from chaoskit.language.service import ServiceSpec
 from chaoskit.language.types import Duration, Model
 from chaoskit.rules import routing, supported_promql
 from chaoskit.rules.speed_up import Copy
 from chaoskit.services.providers._alerting import AlertingProvider
 from chaoskit.services.readiness import http_answers
 from chaoskit.services.runtime import ContainerPlan
-from chaoskit.services.spec import ServiceSpec
 
 _CONFIG = "alertmanager.yml"
 

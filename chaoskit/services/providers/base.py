@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from pydantic import ValidationError
 
 from chaoskit.base.errors import ChaosError, Problem
+from chaoskit.language.service import ServiceSpec
 from chaoskit.language.types import Model
 from chaoskit.services.managed import ManagedService
-from chaoskit.services.spec import ServiceSpec
 
 RESET = "`restore` brings back, between scenarios, what it held when the services were ready; with `none` all stays"
 """What the argument ``reset`` of a provider with data means."""

@@ -12,12 +12,12 @@ from typing import Any
 
 from chaoskit.base.clock import now, wait_for
 from chaoskit.base.errors import BrokenError, ChaosError
+from chaoskit.language.service import ServiceSpec
 from chaoskit.services.base import Address, Neighbours
 from chaoskit.services.postgres_snapshot import PostgresSnapshot
 from chaoskit.services.providers._postgres_args import PostgresArgs
 from chaoskit.services.providers._postgres_single import SinglePostgres, driver
 from chaoskit.services.runtime import Running
-from chaoskit.services.spec import ServiceSpec
 
 PROMOTION_LIMIT = 30
 """Seconds in which a replica must have become a primary."""

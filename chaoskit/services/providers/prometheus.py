@@ -14,6 +14,7 @@ from pydantic import Field
 
 from chaoskit.base.clock import now, wait_for
 from chaoskit.base.errors import BrokenError, InputError, Problem, TimeoutExpired
+from chaoskit.language.service import ServiceSpec
 from chaoskit.language.source import shown
 from chaoskit.language.types import Duration, Model, ServiceName
 from chaoskit.rules import durations, files, speed_up, supported_promql
@@ -21,7 +22,6 @@ from chaoskit.rules.speed_up import Copy
 from chaoskit.services.providers._alerting import AlertingProvider
 from chaoskit.services.readiness import http_answers
 from chaoskit.services.runtime import ContainerPlan
-from chaoskit.services.spec import ServiceSpec
 
 _CONFIG = "prometheus.yml"
 DISCOVERY = 20.0
