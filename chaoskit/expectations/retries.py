@@ -39,10 +39,11 @@ from chaoskit.expectations._attempts import (
     unseen,
     with_hidden,
 )
+from chaoskit.expectations._calm import inconclusive
 from chaoskit.expectations._edges import Edges
 from chaoskit.expectations._evidence import SHOWN, excess, many, vacuous, with_unit
 from chaoskit.expectations._fields import Count, Regex, Statuses, at_least_one, listed
-from chaoskit.expectations._lengthened import out_of_bounds
+from chaoskit.expectations._lengthened import holds_anyway, out_of_bounds
 from chaoskit.history import rows as r
 from chaoskit.history.windows import Window, merge
 from chaoskit.language.bounds import Bound
@@ -223,9 +224,13 @@ class Retries(Expectation):
                 )  # fmt: skip
             case "after_deadline":
                 return self._after_deadline(key, bound, path, seen, lost, view)
-        finding = _pauses(key, name, bound, path, [call for call in seen if not call.hidden])
+        known = [call for call in seen if not call.hidden]
+        finding = _pauses(key, name, bound, path, known)
         if lost and finding.held:  # an attempt that is not seen makes two pauses one
             return vacuous(key, str(bound), f"{finding.seen}: {_open(seen, lost)}", path, finding.samples)
+        if finding.held and not holds_anyway(path[-1], bound, known, NEEDED, view):
+            starts, ends = zip(*map(_span, known), strict=True)
+            return inconclusive(finding, view, Window(min(starts), max(ends)))
         return finding
 
     def _on_this_side(self, seen: list[Attempts], bound: Bound, view: View) -> list[Attempts]:

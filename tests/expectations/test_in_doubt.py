@@ -316,6 +316,36 @@ def test_pauses_of_which_too_little_is_known(rehearse, kind, calls):
     assert set(outcomes("retries", asked, backed_off(run, FIXED, calls)).values()) == {"inconclusive"}
 
 
+@pytest.mark.parametrize(
+    ("asked", "pauses", "seen"),
+    [
+        ({"jitter": ">= 15%"}, SPREAD, "held"),
+        ({"jitter": ">= 10%"}, lambda n: (0.055 + n % 10 * 0.001, 0.1), "inconclusive"),  # may all be the machine's
+        ({"jitter": "<= 9%"}, lambda n: (0.1 + n % 10 * 0.001, 0.2), "held"),
+        ({"jitter": "<= 7%"}, lambda n: (0.1 + n % 10 * 0.001, 0.2), "inconclusive"),
+        ({"factor": "1.4..2.6"}, lambda n: (0.056, 0.106), "held"),
+        ({"factor": "1.4..2.6"}, lambda n: (0.06, 0.155), "inconclusive"),  # it may be 3
+        ({"factor": ">= 1.4"}, lambda n: (0.05, 0.075), "inconclusive"),
+        ({"first": ">= 50ms"}, lambda n: (0.057, 0.1), "held"),
+        ({"first": ">= 50ms"}, lambda n: (0.055, 0.1), "inconclusive"),
+        ({"first": "<= 60ms"}, lambda n: (0.055, 0.1), "held"),
+    ],
+)
+def test_pauses_that_are_within_for_what_others_added(rehearse, asked, pauses, seen):
+    """The benefit of the doubt makes no pass; without others, and beside those that a timer did not feel, it is one."""
+    whole = {"on": "payments", "backoff": asked}
+    assert outcome("retries", whole, backed_off(rehearse(), pauses)) == "held"
+    run = rehearse()
+    machine(run, ALWAYS, kind=MILD)
+    assert outcome("retries", whole, backed_off(run, pauses)) == seen
+    flooded = rehearse()
+    machine(flooded, ALWAYS, kind=FLOOD)
+    assert outcome("retries", whole, backed_off(flooded, pauses)) == "inconclusive"
+    partly = rehearse()
+    machine(partly, (4.0, 6.0), kind=FLOOD)
+    assert outcome("retries", whole, backed_off(partly, pauses)) in (seen, "held")
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 9999), factor=st.floats(1.2, 3.0), first=st.floats(0.03, 0.2), added=st.floats(0.0, 0.8),
