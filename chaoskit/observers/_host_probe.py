@@ -99,15 +99,18 @@ class Family:
 
     engine: int
     marks: Sequence[bytes] = ()
+    beside: frozenset[int] = frozenset()
+    """Roots of what is run side by side on purpose: its load is ours, but no request of this run goes through it."""
     roots: set[int] = field(init=False)
     _ours: dict[int, bool] = field(default_factory=dict)
     _processes: dict[int, _Process] = field(default_factory=dict)
     _threads: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
     _alive: set[int] = field(default_factory=set)
     _in_containers: bool = False
+    _beside: dict[int, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.roots = {self.engine}
+        self.roots = {self.engine, *self.beside}
 
     def add(self, roots: Iterable[int]) -> None:
         """More roots. Who is whose is asked anew."""
@@ -115,12 +118,14 @@ class Family:
         if new:
             self.roots |= new
             self._ours = {pid: True for pid, ours in self._ours.items() if ours}
+            self._beside = {}
 
     def look(self) -> Used:
         """What was used since the last look."""
         pids = [int(name) for name in _names("/proc") if name.isdigit()]
         alive = set(pids)
         self._ours = {pid: ours for pid, ours in self._ours.items() if pid in alive}
+        self._beside = {pid: beside for pid, beside in self._beside.items() if pid in alive}
         before, self._processes = self._processes, {}
         for pid in pids:
             if self._is_ours(pid) and (stat := _stat(pid)) is not None:
@@ -155,6 +160,15 @@ class Family:
             return False
         return not set(self.marks).isdisjoint(_text(f"/proc/{pid}/environ").encode().split(b"\0"))
 
+    def _is_beside(self, pid: int) -> bool:
+        """Whether it is ours only for what is run side by side: the nearest root above it is one of these."""
+        if pid not in self._beside:
+            above = pid
+            while above in self._processes and above not in self.roots:
+                above = self._processes[above].parent
+            self._beside[pid] = above in self.beside
+        return self._beside[pid]
+
     def _used(self, before: dict[int, _Process]) -> float:
         """A child's time goes to its parent when it is reaped: what was counted already is not counted again."""
         buried: dict[int, float] = {}
@@ -187,11 +201,13 @@ class Family:
     def _scheduled(self, joined: Collection[int]) -> tuple[float | None, float | None]:
         """Seconds that threads waited, and that those of the busiest process ran or waited; of ``joined`` from now on.
 
-        The engine and this process are left out: no request goes through them.
+        The engine and this process are left out, and what runs beside this run: no request goes through them.
         """
         before, self._threads = self._threads, {}
         waited, busiest = 0, 0
         for pid in self._processes.keys() - {self.engine, os.getpid()}:
+            if self.beside and self._is_beside(pid):
+                continue
             ready = 0
             for thread, ran, waiting in _scheduled(pid):
                 self._threads[pid, thread] = ran, waiting
@@ -311,9 +327,8 @@ def _growth(after: float | None, before: float | None, seconds: float) -> float 
 class Probe:
     """Looks again and again; each look is plain data, as :class:`chaoskit.history.rows.Host` has it."""
 
-    def __init__(self, engine: int, marks: Sequence[bytes] = (), roots: Iterable[int] = ()) -> None:
-        self.family = Family(engine, marks)
-        self.family.add(roots)
+    def __init__(self, engine: int, marks: Sequence[bytes] = (), beside: Iterable[int] = ()) -> None:
+        self.family = Family(engine, marks, frozenset(beside) - {engine})
         ours = self.family.look()
         self.cores = _machine()[2]
         self._last = _Totals.now()
@@ -363,8 +378,8 @@ class Probe:
 
 def main() -> None:
     """Look until standard input ends."""
-    engine, *roots = (int(word) for word in sys.argv[1:] if word.isdigit())
-    probe = Probe(engine, [word.encode() for word in sys.argv[1:] if "=" in word], roots)
+    engine, *beside = (int(word) for word in sys.argv[1:] if word.isdigit())
+    probe = Probe(engine, [word.encode() for word in sys.argv[1:] if "=" in word], beside)
     due, next_look, worst = time.monotonic(), time.monotonic() + LOOK, 0.0
     with select.epoll() as inbox:
         inbox.register(0, select.EPOLLIN)

@@ -148,6 +148,37 @@ def test_what_runs_beside_us_on_purpose_is_ours(told: bool, monkeypatch: pytest.
     assert all(row.own <= 1.5 * row.cores for row in rows if isinstance(row, r.Host))
 
 
+def test_no_request_goes_through_what_runs_beside_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its load is ours; that its threads wait, or are busy all the time, says nothing of how long ours have to."""
+    shell = subprocess.Popen([sys.executable, "-c", BESIDE], stdout=subprocess.PIPE, text=True)
+    assert shell.stdout is not None
+    try:
+        assert shell.stdout.readline() == "burning\n"
+        monkeypatch.setenv(OURS, str(shell.pid))
+        with looking() as rows:
+            wait_for(lambda: used(rows, "own") > 2.0, what="its load counted as ours", limit=30.0)
+        assert max(row.busiest or 0.0 for row in rows if isinstance(row, r.Host)) < 0.5
+        assert max(row.waited or 0.0 for row in rows if isinstance(row, r.Host)) < 1.0
+        monkeypatch.delenv(OURS)
+        with looking(Named("this", shell.pid)) as rows:
+            wait_for(lambda: used(rows, "own") > 2.0, what="its load counted as ours", limit=30.0)
+        assert max(row.busiest or 0.0 for row in rows if isinstance(row, r.Host)) > 0.7
+        assert max(row.waited or 0.0 for row in rows if isinstance(row, r.Host)) > 1.0
+    finally:
+        os.killpg(shell.pid, signal.SIGKILL)
+        shell.wait()
+        shell.stdout.close()
+
+
+BESIDE = f"""
+import os, subprocess, sys
+os.setsid()
+for _ in range((os.cpu_count() or 1) + 2): subprocess.Popen([sys.executable, "-c", {BURN.format(seconds=60.0)!r}])
+print("burning", flush=True)
+os.wait()
+"""
+
+
 def test_a_service_that_is_no_child_of_ours_is_ours_by_its_pid() -> None:
     """As one in a container, which descends from the daemon."""
     reader, writer = os.pipe()
