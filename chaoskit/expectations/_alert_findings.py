@@ -14,6 +14,7 @@ from chaoskit.expectations._alert_reach import others, pending_only, reached
 from chaoskit.expectations._evidence import SHOWN, many, vacuous, with_unit
 from chaoskit.history import rows as r
 from chaoskit.history.alerts import Incident
+from chaoskit.history.windows import Window
 from chaoskit.language.bounds import Bound
 from chaoskit.language.expectation import Finding, Outcome, check
 from chaoskit.language.source import YamlPath
@@ -90,9 +91,11 @@ class Judge:
                 why = "its rule was not evaluated after the first fault began"
                 return Finding(id_, Outcome.BROKEN, expected, why, 0, path)
         why = self._why_silent() if self.observed and not lives.all else ""
-        unknown = self.observed and bool(rules.names) and self.name not in rules.names
-        told = tuple(pending[:SHOWN])
-        return Finding(id_, Outcome.VIOLATED, expected, words, 0, path, why, told, certain=unknown)
+        unknown = bool(rules.names) and self.name not in rules.names
+        # What is slow makes an alert late; that its expression was never true, all that time, is another matter.
+        never = not pending and not lives.all and not lives.view.calm.overwhelmed(Window(lives.origin, lives.end))
+        told, certain = tuple(pending[:SHOWN]), self.observed and (unknown or never)
+        return Finding(id_, Outcome.VIOLATED, expected, words, 0, path, why, told, certain=certain)
 
     def _why_silent(self) -> str:
         """What kept the alert from firing, as far as the history tells."""

@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import pytest
+from alert_rows import NAME, alert, look
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -427,6 +428,25 @@ def test_resources(rehearse, metric, rule, value, floods, seen):
     run.traffic(rate=20)
     run.samples(f"process.{metric}" if metric in ("open_files", "memory", "pid") else metric, value)
     assert outcome("resources", {"orders": {metric: rule}}, run.view()) == seen
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "seen"),
+    [
+        (MILD, [], "violated"),
+        (FLOOD, [], "inconclusive"),
+        (MILD, [alert(9.0, "pending")], "inconclusive"),
+        (MILD, [alert(7.0, "firing")], "inconclusive"),
+    ],
+)
+def test_an_alert_that_was_never_pending_did_not_come_late(rehearse, kind, rows, seen):
+    """What slows all down makes an alert late, by any time; its expression is true some time, if it ever is."""
+    run = rehearse()
+    machine(run, ALWAYS, kind=kind)
+    look(run)
+    for row in rows:
+        run.add(row)
+    assert outcomes("alerts", {"name": NAME, "fires_within": "5s"}, run.view())["fires_within"] == seen
 
 
 LATER, MOST = ((6.5, 8.0),), ((0.0, 5.0),)
