@@ -7,6 +7,7 @@ what is legal, what to do) and is shown without a traceback.
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,18 @@ class InputError(ChaosError):
             next_ = self.problems[self.MOST - 1]
             self.problems[self.MOST - 1 :] = [Problem(next_.file, next_.line, "and more mistakes, which are not told")]
         super().__init__("\n".join(map(str, self.problems)))
+
+
+def described(error: Exception) -> str:
+    """An error that nobody raised on purpose, in one line with the place where it was raised: ``... (FILE:LINE)``."""
+    place = ""
+    if isinstance(error, SyntaxError) and error.filename:
+        place, text = f" ({error.filename}:{error.lineno})", error.msg
+    else:
+        text = str(error)
+        if frames := traceback.extract_tb(error.__traceback__):
+            place = f" ({frames[-1].filename}:{frames[-1].lineno})"
+    return f"{type(error).__name__}: {' '.join(text.split())}{place}"
 
 
 def nearest(word: str, legal: Iterable[str]) -> str | None:

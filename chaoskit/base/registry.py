@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Generic, TypeVar, cast
 
-from chaoskit.base.errors import ChaosError, unknown
+from chaoskit.base.errors import ChaosError, described, unknown
 
 T = TypeVar("T")
 
@@ -111,7 +111,8 @@ class Registry(Generic[T]):
     def _add(self, name: str, source: str | Path | EntryPoint) -> None:
         sources = self._find()
         if name in sources and sources[name] != source:
-            raise ChaosError(f"two {self.kind}s are named {name!r}: {sources[name]} and {source}")
+            where = [each.value if isinstance(each, EntryPoint) else each for each in (sources[name], source)]
+            raise ChaosError(f"two {self.kind}s are named {name!r}: {where[0]} and {where[1]}; give one another name")
         sources[name] = source
 
     def add_folder(self, folder: Path) -> None:
@@ -139,6 +140,21 @@ class Registry(Generic[T]):
         return self._loaded[name]
 
     def _load(self, name: str, source: str | Path | EntryPoint) -> T:
+        place = source.value if isinstance(source, EntryPoint) else source
+        try:
+            found = self._found(name, source)
+        except ChaosError:
+            raise
+        except Exception as error:  # whatever a plug-in's own code raises while it is imported
+            raise ChaosError(f"{place}: the {self.kind} {name!r} cannot be loaded: {described(error)}") from error
+        missing = sorted(getattr(found, "__abstractmethods__", ()))
+        if missing:
+            raise ChaosError(f"{place}: the {self.kind} {name!r} lacks {', '.join(f'{each}()' for each in missing)}")
+        if (lacks := getattr(found, "lacks", None)) and (why := lacks()):
+            raise ChaosError(f"{place}: the {self.kind} {name!r} lacks {why}")
+        return found
+
+    def _found(self, name: str, source: str | Path | EntryPoint) -> T:
         if isinstance(source, EntryPoint):
             with _as(Plugin(self.package, name)):
                 return cast(T, source.load())

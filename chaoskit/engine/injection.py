@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from chaoskit.base.clock import now, sleep_until
-from chaoskit.base.errors import BrokenError, ChaosError
+from chaoskit.base.errors import BrokenError, ChaosError, described
 from chaoskit.history import rows as r
 from chaoskit.history.store import History
 from chaoskit.language.fault import FAULT_WINDOW, Evidence, FaultContext, FaultWindow
@@ -79,7 +79,7 @@ class Injection:
         except ChaosError as caught:
             error = str(caught)
         except Exception as caught:
-            error = f"{type(caught).__name__}: {caught}"
+            error = described(caught)
         self._history.add(
             r.Fault(
                 name=planned.name, kind=planned.kind, target=planned.fault.target, planned_start=start,

@@ -181,7 +181,9 @@ class LiveServices(Mapping[str, Service]):
             build = spec.build.model_copy(update={"context": str((base / spec.build.context).resolve())})
             spec = spec.model_copy(update={"build": build})
         if spec.provider is not None:
-            return PROVIDERS.get(spec.provider)(name, spec, **rest)
+            provided = PROVIDERS.get(spec.provider)(name, spec, **rest)
+            provided.fill = lambda text: render(text, self._addresses())
+            return provided
         cwd = (base / spec.cwd).resolve() if spec.cwd else base
         return Command(self._addresses, name, spec.model_copy(update={"cwd": str(cwd)}), **rest)
 

@@ -15,7 +15,7 @@ class Command(ManagedService):
 
     def __init__(self, addresses: Callable[[], Mapping[str, Any]], name: str, spec: Any, **rest: Any) -> None:
         super().__init__(name, spec, **rest)
-        self._addresses = addresses
+        self.fill = lambda text: render(text, addresses())
 
     @property
     def stop_signal(self) -> int:
@@ -27,12 +27,6 @@ class Command(ManagedService):
         """The fault ``restart`` is an orderly one."""
         return signal.Signals[f"SIG{self.spec.stop.signal}"]
 
-    def environment(self) -> dict[str, str]:
-        """The rendered environment variables."""
-        addresses = self._addresses()
-        return {name: render(value, addresses) for name, value in super().environment().items()}
-
     def words(self) -> list[str]:
         """The rendered command."""
-        addresses = self._addresses()
-        return [render(word, addresses) for word in super().words()]
+        return [self.fill(word) for word in super().words()]

@@ -46,9 +46,19 @@ class ProxyFault(Fault):
         """The service behind the proxy."""
         return self.on
 
+    @property
+    def to_ask(self) -> str:
+        """Connections that are kept alive are few."""
+        if self.connections is None:
+            return super().to_ask
+        return f"does traffic of this scenario open new connections to {self.on} that `connections` chooses"
+
     @abstractmethod
     def toxics(self) -> Sequence[Toxic]:
-        """What is set, in this order; it is removed the other way round. The first names the ``type`` of the facts."""
+        """What is set, in this order; it is removed the other way round. The first names the ``type`` of the facts.
+
+        Name and lease of each are set here; so is which ``connections`` it acts on, where the scenario says so.
+        """
 
     def touched(self, toxic: ToxicCounters, ended: int) -> int:  # noqa: ARG002  # SlowClose asks for it
         """How many connections they acted on; ``ended`` is how many connections of the proxy ended in the window."""
@@ -78,7 +88,10 @@ class ProxyFault(Fault):
         with ExitStack() as cures:
             for name, toxic in zip(names, toxics, strict=True):
                 cures.callback(remove, name)
-                control.set_toxic(self.on, replace(toxic, name=name, lease=window.length + _MARGIN, connections=chosen))
+                control.set_toxic(
+                    self.on,
+                    replace(toxic, name=name, lease=window.length + _MARGIN, connections=chosen or toxic.connections),
+                )
             try:
                 yield evidence
             finally:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from chaoskit.base.errors import BrokenError, ChaosError
+from chaoskit.base.errors import BrokenError, ChaosError, described
 from chaoskit.base.units import counted, format_duration
 from chaoskit.expectations._cured import Cure, cured
 from chaoskit.expectations._lasting import settled
@@ -109,7 +109,7 @@ def judge_expectation(kind: str, expectation: Expectation, view: View, *, ill: b
         except ChaosError:
             raise
         except Exception as error:  # a plug-in's own mistake, most likely: say whose
-            raise BrokenError(f"expectation {kind}: {type(error).__name__}: {error}") from error
+            raise BrokenError(f"expectation {kind}: {described(error)}") from error
 
     findings = list(judge(view))
     if not ill:
@@ -151,7 +151,7 @@ def _verdict(
         concluded = _conclude(findings, view)
     except Exception as error:
         # A judge that crashed has said nothing; it must never look like a pass.
-        what = str(error) if isinstance(error, ChaosError) else f"{type(error).__name__}: {error}"
+        what = str(error) if isinstance(error, ChaosError) else described(error)
         broken = broken or f"judging failed: {what}"
     if broken is not None:
         outcome = Outcome.INCONCLUSIVE if disturbed else Outcome.BROKEN

@@ -15,7 +15,7 @@ from chaoskit.language.check import Check
 from chaoskit.language.compose import composed_environment
 from chaoskit.language.model import Environment, EnvironmentFile, ServiceChange
 from chaoskit.language.names import mapping, reserved, slug, texts
-from chaoskit.language.plugins import registry
+from chaoskit.language.plugins import loadable, registry
 from chaoskit.language.service import ServiceSpec
 from chaoskit.language.source import Source
 
@@ -133,15 +133,10 @@ def _typed_environment(
         if slug(name) != name or not name:
             check.wrong(path, f"the service name {name!r} must consist of a-z, 0-9 and -", [slug(name) or "orders"])
         provider = mapping(spec).get("provider")
-        if isinstance(provider, str):
-            if provider not in registry("providers"):
-                check.wrong(
-                    (*path, "provider"), f"unknown provider {provider!r}", registry("providers").names(), provider
-                )
-            else:
-                arguments = mapping(spec).get("args", {})
-                context = {"in_file": True, "services": list(services)}
-                check.validate(registry("providers").get(provider).Args, arguments, (*path, "args"), context)
+        if isinstance(provider, str) and (known := check.plugin("providers", provider, (*path, "provider"))):
+            arguments = mapping(spec).get("args", {})
+            context = {"in_file": True, "services": list(services)}
+            check.validate(known.Args, arguments, (*path, "args"), context)
         for where, text in texts(spec, path):
             for what, legal, found in template.mistakes(text, frozenset(services)):
                 check.wrong(where, what, legal, found)
@@ -243,9 +238,8 @@ def _where_named(environment: Environment, service: str, problem: Problem) -> Pr
 
 def companions(name: str, spec: ServiceSpec) -> Mapping[str, ServiceSpec]:
     """The services that a service brings along: a database its replica."""
-    if spec.provider is None or spec.provider not in registry("providers"):
-        return {}
-    found: Mapping[str, ServiceSpec] = registry("providers").get(spec.provider).companions(name, spec)
+    provider = None if spec.provider is None else loadable("providers", spec.provider)
+    found: Mapping[str, ServiceSpec] = {} if provider is None else provider.companions(name, spec)
     return found
 
 

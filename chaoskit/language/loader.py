@@ -193,11 +193,9 @@ def _fault(check: Check, entry: Any, path: tuple[str | int, ...], context: Any) 
             check.wrong((*path, key), f"{key}: {item['msg']}", item.get("ctx", {}).get("legal", ()))
     if timed is not None and timed.length == 0:
         check.wrong((*path, "for"), "for: a fault of 0s touches nothing")
-    if kind not in registry("faults"):
-        check.wrong((*path, kind), f"unknown fault {kind!r}", registry("faults").names(), kind)
+    if (model := check.plugin("faults", kind, (*path, kind))) is None:
         return None
-    arguments = {} if body[kind] is None else body[kind]
-    fault = check.validate(registry("faults").get(kind), arguments, (*path, kind), context)
+    fault = check.validate(model, {} if body[kind] is None else body[kind], (*path, kind), context)
     if fault is not None and (lacking := without_proxy(kind, fault, context["unproxied"])):
         check.wrong((*path, kind), *lacking)
         return None
@@ -215,10 +213,8 @@ def without_proxy(kind: str, fault: Fault, unproxied: Collection[str]) -> tuple[
 def _expectations(check: Check, kind: str, arguments: Any, context: Any) -> Iterator[PlannedExpectation]:
     """One expectation, or one for each block of a list of them."""
     path: tuple[str | int, ...] = ("expect", kind)
-    if kind not in registry("expectations"):
-        check.wrong(path, f"unknown expectation {kind!r}", registry("expectations").names(), kind)
+    if (model := check.plugin("expectations", kind, path)) is None:
         return
-    model = registry("expectations").get(kind)
     if arguments == [] or (arguments == {} and issubclass(model, RootModel)):
         check.wrong(path, f"{kind}: nothing is expected here")
         return

@@ -11,6 +11,7 @@ import importlib
 from pathlib import Path
 from typing import Any, cast
 
+from chaoskit.base.errors import ChaosError, nearest
 from chaoskit.base.registry import Registry
 
 _WHERE = {
@@ -31,11 +32,23 @@ def registry(kind: str) -> Registry[Any]:
     return cast("Registry[Any]", getattr(importlib.import_module(module), attribute))
 
 
+def loadable(kind: str, name: str) -> Any:
+    """The plug-in of that name; None where there is none, or it cannot be loaded, which is told elsewhere."""
+    try:
+        return registry(kind).get(name)
+    except ChaosError:
+        return None
+
+
 def load_plugins(project: Path) -> None:
     """Offer what a project has in ``plugins/KIND/*.py``. Nothing is imported before its name is used.
 
-    Raises ChaosError for a name that is taken.
+    Raises ChaosError for a name that is taken, and for a folder of plug-ins that is none of :data:`KINDS`, but nearly.
     """
+    for folder in sorted(project.glob("plugins/*/")):
+        meant = nearest(folder.name, KINDS)
+        if folder.name not in KINDS and meant and any(folder.glob("[!_]*.py")):
+            raise ChaosError(f"{folder}: {folder.name!r} is no kind of plug-in; did you mean {meant!r}?")
     for kind in KINDS:
         if (folder := project / "plugins" / kind).is_dir():
             registry(kind).add_folder(folder)

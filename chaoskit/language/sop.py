@@ -251,12 +251,9 @@ def _step(check: Check, entry: Any, path: YamlPath, context: Any) -> PlannedStep
         check.wrong(path, "a step is one action with its arguments", ["restart: {service: NAME}"])
         return None
     ((kind, arguments),) = entry.items()
-    if kind not in registry("actions"):
-        check.wrong((*path, kind), f"unknown action {kind!r}", registry("actions").names(), kind)
+    if (model := check.plugin("actions", kind, (*path, kind))) is None:
         return None
-    action = check.validate(
-        registry("actions").get(kind), {} if arguments is None else arguments, (*path, kind), context
-    )
+    action = check.validate(model, {} if arguments is None else arguments, (*path, kind), context)
     return PlannedStep(kind, action, (*path, kind)) if action is not None else None
 
 

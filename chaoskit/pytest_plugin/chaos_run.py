@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from chaoskit.base.errors import ChaosError
 from chaoskit.language.model import Environment
 from chaoskit.language.named_hosts import allowed_hosts
 from chaoskit.language.plugins import load_plugins
@@ -36,7 +37,10 @@ class ChaosRun:
         self.controls: bool = config.getoption("--chaos-controls")
         for name in ("chaos", "control"):
             self.register_marker(name)
-        load_plugins(config.rootpath)
+        try:
+            load_plugins(config.rootpath)
+        except ChaosError as error:
+            raise pytest.UsageError(str(error)) from None
         self._default_to_allure()
 
     def _default_to_allure(self) -> None:

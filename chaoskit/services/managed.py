@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,8 @@ class ManagedService(Service):
         super().__init__(name, spec, folder=folder, journal=journal, emit=emit)
         self.runtime = runtime or ProcessRuntime(spec, journal)
         self.host, self.port, self.inside = self.runtime.host, self.runtime.port, self.runtime.inside
+        self.fill: Callable[[str], str] = str
+        """Fills in a template of its settings; the environment says how, where it may name the others' addresses."""
         self._process: Running | None = None
         self._folder_entry: int | None = None
         self._initialised = False
@@ -98,7 +101,7 @@ class ManagedService(Service):
             if self.runtime.contained:  # in a network of its own, loopback could not be reached
                 env["CHAOSKIT_FAILPOINTS_ANY_ADDRESS"] = "1"
         for name, value in self.spec.env.items():
-            env[name] = str(value).lower() if isinstance(value, bool) else str(value)
+            env[name] = self.fill(str(value).lower() if isinstance(value, bool) else str(value))
         return env
 
     def check(self) -> str:

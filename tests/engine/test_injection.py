@@ -71,7 +71,8 @@ def test_a_fault_that_breaks_down_is_told():
     with Injection([planned("bad", Broken())], None, history, now()) as injection:
         assert injection.over(10)
     (fault,) = history.rows(r.Fault)
-    assert fault.error == "LookupError: no such thing"
+    assert fault.error.startswith("LookupError: no such thing (")
+    assert "test_injection.py:" in fault.error
     assert not fault.touched
 
 

@@ -30,6 +30,14 @@ class Provider(ManagedService):
     """What it runs in as a container, where the environment does not say."""
 
     @classmethod
+    def lacks(cls) -> str:
+        """What a subclass must have and does not; empty when it is whole."""
+        if not hasattr(cls, "Args"):
+            return "its model of arguments: Args = ..."
+        runs = cls.argv is not ManagedService.argv or cls.plan is not ManagedService.plan
+        return "" if runs else "argv() or plan(): what to run"
+
+    @classmethod
     def image_of(cls, spec: ServiceSpec) -> str:
         """The image that it runs in as a container. Empty for a provider that does not say which."""
         return spec.image or cls.default_image
