@@ -8,7 +8,7 @@ in ``plugins/``       derives from        adds a word
 ``faults/``           :class:`Fault`      under ``timeline: faults:``
 ``expectations/``     :class:`Expectation`  under ``expect:``
 ``providers/``        :class:`Provider`   as a service's ``provider:``
-``actions/``          :class:`Action`     under an SOP's ``do:``
+``actions/``          :class:`Action`     under an SOP's ``steps:``
 ====================  ==================  ========================================================================
 
 An installed package offers the same with entry points of the groups ``chaoskit.faults``, ``chaoskit.expectations``,
@@ -22,6 +22,7 @@ from chaoskit.base.errors import BrokenError, ChaosError, InputError, Problem
 from chaoskit.base.units import counted, format_duration, format_rate, format_ratio, format_size
 from chaoskit.faults._background import Background
 from chaoskit.faults._failpoint import TermFault
+from chaoskit.faults._fields import Selection, Share
 from chaoskit.faults._toxic import ProxyFault, ToxicFault
 from chaoskit.history import rows
 from chaoskit.history.windows import Window
@@ -41,7 +42,7 @@ from chaoskit.language.expectation import (
 from chaoskit.language.fault import Evidence, Fault, FaultContext, FaultWindow, Misfit
 from chaoskit.language.planned import Given
 from chaoskit.language.run_target import Refusal, Setting
-from chaoskit.language.samples import Demand
+from chaoskit.language.samples import Demand, share_needs
 from chaoskit.language.service import ServiceSpec
 from chaoskit.language.types import (
     CountBound,
@@ -61,9 +62,11 @@ from chaoskit.language.types import (
     problem,
 )
 from chaoskit.language.view import View
+from chaoskit.services.base import Service
 from chaoskit.services.providers.base import Provider
 from chaoskit.services.readiness import http_answers, tcp_open
 from chaoskit.services.runtime import ContainerPlan
+from chaoskit.system.journal import Journal
 from chaoskit.system.layers import State, layer
 from chaoskit.system.undo import register_kind
 from chaoskit.toxiproxy.facts import Toxic
@@ -90,6 +93,7 @@ __all__ = [
     "Given",
     "InputError",
     "Job",
+    "Journal",
     "JsonPath",
     "Misfit",
     "Model",
@@ -104,9 +108,12 @@ __all__ = [
     "RateBound",
     "Ratio",
     "Refusal",
+    "Selection",
+    "Service",
     "ServiceName",
     "ServiceSpec",
     "Setting",
+    "Share",
     "ShareBound",
     "Size",
     "SizeBound",
@@ -130,6 +137,7 @@ __all__ = [
     "problem",
     "register_kind",
     "rows",
+    "share_needs",
     "sleep_until",
     "tcp_open",
     "too_few",

@@ -109,7 +109,8 @@ def register_kind(kind: str, undo: Undo, *, lasting: bool = False, path: str = "
     ``path`` names a fact that is a path: such an entry is only made, and undone, where that lies below its root.
     """
     if KINDS.setdefault(kind, Kind(undo, _home(undo), lasting, path)).undo is not undo:
-        raise ChaosError(f"two ways to undo journal entries of the kind {kind!r}")
+        both = " and ".join(f"{each.__module__}.{each.__qualname__}" for each in (KINDS[kind].undo, undo))
+        raise ChaosError(f"two ways to undo journal entries of the kind {kind!r}: {both}; give one kind another name")
 
 
 def _home(undo: Undo) -> str | Plugin | None:

@@ -63,6 +63,11 @@ class Provider(ManagedService):
             problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise ChaosError(f"service {name}, provider {spec.provider}: {problems}") from None
 
+    @property
+    def args(self) -> Any:
+        """The checked arguments, as ``Args``."""
+        return self._args
+
 
 def shipped(distribution: str, program: str) -> list[Path]:
     """The files called ``program`` that an installed distribution ships, wherever it puts them. Imports nothing."""
