@@ -185,8 +185,8 @@ def test_rows_survive_the_file(sink: Sink, tmp_path: Any) -> None:
     sink.sink._emit = history.add
     sink.post("/alerts/notify", {"name": "Größe ☃", "summary": "\u0000\U0001f600"})
     history.close()
-    assert load(tmp_path).of(Alert) == history.of(Alert)
-    assert history.of(Alert)[0].annotations == {"summary": "\u0000\U0001f600"}
+    assert load(tmp_path).rows(Alert) == history.rows(Alert)
+    assert history.rows(Alert)[0].annotations == {"summary": "\u0000\U0001f600"}
 
 
 # Failing

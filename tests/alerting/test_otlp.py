@@ -281,7 +281,7 @@ def test_any_json_is_taken_or_refused(tmp_path_factory: pytest.TempPathFactory, 
         history.add(row)
     history.close()
     assert history.folder is not None
-    assert len(load(history.folder).of(Span)) == len(rows)
+    assert len(load(history.folder).rows(Span)) == len(rows)
 
 
 @settings(max_examples=300, deadline=None)

@@ -33,7 +33,7 @@ class Traced:
         """The spans of a trace, once ``count`` have come."""
 
         def come() -> list[Span]:
-            found = [span for span in self.history.of(Span) if span.trace_id == trace]
+            found = [span for span in self.history.rows(Span) if span.trace_id == trace]
             return found if len(found) >= count else []
 
         return wait_for(come, what=f"{count} spans", limit=30, last_seen=lambda: str(self.history.counts()))

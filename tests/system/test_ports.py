@@ -25,7 +25,7 @@ def test_a_port_can_be_bound_and_is_given_once():
 def test_another_process_gets_other_ports(monkeypatch):
     """With only three ports in the range, a second process finds what the first one left, then nothing."""
     script = (
-        "import sys; from chaoskit import ports; from chaoskit.base.errors import BrokenError\n"
+        "import sys; from chaoskit.system import ports; from chaoskit.base.errors import BrokenError\n"
         "ports.FIRST, ports.LAST = map(int, sys.argv[1:])\n"
         "found = []\n"
         "try:\n"

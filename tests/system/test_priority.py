@@ -113,7 +113,7 @@ def test_a_service_goes_after_what_measures_it(tmp_path: Path) -> None:
 
 RUN = """
 import sys, pathlib
-from chaoskit import priority
+from chaoskit.system import priority
 from chaoskit.system.journal import Journal
 journal = Journal.of_run("priority-session", pathlib.Path({folder!r}))
 priority.session_first(journal)
@@ -199,7 +199,7 @@ def test_who_may_not_loses_nothing() -> None:
     """Without the right to raise priorities all runs as it is: asked of a process that is nobody's."""
     code = (
         "import os, pathlib\n"
-        "from chaoskit import priority\n"
+        "from chaoskit.system import priority\n"
         "os.getuid() or os.setuid(65534)\n"
         "before = os.getpriority(os.PRIO_PROCESS, 0)\n"
         "with priority.measuring(pathlib.Path('/')): inside = os.getpriority(os.PRIO_PROCESS, 0)\n"
@@ -224,7 +224,7 @@ def _no_limit_of_niceness() -> None:
 def test_who_was_started_with_a_lower_priority_keeps_it() -> None:
     """``nice pytest --chaos`` is a wish of whoever typed it."""
     code = (
-        "import os; from chaoskit import priority; priority.prioritise(os.getpid(), -5)\n"
+        "import os; from chaoskit.system import priority; priority.prioritise(os.getpid(), -5)\n"
         "print(priority.may_go_first(), os.getpriority(os.PRIO_PROCESS, 0))"
     )
     done = subprocess.run(["nice", "-n", "7", sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -243,7 +243,7 @@ def test_reports_are_made_at_the_lowest_priority() -> None:
 
 MEASURE = """
 import pathlib, sys
-from chaoskit import priority
+from chaoskit.system import priority
 with priority.measuring(pathlib.Path(sys.argv[1])):
     print("measuring", flush=True)
     sys.stdin.read()
