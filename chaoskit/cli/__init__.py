@@ -15,8 +15,10 @@ from chaoskit import __version__
 from chaoskit.base.errors import ChaosError
 from chaoskit.language.plugins import load_plugins, project_of
 
-_SPEAKING = ("validate", "plan", "judge", "schema")
-"""Commands to which the words of a project's own plug-ins mean something."""
+_SPEAKING = ("validate", "plan", "schema")
+"""Commands to which the words of a project's own plug-ins mean something. ``judge`` is told whose: a recording may lie
+in a folder that somebody else has made, and code that lies there is not run.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ exit status: 0 all held (controls: were caught), 1 some did not, 2 nothing was j
 4 those that did not are inconclusive
 """
 
+_UNKNOWN = tuple(f"unknown {kind} " for kind in ("fault", "expectation", "provider", "action"))
 _MARKS = {"held": "+", "violated": "-", "vacuous": "?", "inconclusive": "~", "broken": "!"}
 
 
@@ -32,21 +33,29 @@ def add(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--reports", type=Path, default=Path("reports"), metavar="DIR", help="as --chaos-reports")
     parser.add_argument("--scenario", type=Path, metavar="FILE", help="judge by this file instead of the recorded one")
+    parser.add_argument(
+        "--plugins", type=Path, metavar="PROJECT",
+        help="the project whose own plug-ins (PROJECT/plugins) are meant; none is taken from where a recording lies",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0 when all held (controls: were caught), 1 when some did not (4 when all of those are inconclusive), 2 when there
     is nothing to judge."""
+    from chaoskit.base.errors import ChaosError, InputError
     from chaoskit.base.units import format_duration
     from chaoskit.engine.run_folder import read_meta, recordings, rejudge
     from chaoskit.language.expectation import Outcome
+    from chaoskit.language.plugins import load_plugins
     from chaoskit.language.source import shown
     from chaoskit.report.sources import place as place_of
     from chaoskit.trend.gate.decision import BLOCKED, EXIT, INCONCLUSIVE, PASSED
     from chaoskit.trend.history_db import FILE
     from chaoskit.trend.history_db import folders as folders_of
 
+    if arguments.plugins is not None:
+        load_plugins(arguments.plugins)
     places = [place for word in arguments.runs for place in folders_of(arguments.reports / FILE, word)]
     folders = [folder for place in places for folder in recordings(place)]
     if not folders:
@@ -56,7 +65,12 @@ def run(arguments: argparse.Namespace) -> int:
         folders = _of(folders, arguments.scenario)
     failed = set()
     for folder in folders:
-        scenario, verdict, control = rejudge(folder, arguments.scenario)
+        try:
+            scenario, verdict, control = rejudge(folder, arguments.scenario)
+        except InputError as error:
+            if arguments.plugins is None and any(problem.what.startswith(_UNKNOWN) for problem in error.problems):
+                raise ChaosError(f"{error}\nis it a plug-in of your project? say whose: --plugins PROJECT") from None
+            raise
         passed = control.caught if control else verdict.outcome is Outcome.HELD
         outcome = control.outcome if control else str(verdict.outcome)
         if not passed:

@@ -67,9 +67,18 @@ def test_it_runs_and_is_judged_again(project: Path) -> None:
     ran = run(project, sys.executable, "-m", "pytest", "--chaos", "scenarios/", "-p", "no:cacheprovider")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "1 passed" in ran.stdout
-    again = run(project, "chaoskit", "judge", "latest")
+    again = run(project, "chaoskit", "judge", "latest", "--plugins", ".")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "+ slowest: expected < 1s" in again.stdout
+    # Nobody knows who made the folder that a recording lies in: its code is not run, not even where it is a project.
+    marker = project / "obeyed"
+    for file in project.glob("plugins/*/*.py"):
+        file.write_text(f"open({str(marker)!r}, 'w')\n{file.read_text()}")
+    unasked = run(project, "chaoskit", "judge", "latest")
+    assert unasked.returncode == 2
+    assert "unknown expectation 'slowest'" in unasked.stderr
+    assert unasked.stderr.endswith("is it a plug-in of your project? say whose: --plugins PROJECT\n")
+    assert not marker.exists()
 
 
 def test_a_name_that_is_taken(project: Path) -> None:
