@@ -89,6 +89,15 @@ def holds_anyway(figure: str, bound: Bound, calls: Sequence[Attempts], needed: i
     return bound.holds(max(0.0, spread - late) / middle) and bound.holds(spread / max(middle - late, _LEAST))
 
 
+def long_anyway(bound: Bound, pauses: Sequence[Window], view: View) -> bool:
+    """Whether the median of ``pauses``, which is within ``bound``, is not so only because others made them longer."""
+    known = [pause for pause in pauses if not view.calm.overwhelmed(pause)]
+    late = max((each.row.late for pause in known for each in view.calm.during(pause.start, pause.end)), default=0.0)
+    if len(known) < max(1.0, CALM_SHARE * len(pauses)):
+        return bound.low <= 0
+    return bound.holds(statistics.median(pause.length for pause in known) - late) or not late
+
+
 def _chance(count: int, all_: int) -> float:
     """The probability of at least ``count`` of ``all_``, where each comes with :data:`EITHER`."""
     return sum(comb(all_, k) * EITHER**k * (1 - EITHER) ** (all_ - k) for k in range(count, all_ + 1))

@@ -35,6 +35,7 @@ from chaoskit.expectations._attempts import COPIES, Callers, matching, unseen
 from chaoskit.expectations._circuit import CLOSED_SPAN, Call, Circuit, calls_of, circuit_in, pauses_between, windows_of
 from chaoskit.expectations._evidence import SHOWN, excess, many, moment, vacuous
 from chaoskit.expectations._fields import Count, Regex, at_least_one
+from chaoskit.expectations._lengthened import long_anyway
 from chaoskit.history import rows as r
 from chaoskit.history.windows import Window
 from chaoskit.language.bounds import Bound
@@ -56,7 +57,7 @@ RARE_CALLS = 10
 LATE = 0.1
 """Seconds that a fault may be shorter than planned, since it takes a moment to be in place."""
 
-_ORDER = (Outcome.HELD, Outcome.VACUOUS, Outcome.VIOLATED)
+_ORDER = (Outcome.HELD, Outcome.INCONCLUSIVE, Outcome.VACUOUS, Outcome.VIOLATED)
 
 BOUNDS = ("opens_within", "probes_every", "closes_within", "calls_while_open")
 
@@ -296,7 +297,11 @@ class Breaker(Expectation):
                 statistics.median(view.least(pause.start, pause.end) for pause in left), value
             ):
                 outcome = Outcome.VACUOUS
-            return _Judged(outcome, format_duration(value), len(pauses), spread, _firsts(circuit), excess(bound, value))
+            seen = format_duration(value)
+            if outcome is Outcome.HELD and not long_anyway(bound, left, view):
+                outcome = Outcome.INCONCLUSIVE
+                seen += f", while {view.calm.told(Window(opened, circuit.fault.end), circuit.fault.start)}"
+            return _Judged(outcome, seen, len(pauses), spread, _firsts(circuit), excess(bound, value))
         starts = [call.started for probe in probes for call in probe]
         calls = many(str(len(starts)), "call")
         if len(starts) > len(probes):

@@ -405,6 +405,25 @@ def test_a_breaker(rehearse, bound, more, probes, floods, seen):
 
 
 @pytest.mark.parametrize(
+    ("kind", "asked", "seen"),
+    [
+        (None, ">= 1.085s", "held"),
+        (MILD, ">= 1.07s", "held"),
+        (MILD, ">= 1.085s", "inconclusive"),
+        (FLOOD, ">= 1.07s", "inconclusive"),
+        (MILD, "1s ± 40%", "held"),
+    ],
+)
+def test_probes_that_are_rare_for_what_others_added(rehearse, kind, asked, seen):
+    """A breaker that probes too often is not held because each pause was a little longer."""
+    run = rehearse()
+    if kind:
+        machine(run, ALWAYS, kind=kind)
+    view = circuit(run, *((1.5 + n * 1.1, 1) for n in range(4)), closes=5.9)
+    assert outcome("breaker", {"on": "payments", "probes_every": asked}, view) == seen
+
+
+@pytest.mark.parametrize(
     ("metric", "rule", "value", "floods", "seen"),
     [
         ("db_pool_in_use", "<= 10", lambda at: 20 if 1 <= at < 2 else 5, ((4.5, 5.0),), "violated"),
